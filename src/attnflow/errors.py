@@ -1,0 +1,25 @@
+"""Errors that a user meets: each is a ``ValueError`` and says what was got, what is allowed, what to do."""
+
+
+class SettingError(ValueError):
+    """An argument is outside what is allowed; the message names it, its value and the range."""
+
+
+class ParadigmError(ValueError):
+    """A paradigm cannot be used as it was defined, or no paradigm has the given name."""
+
+
+class NoFirstIntegral(ValueError):
+    """The loss has no first integral of the known form, so no closed-form trajectory."""
+
+
+class UnknownFunction(ValueError):
+    """A sympy expression holds a function that the bridge to JAX does not know."""
+
+
+class IntegrationFailed(ValueError):
+    """A trajectory could not be computed; names paradigm, setting, last time reached, what to try."""
+
+
+class PrecisionError(ValueError):
+    """float64 was needed inside a transformation that runs with 64-bit numbers switched off."""

@@ -1,0 +1,88 @@
+"""The one bridge from sympy to JAX: a table from named function to JAX function.
+
+An expression is brought to its stable form, then printed with the table; a function that the
+table does not hold is refused by name. No other module turns sympy into numbers.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import sympy as sp
+from sympy.core.function import AppliedUndef
+
+from attnflow.errors import UnknownFunction
+from attnflow.numeric import special
+from attnflow.symbolic.stable import stable
+
+
+def _log_quotient(n: Any, d: Any, gap: Any) -> Any:
+    near = jnp.abs(gap) < 0.5 * d
+    safe_gap = jnp.where(near, gap, 0.0)
+    safe_quotient = jnp.where(near, 1.0, n / d)
+    return jnp.where(near, jnp.log1p(safe_gap / d), jnp.log(safe_quotient))
+
+
+TABLE: dict[str, Callable[..., Any]] = {
+    "exp": jnp.exp,
+    "log": jnp.log,
+    "sqrt": jnp.sqrt,
+    "sinh": jnp.sinh,
+    "cosh": jnp.cosh,
+    "tanh": jnp.tanh,
+    "asinh": jnp.arcsinh,
+    "acosh": jnp.arccosh,
+    "atanh": jnp.arctanh,
+    "sin": jnp.sin,
+    "cos": jnp.cos,
+    "tan": jnp.tan,
+    "atan": jnp.arctan,
+    "erf": jax.scipy.special.erf,
+    "Abs": jnp.abs,
+    "sign": jnp.sign,
+    "Max": lambda *u: jnp.stack(jnp.broadcast_arrays(*u)).max(0),
+    "Min": lambda *u: jnp.stack(jnp.broadcast_arrays(*u)).min(0),
+    "log1p": jnp.log1p,
+    "expm1": jnp.expm1,
+    "log_quotient": _log_quotient,
+    "wright_omega": special.wright_omega,
+    "Ei": special.expi,
+}
+"""sympy head -> JAX function: the only place where the two meet."""
+
+
+@lru_cache(maxsize=1024)
+def lower(
+    expr: sp.Expr, arguments: Sequence[sp.Symbol], *, as_written: bool = False
+) -> Callable[..., Any]:
+    """A pure JAX function of the arguments that computes the expression in its stable form.
+
+    Args:
+        expr: any sympy expression in the given symbols.
+        arguments: a tuple of symbols, in the order in which values will be given.
+        as_written: keep the expression as it is, where it was already spelt for floats.
+
+    Returns:
+        A function of arrays that broadcast; its dtype follows its inputs.
+
+    Raises:
+        UnknownFunction: the expression holds a function that the table does not have.
+    """
+    expr = expr if as_written else stable(expr)
+    heads = {type(e).__name__ for e in expr.atoms(sp.Function, AppliedUndef)}
+    other = {type(e).__name__ for e in expr.atoms(sp.Integral, sp.Derivative, sp.Sum)}
+    unknown = sorted((heads - set(TABLE)) | other)
+    if unknown:
+        raise UnknownFunction(
+            f"no JAX function is known for {', '.join(unknown)} in {expr}; "
+            f"known: {', '.join(sorted(TABLE))}"
+        )
+    missing = expr.free_symbols - set(arguments)
+    if missing:
+        raise UnknownFunction(
+            f"the expression holds {', '.join(sorted(map(str, missing)))}, which is not among "
+            f"the arguments {', '.join(map(str, arguments))}"
+        )
+    return sp.lambdify(arguments, expr, modules=[TABLE], cse=True)

@@ -1,0 +1,166 @@
+"""What a user chooses: the setting of the toy problem and the schedule of paradigms. Imports no sympy, no JAX."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from attnflow.errors import SettingError
+
+BACKGROUNDS = ("shared", "distinct")
+
+
+def _numbers(value: Any) -> np.ndarray | None:
+    """The value as a float array if it is concrete, None for a tracer or a tree placeholder."""
+    if isinstance(value, bool | str) or value is None:
+        return np.asarray(np.nan)
+    if hasattr(value, "aval") and not hasattr(value, "addressable_shards"):
+        return None  # a JAX tracer: its value is not known yet
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None if type(value) is object else np.asarray(np.nan)
+
+
+def check(name: str, value: Any, allowed: str, holds: Any) -> None:
+    """Raise SettingError unless ``holds`` is true of every entry of a concrete ``value``.
+
+    Args:
+        name: how the user knows the argument.
+        value: a number, an array, or a tracer (which is let through).
+        allowed: the end of the sentence, "a whole number of at least 2".
+        holds: a predicate on float arrays, elementwise.
+
+    Raises:
+        SettingError: naming argument, value and what is allowed.
+    """
+    numbers = _numbers(value)
+    if numbers is None:
+        return
+    with np.errstate(invalid="ignore"):
+        good = np.asarray(holds(numbers)) & ~np.isnan(numbers)
+    if not np.all(good):
+        shown = value if numbers.ndim == 0 else numbers[~good].flat[0]
+        raise SettingError(f"{name} must be {allowed}, got {shown!s}")
+
+
+def whole(least: int):
+    """Predicate: whole numbers of at least ``least``."""
+    return lambda v: (v >= least) & (v == np.floor(v)) & np.isfinite(v)
+
+
+def positive(v: np.ndarray) -> np.ndarray:
+    """Predicate: finite and above zero."""
+    return (v > 0) & np.isfinite(v)
+
+
+def nonnegative(v: np.ndarray) -> np.ndarray:
+    """Predicate: finite and at least zero."""
+    return (v >= 0) & np.isfinite(v)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The simple setting: m segments, C classes, linear focus and classifier.
+
+    A JAX pytree: every number may also be an array (a sweep) or a tracer, and gradients flow
+    through all of them. Concrete values are checked when the setting is built.
+
+    Args:
+        segments: m, number of segments in an input, whole, at least 2.
+        classes: C, number of classes, whole, at least 2.
+        foreground_segments: k, how many segments carry the class, whole, 1 to m - 1.
+        foreground_norm: r, norm of a foreground vector, above 0. ``mu`` is the margin of the
+            classifier's output on a foreground segment (r times the margin of its weights).
+        background_norm: s, norm of a background vector, at least 0.
+        background: "shared" (all background segments hold one vector) or "distinct" (each its
+            own, orthogonal to the others).
+        focus_rate: learning rate of the focus model relative to the step, above 0.
+        classifier_rate: the same for the classification model.
+
+    Raises:
+        SettingError: a value is outside its range.
+
+    Source: Vashisht and Ramaswamy (2023), section 3; generalised in derivations of the reduction.
+    """
+
+    segments: Any
+    classes: Any
+    foreground_segments: Any = 1
+    foreground_norm: Any = 1.0
+    background_norm: Any = 0.0
+    background: str = "shared"
+    focus_rate: Any = 1.0
+    classifier_rate: Any = 1.0
+
+    def __post_init__(self) -> None:
+        check("segments (m)", self.segments, "a whole number of at least 2", whole(2))
+        check("classes (C)", self.classes, "a whole number of at least 2", whole(2))
+        check("foreground_segments", self.foreground_segments, "a whole number of at least 1", whole(1))
+        known = [_numbers(v) for v in (self.segments, self.foreground_segments)]
+        if all(v is not None for v in known) and np.any(known[1] >= known[0]):
+            raise SettingError(
+                f"foreground_segments must be less than segments (m = {self.segments}), "
+                f"got {self.foreground_segments}"
+            )
+        check("foreground_norm", self.foreground_norm, "a finite number above 0", positive)
+        check("background_norm", self.background_norm, "a finite number of at least 0", nonnegative)
+        check("focus_rate", self.focus_rate, "a finite number above 0", positive)
+        check("classifier_rate", self.classifier_rate, "a finite number above 0", positive)
+        if self.background not in BACKGROUNDS:
+            raise SettingError(
+                f"background must be one of {', '.join(BACKGROUNDS)}, got {self.background!r}"
+            )
+
+    def numbers(self) -> dict[str, Any]:
+        """The numeric fields by name, in order (everything but ``background``)."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "background"}
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields as plain Python values, for records and JSON."""
+        plain = {name: np.asarray(v).tolist() for name, v in self.numbers().items()}
+        return {**plain, "background": self.background}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Paradigms joined in time: ``Schedule([("soft", 200.0), ("hard", inf)])``.
+
+    Each part is (paradigm, time at which it ends); times increase strictly and the last is
+    infinite (None and a missing time mean infinity too). Time is continuous, t = step x learning rate.
+
+    Args:
+        parts: the parts in order; a paradigm is a name or a Paradigm.
+
+    Raises:
+        SettingError: no part, times not increasing or not positive, or a finite last end.
+    """
+
+    parts: tuple[tuple[Any, float], ...]
+
+    def __init__(self, parts: Iterable[Sequence[Any]]) -> None:
+        cleaned = []
+        for part in parts:
+            paradigm, end = (part, None) if isinstance(part, str) else (part[0], *part[1:2], None)[:2]
+            cleaned.append((paradigm, math.inf if end is None else end))
+        if not cleaned:
+            raise SettingError("schedule must have at least one part (paradigm, end), got none")
+        previous = 0.0
+        for paradigm, end in cleaned:
+            ends = _numbers(end)
+            if ends is None:
+                continue
+            if np.isnan(ends) or not ends > previous:
+                raise SettingError(
+                    f"schedule times must be positive and increase strictly, got {end} after {previous:g}"
+                    f" for {getattr(paradigm, 'name', paradigm)}"
+                )
+            previous = float(ends)
+        last = _numbers(cleaned[-1][1])
+        if last is None or not np.isinf(last):
+            raise SettingError(
+                f"the last part of a schedule must end at infinity, got {cleaned[-1][1]}"
+            )
+        object.__setattr__(self, "parts", tuple(cleaned))

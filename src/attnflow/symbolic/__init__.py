@@ -1,0 +1,1 @@
+"""Everything derived from a paradigm's loss, in sympy; never imports JAX."""

@@ -1,0 +1,80 @@
+"""The built-in paradigms, one definition each: the only file that a new built-in paradigm touches."""
+
+from functools import lru_cache
+
+import sympy as sp
+
+from attnflow.errors import ParadigmError
+from attnflow.symbolic.paradigm import Paradigm, nearest
+from attnflow.symbols import C, alpha, beta, mu
+
+_PAPER = "Vashisht and Ramaswamy, On the Learning Dynamics of Attention Networks, ECAI 2023, arXiv 2307.13421"
+
+SOFT = Paradigm(
+    "soft",
+    -sp.log(sp.exp(alpha * mu) / (sp.exp(alpha * mu) + C - 1)),
+    "Soft attention",
+    f"{_PAPER}: the classifier sees the weighted input",
+)
+HARD = Paradigm(
+    "hard",
+    -alpha * sp.log(beta) + (1 - alpha) * sp.log(C),
+    "Hard attention",
+    f"{_PAPER}: expected loss of a sampled segment",
+)
+LVML = Paradigm(
+    "lvml",
+    -sp.log(alpha * beta + (1 - alpha) / C),
+    "LVML",
+    f"{_PAPER}: latent-variable marginal likelihood",
+)
+
+
+@lru_cache
+def power_mean(exponent: sp.Rational | int | str) -> Paradigm:
+    """The power mean of per-segment probabilities: exponent -> 0 is hard attention, 1 is LVML.
+
+    L = -(1/s) log(alpha beta^s + (1 - alpha) C^-s).
+
+    Args:
+        exponent: s, an exact number (Rational, int, or text such as "1/2"), at most 1 in size.
+
+    Raises:
+        ParadigmError: not an exact real number.
+    """
+    try:
+        s = sp.Rational(exponent)
+    except (TypeError, ValueError):
+        raise ParadigmError(
+            f"the exponent of a power mean must be an exact number such as 1/2, got {exponent!r}"
+        ) from None
+    if isinstance(exponent, float):
+        s = s.limit_denominator(10**6)
+    if s == 0:
+        loss = HARD.loss
+    else:
+        loss = -sp.log(alpha * beta**s + (1 - alpha) * C ** (-s)) / s
+    return Paradigm(
+        f"power-{s}", loss, f"Power mean (s = {s})", "power mean of the segments' probabilities"
+    )
+
+
+CATALOGUE: dict[str, Paradigm] = {p.name: p for p in (SOFT, HARD, LVML)}
+
+
+def paradigm(given: "str | Paradigm") -> Paradigm:
+    """The paradigm of that name ("soft", "hard", "lvml", "power-1/2", ...), or the object itself.
+
+    Raises:
+        ParadigmError: the name is not known; the nearest one is named.
+    """
+    if isinstance(given, Paradigm):
+        return given
+    if isinstance(given, str):
+        if given in CATALOGUE:
+            return CATALOGUE[given]
+        if given.startswith("power-"):
+            return power_mean(given.removeprefix("power-"))
+    raise ParadigmError(
+        f"unknown paradigm {given!r}{nearest(str(given), [*CATALOGUE, 'power-S'])}"
+    )

@@ -1,0 +1,76 @@
+"""Named functions that sympy lacks or spells unstably, each with derivative, digits and LaTeX."""
+
+from typing import Any
+
+import mpmath
+import sympy as sp
+
+
+class log1p(sp.Function):
+    """log(1 + u)."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return 1 / (1 + self.args[0])
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        return sp.log(1 + self.args[0])._eval_evalf(prec)
+
+    def _eval_rewrite_as_log(self, arg: sp.Expr, **_: object) -> sp.Expr:
+        return sp.log(1 + arg)
+
+
+class expm1(sp.Function):
+    """e^u - 1."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return sp.exp(self.args[0])
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        return (sp.exp(self.args[0]) - 1)._eval_evalf(prec)
+
+    def _eval_rewrite_as_log(self, arg: sp.Expr, **_: object) -> sp.Expr:
+        return sp.exp(arg) - 1
+
+
+class log_quotient(sp.Function):
+    """log(n/d), given n, d and n - d: accurate for n/d near 1 and far from it."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        n, d, _ = self.args
+        return {1: 1 / n, 2: -1 / d, 3: sp.S.Zero}[argindex]
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        return sp.log(self.args[0] / self.args[1])._eval_evalf(prec)
+
+    def _eval_rewrite_as_log(self, n: sp.Expr, d: sp.Expr, gap: sp.Expr, **_: object) -> sp.Expr:
+        return sp.log(n / d)
+
+
+class logarithm(sp.Function):
+    """A logarithm that sympy's automatic rules leave alone while an expression is taken apart."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return 1 / self.args[0]
+
+    def _eval_rewrite_as_log(self, arg: sp.Expr, **_: object) -> sp.Expr:
+        return sp.log(arg)
+
+
+class wright_omega(sp.Function):
+    """The Wright omega function: omega + log omega = z, for real z."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return self / (1 + self)
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        # W(e^z) overflows for large z: Newton on omega + log omega = z instead
+        with mpmath.workprec(prec + 20):
+            z = mpmath.mpf(self.args[0]._eval_evalf(prec + 20)._to_mpmath(prec + 20))
+            w = mpmath.lambertw(mpmath.exp(z)).real if z < 100 else z - mpmath.log(z)
+            for _ in range(prec.bit_length() + 2):
+                w -= (w + mpmath.log(w) - z) * w / (1 + w)
+            return sp.Float._new(w._mpf_, prec)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        body = rf"\omega\left({printer._print(self.args[0])}\right)"
+        return body if exp is None else rf"{body}^{{{exp}}}"

@@ -1,0 +1,49 @@
+"""The symbols every formula is written with: the only place where they are made.
+
+Write a loss with ``alpha`` (focus weight on the true segments), ``mu`` (classifier margin), ``C``
+(number of classes) and, as a shorthand, ``beta`` (true-class probability on a foreground segment,
+``e^mu/(e^mu + C - 1)``).
+"""
+
+import sympy as sp
+
+# What a loss is written with.
+alpha = sp.Symbol("alpha", positive=True)
+beta = sp.Symbol("beta", positive=True)
+mu = sp.Symbol("mu", real=True)
+C = sp.Symbol("C", positive=True)
+
+# The other coordinate of the flow, and time.
+nu = sp.Symbol("nu", real=True)
+x = sp.Symbol("x", real=True)  # logit of alpha: x = nu - log B
+t = sp.Symbol("t", nonnegative=True)
+complement = sp.Symbol(r"\bar{\alpha}", positive=True)  # 1 - alpha, never by subtraction
+
+# The setting.
+m = sp.Symbol("m", positive=True)
+k = sp.Symbol("k", positive=True)  # foreground segments
+r = sp.Symbol("r", positive=True)  # norm of a foreground vector
+s = sp.Symbol("s", nonnegative=True)  # norm of a background vector
+eta_focus = sp.Symbol("eta_f", positive=True)
+eta_classifier = sp.Symbol("eta_c", positive=True)
+
+# What a setting reduces to (see symbolic/reduction.py): background-to-foreground ratio, relative
+# speed of the focus, and overall speed.
+B = sp.Symbol("B", positive=True)
+rho = sp.Symbol("rho", positive=True)
+tau = sp.Symbol("tau", positive=True)
+
+# Start and constants of motion.
+mu0 = sp.Symbol("mu_0", real=True)
+nu0 = sp.Symbol("nu_0", real=True)
+alpha0 = sp.Symbol("alpha_0", positive=True)
+K0 = sp.Symbol("K_0", real=True)
+
+probability = sp.exp(mu) / (sp.exp(mu) + C - 1)
+"""``beta`` as a function of ``mu``: softmax of the logits (mu, 0, ..., 0) over C classes."""
+
+attention = 1 / (1 + B * sp.exp(-nu))
+"""``alpha`` as a function of ``nu``: softmax over k foreground and B k background segments."""
+
+inattention = attention.subs({nu: -nu, B: 1 / B}, simultaneous=True)
+"""1 - alpha: the same weight with the two kinds of segment exchanged, so never a subtraction."""
