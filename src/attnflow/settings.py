@@ -1,6 +1,7 @@
 """What a user chooses: the setting of the toy problem and the schedule of paradigms. Imports no sympy, no JAX."""
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -16,8 +17,9 @@ def _numbers(value: Any) -> np.ndarray | None:
     """The value as a float array if it is concrete, None for a tracer or a tree placeholder."""
     if isinstance(value, bool | str) or value is None:
         return np.asarray(np.nan)
-    if hasattr(value, "aval") and not hasattr(value, "addressable_shards"):
-        return None  # a JAX tracer: its value is not known yet
+    jax = sys.modules.get("jax")
+    if jax is not None and isinstance(value, jax.core.Tracer):
+        return None  # its value is not known yet
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):

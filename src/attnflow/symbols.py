@@ -38,6 +38,22 @@ mu0 = sp.Symbol("mu_0", real=True)
 nu0 = sp.Symbol("nu_0", real=True)
 alpha0 = sp.Symbol("alpha_0", positive=True)
 K0 = sp.Symbol("K_0", real=True)
+x0 = sp.Symbol("x_0", real=True)
+
+# Left sides and abbreviations of the formulas of a derivation.
+L = sp.Symbol("L", real=True)
+mu_dot = sp.Symbol(r"\dot{\mu}", real=True)
+nu_dot = sp.Symbol(r"\dot{\nu}", real=True)
+Phi = sp.Symbol(r"\Phi", real=True)
+slope = sp.Symbol(r"\Phi'", real=True)
+Q = sp.Symbol("Q", real=True)
+omega = sp.Symbol("omega", positive=True)
+z = sp.Symbol("z", real=True)
+u = sp.Symbol("u", real=True)  # variables of integration
+v = sp.Symbol("v", real=True)
+dt_dmu = sp.Symbol(r"\frac{dt}{d\mu}", real=True)
+dt_dx = sp.Symbol(r"\frac{dt}{dx}", real=True)
+dnu_dmu = sp.Symbol(r"\frac{d\nu}{d\mu}", real=True)
 
 probability = sp.exp(mu) / (sp.exp(mu) + C - 1)
 """``beta`` as a function of ``mu``: softmax of the logits (mu, 0, ..., 0) over C classes."""

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax.test_util import check_grads
 
 from attnflow.numeric import special
 
@@ -60,7 +59,7 @@ class Case(NamedTuple):
     second: Callable
     ulps: float
     points: np.ndarray
-    # Beyond the ulp: what is allowed absolutely (only beside a zero that is not at a dyadic point).
+    # Allowed absolutely, beside a zero that no float64 hits.
     absolute: float = 0.0
 
 
@@ -100,7 +99,8 @@ CASES = {
         4,
         np.r_[
             span((-745, -30), (-30, -1), (-1, 0), (0, 1), (1, 2), (2, 8), (8, 700)),
-            decades(-300, 308), -decades(-300, 300), 1 + decades(-15, -1), 1 - decades(-15, -1),
+            decades(-300, 308), 1.7e308, -decades(-300, 300),
+            1 + decades(-15, -1), 1 - decades(-15, -1),
         ],
     ),
     "expi": Case(
@@ -213,19 +213,21 @@ def test_values_are_right_to_a_few_units_in_the_last_place(case: Case) -> None:
 def test_derivatives_in_both_modes_are_the_closed_ones(case: Case) -> None:
     points = moderate(case)
     for mode in (jax.jacfwd, jax.jacrev):
-        first = jax.vmap(mode(case.function))(jnp.asarray(points))
-        second = jax.vmap(mode(mode(case.function)))(jnp.asarray(points))
+        first = jax.jit(jax.vmap(mode(case.function)))(jnp.asarray(points))
+        second = jax.jit(jax.vmap(mode(mode(case.function))))(jnp.asarray(points))
         exact = np.array([float(case.first(mpf(x))) for x in points.tolist()])
         np.testing.assert_allclose(first, exact, rtol=4e-15)
         exact = np.array([float(case.second(mpf(x))) for x in points.tolist()])
-        # The second derivative of log_omega and sigmoid is a difference where it changes sign.
+        # Absolutely where the second derivative of Ei or of the sigmoid changes sign.
         np.testing.assert_allclose(second, exact, rtol=2e-14, atol=2e-16)
 
 
 @every_function
-def test_derivatives_agree_with_finite_differences(case: Case) -> None:
-    points = jnp.array([-0.7, 0.6, 1.9])
-    check_grads(case.function, (points,), order=3, modes=["fwd", "rev"], rtol=1e-4)
+def test_third_derivative_is_that_of_the_closed_second(case: Case) -> None:
+    points = np.array([-0.7, 0.6, 1.9])
+    third = jax.jit(jax.vmap(jax.grad(jax.grad(jax.grad(case.function)))))(jnp.asarray(points))
+    exact = [float(WORKING.diff(case.second, mpf(x))) for x in points.tolist()]
+    np.testing.assert_allclose(third, exact, rtol=1e-13)
 
 
 @every_function
@@ -313,9 +315,8 @@ def test_nan_stays_nan_and_nothing_else_becomes_nan(case: Case) -> None:
     assert np.isnan(case.function(jnp.nan))
     points = jnp.asarray(case.points)
     for function in (case.function, jax.grad(case.function), jax.grad(jax.grad(case.function))):
-        values = jax.vmap(function)(points)
-        tiny = jnp.abs(points) < 1e-100  # second derivatives of Ei pass 1e200 there
-        assert not np.any(np.isnan(values) & ~np.asarray(tiny))
+        values = jax.jit(jax.vmap(function))(points)
+        assert not np.any(np.isnan(values))
 
 
 def test_wright_omega_is_finite_and_smooth_where_its_branches_meet() -> None:
@@ -325,9 +326,6 @@ def test_wright_omega_is_finite_and_smooth_where_its_branches_meet() -> None:
         assert np.all(np.diff(values) > 0)
         np.testing.assert_allclose(values - values[100] - (points - seam) * values[100]
                                    / (1 + values[100]), 0, atol=3e-13)  # fmt: skip
-
-
-real = st.floats(-700, 700, allow_subnormal=False)
 
 
 @settings(max_examples=300, deadline=None)
@@ -350,7 +348,7 @@ def test_omega_times_its_exponential_is_the_exponential(z: float) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(real)
+@given(st.floats(-700, 700, allow_subnormal=False))
 def test_softplus_at_opposite_arguments_differs_by_the_argument(u: float) -> None:
     with jax.enable_x64(True):
         assert float(special.softplus(u)) - float(special.softplus(-u)) == pytest.approx(
@@ -391,7 +389,7 @@ def test_phi2_and_log1pmx_undo_each_other(x: float) -> None:
 @given(st.floats(1e-3, 50), st.sampled_from([-1.0, 1.0]))
 def test_exponential_integral_over_a_short_step_is_its_integrand(x: float, sign: float) -> None:
     x, node = sign * x, np.sqrt(3 / 5)
-    half = abs(x) / 64
+    half = min(abs(x), 1.0) / 64
     with jax.enable_x64(True):
         step = float(special.expi(x + half)) - float(special.expi(x - half))
         size = abs(float(special.expi(x)))

@@ -22,7 +22,7 @@ def _log_quotient(n: Any, d: Any, gap: Any) -> Any:
     near = jnp.abs(gap) < 0.5 * d
     safe_gap = jnp.where(near, gap, 0.0)
     safe_quotient = jnp.where(near, 1.0, n / d)
-    return jnp.where(near, jnp.log1p(safe_gap / d), jnp.log(safe_quotient))
+    return jnp.where(near, special.log1p(safe_gap / d), jnp.log(safe_quotient))
 
 
 TABLE: dict[str, Callable[..., Any]] = {
@@ -44,7 +44,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "sign": jnp.sign,
     "Max": lambda *u: jnp.stack(jnp.broadcast_arrays(*u)).max(0),
     "Min": lambda *u: jnp.stack(jnp.broadcast_arrays(*u)).min(0),
-    "log1p": jnp.log1p,
+    "log1p": special.log1p,
     "expm1": jnp.expm1,
     "log_quotient": _log_quotient,
     "wright_omega": special.wright_omega,

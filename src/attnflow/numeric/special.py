@@ -88,7 +88,11 @@ def _exp_over(x: ArrayLike) -> Array:
     return half * (half / bounded)
 
 
-@_with_derivative(lambda value, u: value * sigmoid(-u))
+def _sigmoid_slope(value: Array, u: Array) -> Array:
+    return value * sigmoid(-u)  # not value (1 - value), which loses the upper tail
+
+
+@_with_derivative(_sigmoid_slope)
 def sigmoid(u: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Logistic function 1/(1 + e^-u), relatively accurate in both tails."""
     u = _real(u)

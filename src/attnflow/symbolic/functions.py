@@ -74,3 +74,45 @@ class wright_omega(sp.Function):
     def _latex(self, printer: Any, exp: str | None = None) -> str:
         body = rf"\omega\left({printer._print(self.args[0])}\right)"
         return body if exp is None else rf"{body}^{{{exp}}}"
+
+
+class dilog_negexp(sp.Function):
+    """The dilogarithm Li2(-e^u), for real u."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return -sp.log(1 + sp.exp(self.args[0]))
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        with mpmath.workprec(prec + 20):
+            u = self.args[0]._eval_evalf(prec + 20)._to_mpmath(prec + 20)
+            return sp.Float._new(mpmath.polylog(2, -mpmath.exp(u)).real._mpf_, prec)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        body = rf"\operatorname{{Li}}_{{2}}\left({printer._print(-sp.exp(self.args[0]))}\right)"
+        return body if exp is None else rf"{body}^{{{exp}}}"
+
+
+class kepler(sp.Function):
+    """The solution v of the hyperbolic Kepler equation v + e sinh v = M, for e > 0 and real M."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        slope = 1 + self.args[0] * sp.cosh(self)
+        return 1 / slope if argindex == 2 else -sp.sinh(self) / slope
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        with mpmath.workprec(prec + 20):
+            e, mean = (a._eval_evalf(prec + 20)._to_mpmath(prec + 20) for a in self.args)
+            # convex on each side of 0: Newton from an upper bound of |v| descends to the root
+            size = abs(mean)
+            v = min(size, mpmath.asinh(size / e))
+            for _ in range(200):
+                step = (v + e * mpmath.sinh(v) - size) / (1 + e * mpmath.cosh(v))
+                v -= step
+                if abs(step) <= abs(v) * mpmath.mpf(2) ** (-prec - 5):
+                    break
+            return sp.Float._new((v if mean >= 0 else -v)._mpf_, prec)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        e, mean = (printer._print(a) for a in self.args)
+        body = rf"\operatorname{{Kepler}}\left({e}, {mean}\right)"
+        return body if exp is None else rf"{body}^{{{exp}}}"

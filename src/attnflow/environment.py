@@ -1,0 +1,179 @@
+"""What a result was computed with, and what this machine has: versions, devices, optional parts.
+
+Only ``device``, ``devices`` and ``x64`` import JAX; the rest reads package metadata and the search
+path, so that a command can report a missing part without loading anything.
+"""
+
+import os
+import platform as _platform
+import shutil
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "attnflow",
+    "jax",
+    "jaxlib",
+    "sympy",
+    "diffrax",
+    "numpy",
+    "scipy",
+    "xarray",
+    "matplotlib",
+    "flax",
+    "optax",
+)
+"""The packages whose versions may change a number or a figure."""
+
+TYPESETTERS = ("latexmk", "pdflatex", "tectonic")
+"""Programs that turn LaTeX into PDF; any one is enough."""
+
+_GPU_PLUGINS = ("jax-cuda13-plugin", "jax-cuda12-plugin", "jax-rocm7-plugin", "jax-rocm60-plugin")
+
+
+@dataclass(frozen=True)
+class Part:
+    """An optional part of the installation.
+
+    Attributes:
+        name: what it is.
+        present: whether it was found.
+        found: which one was found (a path or a version), empty if none.
+        needed_for: what works with it only.
+        how_to_get: what to do where it is missing.
+    """
+
+    name: str
+    present: bool
+    found: str
+    needed_for: str
+    how_to_get: str
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of every package in ``PACKAGES`` that is installed."""
+    found = {name: _installed(name) for name in PACKAGES}
+    return {
+        "python": _platform.python_version(),
+        **{name: number for name, number in found.items() if number is not None},
+    }
+
+
+def platform() -> str:
+    """Operating system and machine architecture, "Linux x86_64"."""
+    return f"{_platform.system()} {_platform.machine()}"
+
+
+def processor() -> str:
+    """The processor's model name, or its architecture where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == "model name" and value.strip():
+            return value.strip()
+    return _platform.processor() or _platform.machine()
+
+
+def cores() -> int:
+    """Number of processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def devices() -> list[str]:
+    """Every device JAX sees, as "platform: kind"; the first is the one computed on."""
+    import jax
+
+    return [_describe(d) for d in jax.devices()]
+
+
+def device() -> str:
+    """The device JAX computes on by default, "cpu: Intel ..." or "gpu: NVIDIA H200"."""
+    import jax
+
+    chosen = jax.config.jax_default_device  # a Device, a platform's name, or None
+    if hasattr(chosen, "platform"):
+        return _describe(chosen)
+    return _describe(jax.devices(chosen)[0] if chosen else jax.devices()[0])
+
+
+def _describe(one: Any) -> str:
+    kind = processor() if one.platform == "cpu" else one.device_kind
+    return f"{one.platform}: {kind}"
+
+
+def x64() -> bool:
+    """Whether JAX's 64-bit mode is on globally; attnflow computes in float64 either way."""
+    import jax
+
+    return bool(jax.config.jax_enable_x64)
+
+
+def typesetter() -> str | None:
+    """Path of the first LaTeX program found, or None."""
+    return next((found for name in TYPESETTERS if (found := shutil.which(name))), None)
+
+
+def optional_parts() -> list[Part]:
+    """The optional parts, present or missing, each with what it is for and how to get it."""
+    plugin = next((f"{p} {v}" for p in _GPU_PLUGINS if (v := _installed(p))), "")
+    tests = _installed("pytest")
+    bench = _installed("pytest-benchmark")
+    tex = typesetter() or ""
+    return [
+        Part(
+            "LaTeX",
+            bool(tex),
+            tex,
+            "attnflow export --format pdf",
+            "install latexmk with TeX Live, or tectonic",
+        ),
+        Part(
+            "JAX GPU plugin",
+            bool(plugin),
+            plugin,
+            "computing on a GPU",
+            "pip install 'attnflow[gpu]'",
+        ),
+        Part(
+            "tests",
+            tests is not None,
+            f"pytest {tests}" if tests else "",
+            "running the tests",
+            "pip install 'attnflow[test]'",
+        ),
+        Part(
+            "benchmarks",
+            bench is not None,
+            f"pytest-benchmark {bench}" if bench else "",
+            "running the benchmarks",
+            "pip install 'attnflow[bench]'",
+        ),
+    ]
+
+
+def report() -> dict[str, Any]:
+    """All of the above as plain values, for ``attnflow doctor`` and its JSON."""
+    return {
+        "versions": versions(),
+        "platform": platform(),
+        "processor": processor(),
+        "cores": cores(),
+        "device": device(),
+        "devices": devices(),
+        "x64": x64(),
+        "optional": [asdict(part) for part in optional_parts()],
+    }

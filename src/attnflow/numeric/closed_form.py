@@ -1,0 +1,263 @@
+"""``solve``: trajectories in closed form, by quadrature of dt/d mu and its inverse.
+
+Along an orbit nu is an explicit function of mu (Wright omega, symbolic/solution.py) and time is one
+quadrature in mu; where a part is frozen, time is a quadrature in the other. numeric/marching.py evaluates
+and inverts it; this module says what is integrated, joins the parts of a schedule, and supplies
+derivatives by the implicit function theorem, so that results are differentiable in everything.
+"""
+
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from attnflow.errors import IntegrationFailed
+from attnflow.numeric import marching
+from attnflow.numeric.lower import lower
+from attnflow.numeric.marching import Panel, Track
+from attnflow.numeric.precision import float64, traced
+from attnflow.numeric.problem import Problem, normalise
+from attnflow.numeric.trajectory import STATE, Reduced, Trajectory, reduce_setting
+from attnflow.settings import Schedule, Setting
+from attnflow.symbolic.flow import derive_flow
+from attnflow.symbolic.invariant import derive_first_integral
+from attnflow.symbolic.paradigm import Paradigm
+from attnflow.symbols import C, mu, rho, tau
+
+FEW = 6  # up to so many times each keeps its own panel; more share a table of panels
+LANES = 1024  # trajectories computed side by side; more are taken in turn, so that work fits the cache
+
+
+@lru_cache(maxsize=256)
+def _formulas(paradigm: Paradigm, freeze: str | None) -> tuple[Any, Any]:
+    """(drive, pace) as JAX functions: dz/d clock/rho of (mu, C) and dt/d clock of the state."""
+    flow = derive_flow(paradigm)
+    if freeze == "classifier":
+        return None, lower(1 / flow.nu_dot, (*STATE, rho, tau))
+    drive = None if freeze else lower(derive_first_integral(paradigm).slope, (mu, C))
+    return drive, lower(1 / flow.mu_dot, (*STATE, rho, tau))
+
+
+def _track(paradigm: Paradigm, freeze: str | None, inputs: tuple[Reduced, Any, Any]) -> Track:
+    """The clock (mu; or the change of nu where the classifier is frozen), its drive and its pace."""
+    reduced, mu0, nu0 = inputs
+    slope, rate = _formulas(paradigm, freeze)
+    start = jnp.exp(nu0) / reduced.ratio
+
+    def pace(weight: Any, at: Any) -> Any:
+        state = (weight / (1 + weight), 1 / (1 + weight), at, reduced.classes)
+        return rate(*state, reduced.focus, reduced.speed) + jnp.zeros_like(weight)
+
+    if freeze == "classifier":
+        return Track(
+            drive=jnp.zeros_like,
+            pace=lambda clock, weight: pace(weight * jnp.exp(clock), mu0),
+            clock=jnp.zeros_like(nu0),
+            weight=start,
+        )
+    if freeze == "focus":
+        return Track(jnp.zeros_like, lambda clock, weight: pace(weight, clock), mu0, start)
+    return Track(
+        drive=lambda clock: reduced.focus * slope(clock, reduced.classes),
+        pace=lambda clock, weight: pace(weight, clock),
+        clock=mu0,
+        weight=start,
+    )
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _state(
+    paradigm: Paradigm, freeze: str | None, inputs: tuple[Reduced, Any, Any], times: Any
+) -> tuple[Any, Any]:
+    """Clock and companion at each of the times (shape (n,)), from one start."""
+    track = _track(paradigm, freeze, inputs)
+    last = jnp.max(times)
+    first = jnp.min(jnp.where(times > 0, times, last))
+    if times.shape[0] <= FEW:
+        return _few(track, times, first, last)
+    return _many(track, times, first, last)
+
+
+def _settle(track: Track, times: Any, end: marching.March, found: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Where panels do not reach: the start at t = 0, the equilibrium if the clock came to rest, else NaN."""
+    clock, companion = found
+    rest = jnp.where(end.stuck, 1.0, jnp.nan)
+    beyond = times > end.time
+    clock = jnp.where(beyond, end.clock * rest, clock)
+    companion = jnp.where(beyond, end.companion * rest, companion)
+    return jnp.where(times > 0, clock, track.clock), jnp.where(times > 0, companion, 0.0)
+
+
+def _few(track: Track, times: Any, first: Any, last: Any) -> tuple[Any, Any]:
+    """Each time keeps the panel that holds it while the march goes by."""
+    ones = jnp.ones(times.shape)
+    coefficients = jnp.ones((*times.shape, marching.POINTS))
+    blank = (Panel(ones, ones, 0 * ones, ones, coefficients, coefficients), ones)
+
+    def visit(kept: Any, panel: Panel, end: Any, _: Any, good: Any) -> Any:
+        use = good & (panel.time < times)
+        new = (panel, end)
+        return jax.tree.map(
+            lambda old, value: jnp.where(use if jnp.ndim(value) == 0 else use[:, None], value, old),
+            kept,
+            new,
+        )
+
+    final, (panel, end) = marching.march(track, first, last, visit, blank)
+    return _settle(track, times, final, marching.locate(track, panel, times, end))
+
+
+def _many(track: Track, times: Any, first: Any, last: Any) -> tuple[Any, Any]:
+    """All times look up one table of panels."""
+    room = marching.PANELS
+    row = jnp.ones(room)
+    table = Panel(row, row, 0 * row, row, *(jnp.ones((room, marching.POINTS)) for _ in range(2)))
+
+    def visit(kept: Any, panel: Panel, end: Any, count: Any, good: Any) -> Any:
+        old = jax.tree.map(lambda a: a[count], kept)
+        new = jax.tree.map(partial(jnp.where, good), (panel, end), old)
+        return jax.tree.map(lambda a, value: a.at[count].set(value), kept, new)
+
+    final, (table, ends) = marching.march(track, first, last, visit, (table, jnp.full(room, jnp.inf)))
+    index = jnp.searchsorted(ends, times, method="scan_unrolled")
+    index = jnp.minimum(index, final.count - 1)
+    panel = jax.tree.map(lambda a: a.at[index].get(mode="promise_in_bounds"), table)
+    found = marching.locate(track, panel, times, ends.at[index].get(mode="promise_in_bounds"))
+    return _settle(track, times, final, found)
+
+
+@_state.defjvp
+def _state_jvp(paradigm: Paradigm, freeze: str | None, primals: Any, tangents: Any) -> Any:
+    """t(clock; inputs) = time, differentiated implicitly: panels stay where they are."""
+    inputs, times = primals
+    inputs_dot, times_dot = tangents
+    clock, companion = _state(paradigm, freeze, inputs, times)
+    edges = lax.stop_gradient(_edges(paradigm, freeze, inputs, times))
+
+    def at_clock(given: tuple[Reduced, Any, Any]) -> tuple[Any, Any]:
+        return marching.along(_track(paradigm, freeze, given), edges, clock)
+
+    _, (time_dot, companion_dot) = jax.jvp(at_clock, (inputs,), (inputs_dot,))
+    track = _track(paradigm, freeze, inputs)
+    weight = track.weight * jnp.exp(companion)
+    velocity = 1 / track.pace(clock, weight)
+    clock_dot = jnp.where(velocity == 0, 0.0, (times_dot - time_dot) * velocity)
+    companion_dot = companion_dot + clock_dot * jax.vmap(track.drive)(clock) / (1 + weight)
+    return (clock, companion), (clock_dot, companion_dot)
+
+
+def _edges(paradigm: Paradigm, freeze: str | None, inputs: Any, times: Any) -> Any:
+    """Where the panels of a march begin; the last is repeated to fill the table."""
+    track = _track(paradigm, freeze, inputs)
+    last = jnp.max(times)
+    first = jnp.min(jnp.where(times > 0, times, last))
+
+    def visit(kept: Any, panel: Panel, _: Any, count: Any, good: Any) -> Any:
+        end = jnp.where(good, panel.clock + panel.width, kept[count])
+        return jnp.where(jnp.arange(kept.shape[0]) >= count, end, kept)
+
+    start = jnp.full(marching.PANELS, 1.0) * track.clock
+    return marching.march(track, first, last, visit, start)[1]
+
+
+def _trajectory(problem: Problem, reduced: Reduced, mu0: Any, nu0: Any, ends: Any) -> tuple[Any, Any]:
+    """mu and nu at the problem's times (flat), part by part of the schedule, for one setting."""
+    times = jnp.ravel(problem.times)
+    at_mu, at_nu = jnp.full(times.shape, mu0), jnp.full(times.shape, nu0)
+    begin = jnp.zeros(())
+    for index, paradigm in enumerate(problem.paradigms):
+        here = jnp.maximum(times - begin, 0.0)
+        final = index == len(problem.paradigms) - 1
+        if not final:
+            length = ends[index] - begin
+            here = jnp.append(jnp.minimum(here, length), length)
+        clock, companion = _state(paradigm, problem.freeze, (reduced, mu0, nu0), here)
+        if problem.freeze == "classifier":
+            new_mu, new_nu = jnp.full(here.shape, mu0), nu0 + clock
+        else:
+            new_mu, new_nu = clock, nu0 + companion
+        later = times > begin
+        if final:
+            at_mu, at_nu = jnp.where(later, new_mu, at_mu), jnp.where(later, new_nu, at_nu)
+        else:
+            at_mu = jnp.where(later, new_mu[:-1], at_mu)
+            at_nu = jnp.where(later, new_nu[:-1], at_nu)
+            mu0, nu0, begin = new_mu[-1], new_nu[-1], ends[index]
+    return at_mu, at_nu
+
+
+@jax.jit
+def _solve_compiled(problem: Problem) -> tuple[Any, Any]:
+    problem = problem.cast()
+    reduced = reduce_setting(problem.setting)
+    lanes = (reduced, problem.mu0, problem.nu0)
+    if not problem.batch_shape:
+        results = _trajectory(problem, *lanes, problem.ends)
+        return jax.tree.map(lambda a: a.reshape(problem.shape), results)
+    lanes = jax.tree.map(lambda a: jnp.broadcast_to(a, problem.batch_shape).ravel(), lanes)
+    one = partial(_trajectory, problem, ends=problem.ends)
+    if lanes[1].shape[0] <= LANES:
+        results = jax.vmap(one)(*lanes)
+    else:
+        results = lax.map(lambda lane: one(*lane), lanes, batch_size=LANES)
+    return jax.tree.map(lambda a: a.reshape(problem.shape), results)
+
+
+def solve(
+    paradigm: "str | Paradigm | Schedule",
+    setting: Setting,
+    times: Any,
+    initial: tuple[Any, Any] = (0.0, 0.0),
+    freeze: str | None = None,
+) -> Trajectory:
+    """The closed-form trajectory of gradient flow at the given times.
+
+    mu and nu to a relative 1e-12 or better for 2 <= m, C <= 1e6, 1e-6 <= t <= 1e15 and starts
+    within [-5, 20]. The cost grows with the number of times, hardly with the horizon. Pure:
+    may be jitted, vmapped and differentiated (any order, forward and reverse) in times,
+    setting, start and switch times; a sweep compiles once.
+
+    Args:
+        paradigm: name, Paradigm, or Schedule of them.
+        setting: Setting; entries may be arrays of one broadcastable shape, a sweep.
+        times: continuous time t = step x learning rate, at least 0, any shape and order.
+        initial: (mu0, nu0), numbers or arrays that broadcast with the setting's.
+        freeze: None; "focus" holds alpha at its start; "classifier" holds mu.
+
+    Returns:
+        Trajectory with arrays of shape (*sweep, *times), float64.
+
+    Raises:
+        SettingError, ParadigmError: an argument is not allowed; the message names it.
+        NoFirstIntegral: the paradigm has none (and no part is frozen); simulate still works.
+        IntegrationFailed: a trajectory could not be computed (outside JAX transformations; inside,
+            its entries are NaN).
+        PrecisionError: called inside a JAX transformation with 64-bit mode off.
+
+    Source: symbolic/solution.py and symbolic/frozen.py; accuracy and cost, benchmarks/.
+    """
+    problem = normalise(paradigm, setting, times, initial, freeze)
+    for part in problem.paradigms:
+        _formulas(part, freeze)
+    return _solve(problem)
+
+
+@float64
+def _solve(problem: Problem) -> Trajectory:
+    at_mu, at_nu = _solve_compiled(problem)
+    if not traced(at_mu) and bool(jnp.any(jnp.isnan(at_mu) | jnp.isnan(at_nu))):
+        raise IntegrationFailed(
+            f"no closed-form trajectory for {problem.name} in {problem.setting.as_dict()}: the panels "
+            f"do not reach every time; use simulate, or shorter times"
+        )
+    return Trajectory(
+        times=problem.batched_times(),
+        mu=at_mu,
+        nu=at_nu,
+        setting=problem.setting,
+        stage=problem.stage(),
+        paradigms=problem.paradigms,
+        method="closed form",
+    )

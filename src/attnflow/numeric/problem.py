@@ -1,0 +1,159 @@
+"""What solve, simulate and descend are asked: their shared arguments, checked once and made plain.
+
+``normalise`` refuses bad arguments by name and turns good ones into a Problem, a JAX pytree that
+can go straight into a jitted function. It computes nothing and casts no tracer, so it may run
+outside 64-bit mode.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from attnflow.errors import SettingError
+from attnflow.numeric.precision import traced
+from attnflow.settings import Schedule, Setting, check, nonnegative
+from attnflow.symbolic.catalogue import paradigm as find_paradigm
+from attnflow.symbolic.paradigm import Paradigm
+
+FREEZES = (None, "focus", "classifier")
+"""Which part is held: none, alpha (that is, nu), or mu."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Problem:
+    """The arguments of solve, simulate and descend in one form.
+
+    Concrete numbers are NumPy float64 arrays; tracers are as they came (``cast`` makes float64
+    JAX arrays of all).
+
+    Attributes:
+        setting: the Setting; entries that are arrays broadcast to ``batch_shape``.
+        times: asked times, finite, at least 0, any shape and order.
+        mu0: initial mu, broadcasts to ``batch_shape``.
+        nu0: initial nu, likewise.
+        ends: time at which each part of the schedule ends, shape (parts,), the last infinite.
+        paradigms: one for each part (static).
+        freeze: None, "focus" or "classifier" (static).
+        batch_shape: joint shape of the setting's entries and the start (static). Results have
+            shape ``batch_shape + times.shape``.
+    """
+
+    setting: Setting
+    times: Any
+    mu0: Any
+    nu0: Any
+    ends: Any
+    paradigms: tuple[Paradigm, ...] = field(metadata={"static": True})
+    freeze: str | None = field(metadata={"static": True})
+    batch_shape: tuple[int, ...] = field(metadata={"static": True})
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the result: batch axes, then the axes of the times."""
+        return self.batch_shape + np.shape(self.times)
+
+    @property
+    def name(self) -> str:
+        """The paradigm's name, or the schedule's as "soft until 200, hard"."""
+        parts = [
+            p.name if traced(end) or np.isinf(end) else f"{p.name} until {float(end):g}"
+            for p, end in zip(self.paradigms, self.ends, strict=True)
+        ]
+        return ", ".join(parts)
+
+    def cast(self) -> "Problem":
+        """The same with every number a float64 JAX array; to be called in 64-bit mode."""
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), self)
+
+    def batched_times(self) -> Any:
+        """The times, broadcast to the result's shape."""
+        return jnp.broadcast_to(jnp.asarray(self.times, jnp.float64), self.shape)
+
+    def stage(self) -> Any:
+        """Index of the part active at each time, the result's shape; at a switch the later part."""
+        times = self.batched_times()
+        index = jnp.zeros(self.shape, jnp.int64)
+        for end in self.ends[:-1]:
+            index = index + (times >= end)
+        return index
+
+
+def normalise(
+    paradigm: Any, setting: Any, times: Any, initial: Any = (0.0, 0.0), freeze: str | None = None
+) -> Problem:
+    """Check the shared arguments and bring them to one form.
+
+    Args:
+        paradigm: name, Paradigm or Schedule.
+        setting: Setting, whose entries may be arrays.
+        times: number or array, t = step x learning rate, finite and at least 0, in any order.
+        initial: (mu0, nu0), finite numbers or arrays.
+        freeze: None, "focus" (alpha held) or "classifier" (mu held).
+
+    Returns:
+        The Problem.
+
+    Raises:
+        SettingError: an argument is not what is allowed; the message names it.
+        ParadigmError: no such paradigm.
+    """
+    parts = paradigm.parts if isinstance(paradigm, Schedule) else ((paradigm, np.inf),)
+    if not isinstance(setting, Setting):
+        raise SettingError(
+            f"setting must be an attnflow.Setting(segments, classes), got {setting!r}"
+        )
+    if freeze not in FREEZES:
+        raise SettingError(f"freeze must be None, 'focus' or 'classifier', got {freeze!r}")
+    try:
+        mu0, nu0 = initial
+    except (TypeError, ValueError):
+        raise SettingError(f"initial must be a pair (mu0, nu0), got {initial!r}") from None
+    check("times", times, "finite and at least 0", nonnegative)
+    check("initial mu (mu0)", mu0, "a finite number", np.isfinite)
+    check("initial nu (nu0)", nu0, "a finite number", np.isfinite)
+
+    numbers = [_plain(v) for v in (*setting.numbers().values(), mu0, nu0)]
+    shapes = [np.shape(v) for v in numbers]
+    try:
+        batch_shape = np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise SettingError(
+            "the arrays in setting and initial must broadcast together, got shapes "
+            + ", ".join(str(s) for s in dict.fromkeys(shapes) if s)
+        ) from None
+    return Problem(
+        setting=_aligned(setting, batch_shape),
+        times=_plain(times),
+        mu0=numbers[-2],
+        nu0=numbers[-1],
+        ends=_stacked([end for _, end in parts]),
+        paradigms=tuple(find_paradigm(p) for p, _ in parts),
+        freeze=freeze,
+        batch_shape=batch_shape,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A tracer as it is, anything else as a NumPy float64 array."""
+    if traced(value):
+        return value if isinstance(value, jax.core.Tracer) else jnp.asarray(value)
+    return np.asarray(value, dtype=np.float64)
+
+
+def _stacked(ends: list[Any]) -> Any:
+    return jnp.stack(ends) if traced(ends) else np.asarray(ends, dtype=np.float64)
+
+
+def _aligned(setting: Setting, batch_shape: tuple[int, ...]) -> Setting:
+    """The setting with its array entries broadcast to the batch, so that axes cannot be mistaken."""
+    arrays = {name: v for name, v in setting.numbers().items() if np.ndim(v)}
+    if all(np.shape(v) == batch_shape for v in arrays.values()):
+        return setting
+    full = {
+        name: (jnp if traced(v) else np).broadcast_to(v, batch_shape) for name, v in arrays.items()
+    }
+    return replace(setting, **full)
