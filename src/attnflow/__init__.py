@@ -5,7 +5,6 @@ for help) does not import JAX or sympy.
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,13 +35,19 @@ _HOMES = {
 
 __all__ = [*_HOMES]
 
-try:
-    __version__ = version("attnflow")
-except PackageNotFoundError:  # a checkout that was never installed
-    __version__ = "0+unknown"
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("attnflow")
+    except PackageNotFoundError:  # a checkout that was never installed
+        return "0+unknown"
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name in _HOMES:
         return getattr(import_module(f"attnflow.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'attnflow' has no attribute {name!r}")

@@ -104,10 +104,8 @@ def device() -> str:
     """The device JAX computes on by default, "cpu: Intel ..." or "gpu: NVIDIA H200"."""
     import jax
 
-    chosen = jax.config.jax_default_device  # a Device, a platform's name, or None
-    if hasattr(chosen, "platform"):
-        return _describe(chosen)
-    return _describe(jax.devices(chosen)[0] if chosen else jax.devices()[0])
+    # where a new array goes, which follows the user's jax_default_device
+    return _describe(next(iter(jax.numpy.zeros(()).devices())))
 
 
 def _describe(one: Any) -> str:
@@ -119,7 +117,7 @@ def x64() -> bool:
     """Whether JAX's 64-bit mode is on globally; attnflow computes in float64 either way."""
     import jax
 
-    return bool(jax.config.jax_enable_x64)
+    return bool(jax.config.read("jax_enable_x64"))
 
 
 def typesetter() -> str | None:

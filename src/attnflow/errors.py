@@ -23,3 +23,7 @@ class IntegrationFailed(ValueError):
 
 class PrecisionError(ValueError):
     """float64 was needed inside a transformation that runs with 64-bit numbers switched off."""
+
+
+class MissingPart(ValueError):
+    """An optional part of the installation, or data, is missing; the message says how to get it."""

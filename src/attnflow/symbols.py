@@ -47,13 +47,25 @@ nu_dot = sp.Symbol(r"\dot{\nu}", real=True)
 Phi = sp.Symbol(r"\Phi", real=True)
 slope = sp.Symbol(r"\Phi'", real=True)
 Q = sp.Symbol("Q", real=True)
+costate = sp.Symbol("lambda", real=True)  # V_z, change of the time to a goal with z
 omega = sp.Symbol("omega", positive=True)
 z = sp.Symbol("z", real=True)
 u = sp.Symbol("u", real=True)  # variables of integration
 v = sp.Symbol("v", real=True)
+eccentricity = sp.Symbol("e", positive=True)  # of Kepler's equation v + e sinh v = M
+anomaly = sp.Symbol("M", real=True)
 dt_dmu = sp.Symbol(r"\frac{dt}{d\mu}", real=True)
 dt_dx = sp.Symbol(r"\frac{dt}{dx}", real=True)
 dnu_dmu = sp.Symbol(r"\frac{d\nu}{d\mu}", real=True)
+
+c = sp.Symbol("c", real=True)  # a constant of integration
+vanishing = sp.Symbol("o(1)", real=True)
+
+
+def remainder(order: int) -> sp.Symbol:
+    """What a series in t leaves out: O(t^order), as a symbol, so that nothing is absorbed in it."""
+    return sp.Symbol(f"O(t^{order})", real=True)
+
 
 probability = sp.exp(mu) / (sp.exp(mu) + C - 1)
 """``beta`` as a function of ``mu``: softmax of the logits (mu, 0, ..., 0) over C classes."""

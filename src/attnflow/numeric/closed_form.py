@@ -41,7 +41,7 @@ def _formulas(paradigm: Paradigm, freeze: str | None) -> tuple[Any, Any]:
 
 
 def _track(paradigm: Paradigm, freeze: str | None, inputs: tuple[Reduced, Any, Any]) -> Track:
-    """The clock (mu; or the change of nu where the classifier is frozen), its drive and its pace."""
+    """The clock (change of mu; of nu where the classifier is frozen), its drive and its pace."""
     reduced, mu0, nu0 = inputs
     slope, rate = _formulas(paradigm, freeze)
     start = jnp.exp(nu0) / reduced.ratio
@@ -54,15 +54,13 @@ def _track(paradigm: Paradigm, freeze: str | None, inputs: tuple[Reduced, Any, A
         return Track(
             drive=jnp.zeros_like,
             pace=lambda clock, weight: pace(weight * jnp.exp(clock), mu0),
-            clock=jnp.zeros_like(nu0),
             weight=start,
         )
-    if freeze == "focus":
-        return Track(jnp.zeros_like, lambda clock, weight: pace(weight, clock), mu0, start)
     return Track(
-        drive=lambda clock: reduced.focus * slope(clock, reduced.classes),
-        pace=lambda clock, weight: pace(weight, clock),
-        clock=mu0,
+        drive=(lambda clock: reduced.focus * slope(mu0 + clock, reduced.classes))
+        if slope
+        else jnp.zeros_like,
+        pace=lambda clock, weight: pace(weight, mu0 + clock),
         weight=start,
     )
 
@@ -80,14 +78,14 @@ def _state(
     return _many(track, times, first, last)
 
 
-def _settle(track: Track, times: Any, end: marching.March, found: tuple[Any, Any]) -> tuple[Any, Any]:
+def _settle(times: Any, end: marching.March, found: tuple[Any, Any]) -> tuple[Any, Any]:
     """Where panels do not reach: the start at t = 0, the equilibrium if the clock came to rest, else NaN."""
     clock, companion = found
     rest = jnp.where(end.stuck, 1.0, jnp.nan)
     beyond = times > end.time
     clock = jnp.where(beyond, end.clock * rest, clock)
     companion = jnp.where(beyond, end.companion * rest, companion)
-    return jnp.where(times > 0, clock, track.clock), jnp.where(times > 0, companion, 0.0)
+    return jnp.where(times > 0, clock, 0.0), jnp.where(times > 0, companion, 0.0)
 
 
 def _few(track: Track, times: Any, first: Any, last: Any) -> tuple[Any, Any]:
@@ -106,7 +104,7 @@ def _few(track: Track, times: Any, first: Any, last: Any) -> tuple[Any, Any]:
         )
 
     final, (panel, end) = marching.march(track, first, last, visit, blank)
-    return _settle(track, times, final, marching.locate(track, panel, times, end))
+    return _settle(times, final, marching.locate(track, panel, times, end))
 
 
 def _many(track: Track, times: Any, first: Any, last: Any) -> tuple[Any, Any]:
@@ -120,12 +118,13 @@ def _many(track: Track, times: Any, first: Any, last: Any) -> tuple[Any, Any]:
         new = jax.tree.map(partial(jnp.where, good), (panel, end), old)
         return jax.tree.map(lambda a, value: a.at[count].set(value), kept, new)
 
-    final, (table, ends) = marching.march(track, first, last, visit, (table, jnp.full(room, jnp.inf)))
+    final, (table, ends) = marching.march(
+        track, first, last, visit, (table, jnp.full(room, jnp.inf)), marching.TOLERANCE * 1e-4
+    )
     index = jnp.searchsorted(ends, times, method="scan_unrolled")
     index = jnp.minimum(index, final.count - 1)
-    panel = jax.tree.map(lambda a: a.at[index].get(mode="promise_in_bounds"), table)
-    found = marching.locate(track, panel, times, ends.at[index].get(mode="promise_in_bounds"))
-    return _settle(track, times, final, found)
+    found = marching.read(marching.tabulate(track, table, ends), index, times)
+    return _settle(times, final, found)
 
 
 @_state.defjvp
@@ -134,7 +133,7 @@ def _state_jvp(paradigm: Paradigm, freeze: str | None, primals: Any, tangents: A
     inputs, times = primals
     inputs_dot, times_dot = tangents
     clock, companion = _state(paradigm, freeze, inputs, times)
-    edges = lax.stop_gradient(_edges(paradigm, freeze, inputs, times))
+    edges = _edges(paradigm, freeze, *lax.stop_gradient((inputs, times)))
 
     def at_clock(given: tuple[Reduced, Any, Any]) -> tuple[Any, Any]:
         return marching.along(_track(paradigm, freeze, given), edges, clock)
@@ -158,7 +157,7 @@ def _edges(paradigm: Paradigm, freeze: str | None, inputs: Any, times: Any) -> A
         end = jnp.where(good, panel.clock + panel.width, kept[count])
         return jnp.where(jnp.arange(kept.shape[0]) >= count, end, kept)
 
-    start = jnp.full(marching.PANELS, 1.0) * track.clock
+    start = jnp.zeros(marching.PANELS)
     return marching.march(track, first, last, visit, start)[1]
 
 
@@ -177,7 +176,7 @@ def _trajectory(problem: Problem, reduced: Reduced, mu0: Any, nu0: Any, ends: An
         if problem.freeze == "classifier":
             new_mu, new_nu = jnp.full(here.shape, mu0), nu0 + clock
         else:
-            new_mu, new_nu = clock, nu0 + companion
+            new_mu, new_nu = mu0 + clock, nu0 + companion
         later = times > begin
         if final:
             at_mu, at_nu = jnp.where(later, new_mu, at_mu), jnp.where(later, new_nu, at_nu)

@@ -5,6 +5,7 @@ trajectories out as a dataset, which holds all that the figures need, so that th
 again from its file.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
@@ -61,9 +62,9 @@ def compare(
         methods: from "closed form", "simulation" and "descent". Deviations are measured from the
             first of these that a paradigm has.
         tolerance: largest deviation of the simulation with which it counts as agreeing.
-        horizon: last time; ``default_horizon(setting)`` if None.
+        horizon: last time; ``default_horizon(setting, grid)`` if None.
         points: number of times.
-        grid: "linear" (from 0 to the horizon) or "log" (over the last four decades before it).
+        grid: "linear" (from 0 to the horizon) or "log" (over the last five decades before it).
         options: further arguments by method, ``{"simulation": {"solver": "tsit5"}}``. Unless this
             says otherwise, rtol of the simulation is a hundredth of the tolerance, at most 1e-10.
         command: a command line to record.
@@ -89,9 +90,14 @@ def compare(
     given = _options(options, chosen, tolerance)
     if times is None:
         times = default_times(setting, horizon=horizon, points=points, grid=grid)
+        if "descent" in chosen:
+            rate = _learning_rate(given)
+            times = np.unique(np.rint(times / rate)) * rate
     elif horizon is not None:
         raise SettingError(f"give either times or a horizon, got both (horizon = {horizon:g})")
     times = check_times(times)
+    if "descent" in chosen:
+        _check_whole_steps(times, _learning_rate(given))
 
     trajectories: dict[str, dict[str, Trajectory]] = {}
     notes: dict[str, str] = {}
@@ -110,6 +116,7 @@ def compare(
                 trajectories[label][method] = result
     return assemble(
         trajectories,
+        setting=setting,
         initial=start,
         methods=chosen,
         tolerance=tolerance,
@@ -207,6 +214,27 @@ def _options(
     return options
 
 
+def _learning_rate(options: Mapping[str, Mapping[str, Any]]) -> float:
+    """The step size that descent will take: the one given, or its own default."""
+    rate = options["descent"].get("learning_rate")
+    if rate is None:
+        module, function = _HOMES["descent"]
+        descend = getattr(import_module(module), function)
+        rate = inspect.signature(descend).parameters["learning_rate"].default
+    check("learning_rate", rate, "a finite number above 0", positive)
+    return float(rate)
+
+
+def _check_whole_steps(times: np.ndarray, rate: float) -> None:
+    steps = times / rate
+    off = np.abs(steps - np.rint(steps)) > 1e-9 * np.maximum(steps, 1.0)
+    if off.any():
+        raise SettingError(
+            f"times must be whole multiples of the learning rate {rate:g} for descent, "
+            f"got {times[off][0]:g}"
+        )
+
+
 def _start(initial: Sequence[float]) -> tuple[float, float]:
     if np.shape(initial) != (2,):
         raise SettingError(f"initial must be a pair (mu, nu) of numbers, got {initial!r}")
@@ -239,20 +267,26 @@ def check_times(times: Any) -> Float[np.ndarray, " times"]:
     return array
 
 
-def default_horizon(setting: Setting) -> float:
+def default_horizon(setting: Setting, grid: str = "linear") -> float:
     """A last time that shows the onset and the late phase of every paradigm, 1, 2 or 5 x 10^n.
 
     Five times C (1 + B/sqrt(rho))/tau, that is 5 m C in the simple setting, rounded up: the focus
     sets in near 1.25 m C, and rho speeds it up by its square root (mu must grow until
-    rho mu^2/2 is of order 1).
+    rho mu^2/2 is of order 1). A logarithmic axis has room for a hundred times that.
 
     Args:
         setting: a Setting of numbers.
+        grid: "linear" or "log".
+
+    Raises:
+        SettingError: an argument is outside what is allowed.
     """
     _check_setting(setting)
+    _check_grid(grid)
     scale = 5.0 * float(_natural_time(setting))
-    power = 10.0 ** math.floor(math.log10(scale))
-    return next(float(f"{f * power:.6g}") for f in (1, 2, 5, 10) if f * power >= scale * (1 - 1e-9))
+    power = math.floor(math.log10(scale))
+    first = next(f for f in (1, 2, 5, 10) if f * 10.0**power >= scale * (1 - 1e-9))
+    return float(f"{first}e{power + (2 if grid == 'log' else 0)}")
 
 
 @float64
@@ -261,27 +295,31 @@ def _natural_time(setting: Setting) -> Any:
     return reduced.classes * (1 + reduced.ratio / jnp.sqrt(reduced.focus)) / reduced.speed
 
 
+def _check_grid(grid: str) -> None:
+    if grid not in GRIDS:
+        raise SettingError(f"grid must be one of {', '.join(GRIDS)}, got {grid!r}")
+
+
 def default_times(
     setting: Setting, *, horizon: float | None = None, points: int = 401, grid: str = "linear"
 ) -> Float[np.ndarray, " times"]:
-    """Times up to a horizon, evenly spaced from 0 or in the logarithm over four decades.
+    """Times up to a horizon, evenly spaced from 0 or in the logarithm over five decades.
 
     Args:
         setting: a Setting of numbers; only used for the default horizon.
-        horizon: last time, above 0; ``default_horizon(setting)`` if None.
+        horizon: last time, above 0; ``default_horizon(setting, grid)`` if None.
         points: how many, at least 2.
         grid: "linear" or "log".
 
     Raises:
         SettingError: an argument is outside what is allowed.
     """
-    horizon = default_horizon(setting) if horizon is None else horizon
+    _check_grid(grid)
+    horizon = default_horizon(setting, grid) if horizon is None else horizon
     check("horizon", horizon, "a finite number above 0", positive)
     check("points", points, "a whole number of at least 2", whole(2))
-    if grid not in GRIDS:
-        raise SettingError(f"grid must be one of {', '.join(GRIDS)}, got {grid!r}")
     if grid == "linear":
         return np.linspace(0.0, float(horizon), int(points))
-    times = np.geomspace(1e-4 * float(horizon), float(horizon), int(points))
+    times = np.geomspace(1e-5 * float(horizon), float(horizon), int(points))
     times[-1] = horizon
     return times

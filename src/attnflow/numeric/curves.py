@@ -27,6 +27,7 @@ from scipy.optimize import brentq
 from attnflow import environment
 from attnflow.errors import NoFirstIntegral
 from attnflow.numeric.trajectory import Trajectory
+from attnflow.settings import Setting
 from attnflow.symbolic.paradigm import Paradigm
 
 TIME_UNIT = "step x learning rate"
@@ -52,6 +53,7 @@ GRID_POINTS = 121
 def assemble(
     trajectories: Mapping[str, Mapping[str, Trajectory]],
     *,
+    setting: Setting,
     initial: tuple[float, float],
     methods: Sequence[str],
     tolerance: float,
@@ -63,6 +65,7 @@ def assemble(
 
     Args:
         trajectories: label -> method -> Trajectory, at least one method for each label.
+        setting: the Setting that all of them belong to.
         initial: (mu, nu) at time 0.
         methods: the order of the methods; deviations are measured from the first that a label has.
         tolerance: largest deviation of the simulation with which it counts as agreeing.
@@ -71,11 +74,11 @@ def assemble(
         command: a command line to record.
 
     Returns:
-        A dataset with the curves of ``CURVES``, ``first_integral``, ``drift`` (paradigm, method, time),
-        ``distance`` from the symmetric ansatz where a method tells it,
+        A dataset with the curves of ``CURVES``, ``first_integral`` and ``drift`` over (paradigm,
+        method, time), ``distance`` from the symmetric ansatz where a method tells it,
         ``deviation`` (quantity, paradigm, method, time) and ``max_deviation``, ``max_drift``,
         ``time_to_focus`` (paradigm, method, focus_level), NaN where not reached,
-        ``computed`` (paradigm, method), and the first integral as a sum
+        ``computed`` (paradigm, method), and the first integral over the plane as a sum
         ``level_nu`` (nu_grid) + ``level_mu`` (paradigm, mu_grid). Missing values are NaN.
     """
     labels = list(trajectories)
@@ -87,24 +90,30 @@ def assemble(
     names = [*CURVES, "first_integral", "drift", "distance"]
     values = {name: np.full(shape, np.nan) for name in names}
     reached = np.full((*shape[:2], len(FOCUS_LEVELS)), np.nan)
-    computed = np.zeros(shape[:2], bool)
+    computed = np.array([[m in trajectories[label] for m in methods] for label in labels])
+    grids = [_grid(trajectories, name) for name in ("mu", "nu")]
+    level_nu = np.full(GRID_POINTS, np.nan)
+    level_mu = np.full((len(labels), GRID_POINTS), np.nan)
     for i, label in enumerate(labels):
-        for j, method in enumerate(methods):
-            trajectory = trajectories[label].get(method)
-            if trajectory is None:
-                continue
-            computed[i, j] = True
-            for name in CURVES:
-                values[name][i, j] = getattr(trajectory, name)
-            if trajectory.distance is not None:
-                values["distance"][i, j] = trajectory.distance
-            start = _at_start(trajectory, initial)
-            try:
-                values["first_integral"][i, j] = trajectory.first_integral
-                values["drift"][i, j] = _drift(trajectory, start)
-            except NoFirstIntegral as error:
-                notes.setdefault(label, str(error))
-            reached[i, j] = _times_to_focus(trajectory, start)
+        row = _from_start([t for t in trajectories[label].values()], setting, initial)
+        rows = [methods.index(m) for m in trajectories[label]]
+        observed = {name: np.asarray(getattr(row, name)) for name in ("times", *CURVES)}
+        for name in CURVES:
+            values[name][i, rows] = observed[name][:, 1:]
+        for n, j in enumerate(rows):
+            reached[i, j] = _times_to_focus({name: v[n] for name, v in observed.items()})
+            distance = trajectories[label][methods[j]].distance
+            if distance is not None:
+                values["distance"][i, j] = distance
+        try:
+            level, at_grids = _first_integral(row, *grids)
+        except NoFirstIntegral as error:
+            notes.setdefault(label, str(error))
+            continue
+        values["first_integral"][i, rows] = level[:, 1:]
+        values["drift"][i, rows] = _drift(level, np.asarray(row.stage), observed)[:, 1:]
+        if len(row.paradigms) == 1:
+            level_mu[i], level_nu = at_grids
 
     reference = [int(np.argmax(row)) for row in computed]
     deviation = np.stack(
@@ -118,7 +127,6 @@ def assemble(
             for name in CURVES
         ]
     )
-    one = {label: next(iter(trajectories[label].values())) for label in labels}
     curve = ("paradigm", "method", "time")
     data: dict[str, Any] = {
         name: (curve, values[name], {"long_name": long, "units": unit})
@@ -173,7 +181,7 @@ def assemble(
         "focus_level": ("focus_level", list(FOCUS_LEVELS), {"long_name": "alpha", "units": "1"}),
         "title": (
             "paradigm",
-            [_title(one[k].paradigms, k) for k in labels],
+            [_title(next(iter(trajectories[k].values())).paradigms, k) for k in labels],
             {"long_name": "title"},
         ),
         "reference": (
@@ -187,10 +195,19 @@ def assemble(
             {"long_name": "what is missing, and why"},
         ),
     }
-    _add_levels(data, coordinates, one, values["mu"], values["nu"])
+    long = "part of the first integral that depends on"
+    data["level_nu"] = ("nu_grid", level_nu, {"long_name": f"{long} nu", "units": "1"})
+    data["level_mu"] = (
+        ("paradigm", "mu_grid"),
+        level_mu,
+        {"long_name": f"{long} mu", "units": "1"},
+    )
+    for name, grid in zip(("mu", "nu"), grids, strict=True):
+        about = {"long_name": CURVES[name][0], "units": "1"}
+        coordinates[f"{name}_grid"] = (f"{name}_grid", grid, about)
     attributes = {
         "title": "attnflow comparison",
-        "setting": json.dumps(first.setting.as_dict()),
+        "setting": json.dumps(setting.as_dict()),
         "initial": np.asarray(initial, np.float64),
         "tolerance": float(tolerance),
         "options": json.dumps({k: dict(v) for k, v in (options or {}).items()}, default=str),
@@ -212,14 +229,59 @@ def _title(parts: Sequence[Paradigm], label: str) -> str:
     if len(parts) == 1:
         return parts[0].title
     ends = [part.partition(":")[2] for part in label.split(",")]
-    named = [f"{p.title} to {end}" if end else p.title for p, end in zip(parts, ends, strict=True)]
+    named = [f"{p.name} to {end}" if end else p.name for p, end in zip(parts, ends, strict=True)]
     return ", then ".join(named)
 
 
-def _at_start(trajectory: Trajectory, initial: tuple[float, float]) -> Trajectory:
-    mu, nu = (np.asarray([v], np.float64) for v in initial)
-    stage = np.zeros(1, np.int32)
-    return replace(trajectory, times=np.zeros(1), mu=mu, nu=nu, stage=stage, distance=None)
+def _from_start(
+    trajectories: Sequence[Trajectory], setting: Setting, initial: tuple[float, float]
+) -> Trajectory:
+    """Trajectories of one paradigm as one of shape (method, 1 + time), the start put before each.
+
+    One object of one shape, so that what follows from mu and nu is compiled once for all methods.
+    """
+
+    def joined(name: str, start: float) -> np.ndarray:
+        values = [np.asarray(getattr(t, name)) for t in trajectories]
+        return np.stack([np.concatenate([[start], v]) for v in values])
+
+    return replace(
+        trajectories[0],
+        times=joined("times", 0.0),
+        mu=joined("mu", initial[0]),
+        nu=joined("nu", initial[1]),
+        stage=joined("stage", 0).astype(np.int32),
+        setting=setting,
+        distance=None,
+        method="",
+    )
+
+
+def _grid(trajectories: Mapping[str, Mapping[str, Trajectory]], name: str) -> np.ndarray:
+    """Even points over the range of mu or nu, 0 included, with some room at both ends."""
+    values = [np.asarray(getattr(t, name)) for row in trajectories.values() for t in row.values()]
+    low, high = min(0.0, np.nanmin(values)), max(0.0, np.nanmax(values))
+    room = 0.08 * max(high - low, 1e-3)
+    return np.linspace(low - room, high + room, GRID_POINTS)
+
+
+def _first_integral(
+    row: Trajectory, mu_grid: np.ndarray, nu_grid: np.ndarray
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """The first integral along the curves, and its parts that depend on mu and on nu alone.
+
+    It is a sum of the two, so the values on the axes of the plane give it everywhere.
+    """
+    zero = np.zeros(GRID_POINTS)
+    mu = np.concatenate([np.ravel(row.mu), mu_grid, zero, [0.0]])
+    nu = np.concatenate([np.ravel(row.nu), zero, nu_grid, [0.0]])
+    # on the axes the stage does not matter: they are used for single paradigms only
+    stage = np.zeros(mu.size, np.int32)
+    stage[: np.size(row.mu)] = np.ravel(row.stage)
+    level = np.asarray(replace(row, times=mu * 0, mu=mu, nu=nu, stage=stage).first_integral)
+    along = level[: np.size(row.mu)].reshape(np.shape(row.mu))
+    on_mu, on_nu = level[-1 - 2 * GRID_POINTS : -1].reshape(2, GRID_POINTS)
+    return along, (on_mu - level[-1], on_nu)
 
 
 def _deviation(
@@ -237,30 +299,25 @@ def _deviation(
     return gap / np.where(size == 0, 1.0, size)
 
 
-def _drift(trajectory: Trajectory, start: Trajectory) -> Float[np.ndarray, " time"]:
-    level, stage = np.asarray(trajectory.first_integral), np.asarray(trajectory.stage)
-    stage = np.broadcast_to(stage, level.shape)
-    origin = np.full(level.shape, np.asarray(start.first_integral)[0])
+def _drift(
+    level: np.ndarray, stage: np.ndarray, observed: Mapping[str, np.ndarray]
+) -> Float[np.ndarray, "method time"]:
+    origin = np.repeat(level[:, :1], level.shape[1], axis=1)
     for part in np.unique(stage[stage > 0]):
-        origin[stage == part] = level[np.argmax(stage == part)]
-    odds = np.asarray(trajectory.alpha) / np.asarray(trajectory.complement)  # e^nu/B
-    return np.abs(level - origin) / (1 + np.abs(np.asarray(trajectory.nu)) + odds)
+        first = np.argmax(stage == part, axis=1)[:, None]
+        origin = np.where(stage == part, np.take_along_axis(level, first, axis=1), origin)
+    odds = observed["alpha"] / observed["complement"]  # e^nu/B
+    return np.abs(level - origin) / (1 + np.abs(observed["nu"]) + odds)
 
 
-def _times_to_focus(trajectory: Trajectory, start: Trajectory) -> Float[np.ndarray, " level"]:
+def _times_to_focus(observed: Mapping[str, np.ndarray]) -> Float[np.ndarray, " level"]:
     """When alpha first reaches each level, by cubic interpolation of its logit and its slope.
 
     The slope of logit alpha is that of nu, the focus gradient, so the error falls with the fourth
     power of the spacing of the times.
     """
-    pieces = [trajectory] if float(np.asarray(trajectory.times)[0]) == 0 else [start, trajectory]
-    t, slope = (
-        np.concatenate([np.asarray(getattr(p, name)) for p in pieces])
-        for name in ("times", "focus_gradient")
-    )
-    logit = np.concatenate(
-        [np.log(np.asarray(p.alpha)) - np.log(np.asarray(p.complement)) for p in pieces]
-    )
+    t, slope = observed["times"], observed["focus_gradient"]
+    logit = np.log(observed["alpha"]) - np.log(observed["complement"])
     found = np.full(len(FOCUS_LEVELS), np.nan)
     for n, level in enumerate(FOCUS_LEVELS):
         above = logit - (np.log(level) - np.log1p(-level))
@@ -272,49 +329,5 @@ def _times_to_focus(trajectory: Trajectory, start: Trajectory) -> Float[np.ndarr
             found[n] = t[last]
             continue
         two = slice(last - 1, last + 1)
-        found[n] = brentq(CubicHermiteSpline(t[two], above[two], slope[two]), *t[two], rtol=1e-14)
+        found[n] = brentq(CubicHermiteSpline(t[two], above[two], slope[two]), *t[two])
     return found
-
-
-def _add_levels(
-    data: dict[str, Any],
-    coordinates: dict[str, Any],
-    one: Mapping[str, Trajectory],
-    mu: np.ndarray,
-    nu: np.ndarray,
-) -> None:
-    """The first integral over the plane: it is a function of nu plus a function of mu."""
-    grids = []
-    for curve in (mu, nu):
-        low, high = min(0.0, float(np.nanmin(curve))), max(0.0, float(np.nanmax(curve)))
-        room = 0.08 * max(high - low, 1e-3)
-        grids.append(np.linspace(low - room, high + room, GRID_POINTS))
-    zero = np.zeros(GRID_POINTS)
-    level_mu = np.full((len(one), GRID_POINTS), np.nan)
-    level_nu = np.full(GRID_POINTS, np.nan)
-    for i, trajectory in enumerate(one.values()):
-        if len(trajectory.paradigms) != 1:
-            continue
-
-        def level(
-            mu_at: np.ndarray, nu_at: np.ndarray, like: Trajectory = trajectory
-        ) -> np.ndarray:
-            at = replace(
-                like, times=zero, mu=mu_at, nu=nu_at, stage=zero.astype(np.int32), distance=None
-            )
-            return np.asarray(at.first_integral)
-
-        try:
-            level_nu = level(zero, grids[1])
-            level_mu[i] = level(grids[0], zero) - level(zero, zero)
-        except NoFirstIntegral:
-            continue
-    long = "part of the first integral that depends on"
-    data["level_nu"] = ("nu_grid", level_nu, {"long_name": f"{long} nu", "units": "1"})
-    data["level_mu"] = (
-        ("paradigm", "mu_grid"),
-        level_mu,
-        {"long_name": f"{long} mu", "units": "1"},
-    )
-    coordinates["mu_grid"] = ("mu_grid", grids[0], {"long_name": CURVES["mu"][0], "units": "1"})
-    coordinates["nu_grid"] = ("nu_grid", grids[1], {"long_name": CURVES["nu"][0], "units": "1"})

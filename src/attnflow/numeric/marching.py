@@ -19,8 +19,9 @@ import numpy as np
 from jax import lax
 
 POINTS = 16  # Gauss points a panel
-PANELS = 160  # room for panels of one trajectory; about 20 to 60 are used
-TOLERANCE = 2e-15  # size of the last coefficients of the pace, relative to its mean
+PANELS = 160  # room for panels of one trajectory; about 10 to 60 are used
+NOISE = 4e-15  # coefficients below may be rounding (that of e^35 is 35 half-ulps)
+TOLERANCE = 1e-15  # size of the last coefficients of the pace, relative to its mean
 
 
 def _tables() -> tuple[np.ndarray, ...]:
@@ -39,10 +40,17 @@ def _tables() -> tuple[np.ndarray, ...]:
     chebyshev = np.polynomial.chebyshev.chebvander(nodes, POINTS - 1)
     mean = np.linalg.solve(chebyshev, cumulative / points[:, None])
     values = np.linalg.solve(chebyshev, np.eye(POINTS))
-    return points, weights / 2, cumulative, mean, values
+    # monomials in 2 u - 1, stable here because the coefficients fall fast
+    monomial = np.zeros((POINTS, POINTS))
+    for d in range(POINTS):
+        row = np.polynomial.chebyshev.cheb2poly(np.eye(POINTS)[d])
+        monomial[: len(row), d] = row
+    return points, weights / 2, cumulative, mean, values, monomial
 
 
-_POINTS, _WEIGHTS, _CUMULATIVE, _MEAN, _VALUES = _tables()
+_POINTS, _WEIGHTS, _CUMULATIVE, _MEAN, _VALUES, _POWERS = _tables()
+_DEGREES = np.array([POINTS // 2, 3 * POINTS // 4, POINTS - 2])
+_TELLING = _VALUES[np.stack([_DEGREES, _DEGREES + 1], axis=1).ravel()]
 
 
 @jax.custom_jvp
@@ -56,7 +64,7 @@ def increment(force: Any, weight: Any) -> Any:
     rising = jnp.minimum(force, jnp.log1p(jnp.maximum(force, 0.0) / weight))
     falling = jnp.minimum(force / (1 + weight), force + weight)
     delta = jnp.where(force > 0, rising, falling)
-    for _ in range(4):
+    for _ in range(3):
         grown = weight * jnp.expm1(delta)
         residual = delta + grown - force
         slope = 1 + weight + grown
@@ -80,58 +88,58 @@ class Track(NamedTuple):
     """What is marched along: a clock with its pace, and the companion that the clock carries.
 
     Attributes:
-        drive: (clock) -> d z/d clock, what moves the companion (0 where it is frozen).
+        drive: (clock) -> d z/d clock, what moves the companion (0 where it is frozen). The clock
+            starts at 0, so that a small motion keeps its digits.
         pace: (clock, companion's weight e^x) -> dt/d clock.
-        clock: start of the clock.
         weight: e^x at the start; the companion is carried as the change of x since then.
     """
 
     drive: Callable[[Any], Any]
     pace: Callable[[Any, Any], Any]
-    clock: Any
     weight: Any
 
 
 class Panel(NamedTuple):
-    """One panel: where it starts, how wide, and the mean pace and drive from its start to any point."""
+    """One panel: where it starts, how wide, and pace and drive at its Gauss points."""
 
     clock: Any
     companion: Any
     time: Any
     width: Any
-    pace: Any  # Chebyshev coefficients of the mean of dt/dclock from the panel's start, (..., POINTS)
-    drive: Any  # the same of the drive
+    pace: Any  # dt/d clock, (..., POINTS)
+    drive: Any  # dz/d clock, (..., POINTS)
 
 
-def _panel(track: Track, clock: Any, companion: Any, time: Any, width: Any) -> tuple[Panel, Any, Any]:
-    """The panel of that width, the pace and the drive at its points."""
+def _panel(track: Track, clock: Any, companion: Any, time: Any, width: Any) -> Panel:
+    """The panel of that width from that start."""
     at = clock + width * _POINTS
     drive = track.drive(at)
     weight = track.weight * jnp.exp(companion)
     moved = increment(width * (_CUMULATIVE @ drive), weight)
-    pace = track.pace(at, weight * jnp.exp(moved))
-    return Panel(clock, companion, time, width, _MEAN @ pace, _MEAN @ drive), pace, drive
+    return Panel(clock, companion, time, width, track.pace(at, weight * jnp.exp(moved)), drive)
 
 
-def _finish(track: Track, panel: Panel, pace: Any, drive: Any) -> tuple[Any, Any, Any]:
+def _finish(track: Track, panel: Panel) -> tuple[Any, Any, Any]:
     """Clock, companion and time at the end of a panel."""
-    force = panel.width * jnp.dot(_WEIGHTS, drive)
-    companion = panel.companion + increment(force, track.weight * jnp.exp(panel.companion))
-    return panel.clock + panel.width, companion, panel.time + panel.width * jnp.dot(_WEIGHTS, pace)
+    force = panel.width * jnp.dot(_WEIGHTS, panel.drive)
+    weight = track.weight * jnp.exp(panel.companion)
+    companion = panel.companion + increment(force, weight)
+    time = panel.time + panel.width * jnp.dot(_WEIGHTS, panel.pace)
+    return panel.clock + panel.width, companion, time
 
 
-def _growth(values: Any, floor: Any) -> tuple[Any, Any]:
+def _growth(values: Any, scale: Any, tolerance: float) -> tuple[Any, Any]:
     """Whether a panel resolves these values, and by what factor its width may change.
 
-    Chebyshev coefficients fall as a power of the width: the middle ones, well above rounding,
-    say how wide a panel may be for the last ones to fall below the tolerance.
+    The d-th Chebyshev coefficient grows as the d-th power of the width. The highest one that
+    stands above rounding says how wide a panel may be for the last to fall to the tolerance.
     """
-    coefficients = jnp.abs(_VALUES @ values)
-    scale = floor + 1e-300
-    middle = jnp.max(coefficients[POINTS // 2 : POINTS // 2 + 2]) / scale
-    tail = jnp.max(coefficients[-2:]) / scale
-    factor = (TOLERANCE ** (0.5) / (middle + 1e-16)) ** (2.0 / POINTS)
-    return tail < 20 * TOLERANCE, factor
+    size = jnp.abs(_TELLING @ values) / (scale + 1e-300)
+    pairs = jnp.maximum(size[::2], size[1::2])  # neighbours: one may vanish by symmetry
+    factors = (tolerance ** (_DEGREES / POINTS) / (pairs + 1e-17)) ** (1 / _DEGREES)
+    low, middle, high = factors
+    seen = pairs > NOISE
+    return pairs[2] < jnp.maximum(4 * tolerance ** (_DEGREES[2] / POINTS), 10 * NOISE), 0.93 * jnp.where(seen[2], high, jnp.where(seen[1], middle, low))
 
 
 class March(NamedTuple):
@@ -146,7 +154,14 @@ class March(NamedTuple):
     stuck: Any
 
 
-def march(track: Track, first: Any, last: Any, visit: Callable[..., Any], kept: Any) -> tuple[March, Any]:
+def march(
+    track: Track,
+    first: Any,
+    last: Any,
+    visit: Callable[..., Any],
+    kept: Any,
+    tolerance: float = TOLERANCE,
+) -> tuple[March, Any]:
     """Lay panels until the time ``last`` is covered.
 
     Args:
@@ -155,17 +170,17 @@ def march(track: Track, first: Any, last: Any, visit: Callable[..., Any], kept: 
         last: longest time asked for.
         visit: (kept, panel, end_time, count, accepted) -> kept, called for each tried panel.
         kept: what visit accumulates.
+        tolerance: what the coefficients of degree POINTS of pace and drive are to fall to.
 
     Returns:
         The final march (``stuck`` where the clock stands still: an equilibrium) and ``kept``.
     """
-    start_pace = track.pace(track.clock, track.weight)
+    zero = jnp.zeros_like(track.weight)
+    start_pace = track.pace(zero, track.weight)
     sign = jnp.sign(start_pace)
     still = ~jnp.isfinite(start_pace)
     width = jnp.where(still, 0.0, sign * jnp.minimum(first / jnp.abs(start_pace), 1.0))
-    start = March(
-        track.clock, 0.0 * track.clock, 0.0 * track.clock, width, 0, 0, still | (last <= 0)
-    )
+    start = March(zero, zero, zero, width, 0, 0, still | (last <= 0))
 
     def going(carry: tuple[March, Any]) -> Any:
         state, _ = carry
@@ -173,18 +188,19 @@ def march(track: Track, first: Any, last: Any, visit: Callable[..., Any], kept: 
 
     def step(carry: tuple[March, Any]) -> tuple[March, Any]:
         state, kept = carry
-        panel, pace, drive = _panel(track, state.clock, state.companion, state.time, state.width)
-        clock, companion, time = _finish(track, panel, pace, drive)
-        resolved, factor = _growth(pace, jnp.min(jnp.abs(pace)))
-        smooth, factor_drive = _growth(drive, jnp.max(jnp.abs(drive)))
-        sound = jnp.all(jnp.isfinite(pace) & (pace * sign > 0))
+        panel = _panel(track, state.clock, state.companion, state.time, state.width)
+        clock, companion, time = _finish(track, panel)
+        resolved, factor = _growth(panel.pace, jnp.min(jnp.abs(panel.pace)), tolerance)
+        smooth, factor_drive = _growth(panel.drive, jnp.max(jnp.abs(panel.drive)), tolerance)
+        sound = jnp.all(jnp.isfinite(panel.pace) & (panel.pace * sign > 0))
         good = resolved & smooth & sound
         factor = jnp.where(sound, jnp.minimum(factor, factor_drive), 0.25)
-        factor = jnp.where(good, jnp.clip(factor, 0.5, 8.0), jnp.clip(0.9 * factor, 0.1, 0.7))
+        factor = jnp.where(good, jnp.clip(factor, 0.5, 8.0), jnp.clip(factor, 0.1, 0.7))
         kept = visit(kept, panel, time, state.count, good)
         width = state.width * factor
         tiny = jnp.abs(width) < 4e-16 * jnp.abs(state.clock) + 1e-300
-        moved = March(clock, companion, time, width, state.count + 1, state.tries + 1, state.stuck | (clock == state.clock))
+        here = state.stuck | (clock == state.clock)
+        moved = March(clock, companion, time, width, state.count + 1, state.tries + 1, here)
         held = state._replace(width=width, tries=state.tries + 1, stuck=state.stuck | tiny)
         return jax.tree.map(partial(jnp.where, good), moved, held), kept
 
@@ -202,6 +218,18 @@ def _clenshaw(coefficients: Any, at: Any) -> tuple[Any, Any]:
     return value, 2 * (one + argument / 2 * d_one - d_two)
 
 
+def _steepness(pace: Any) -> Any:
+    """Logarithm of the pace at the last point of a panel over that at the first."""
+    return jnp.log(pace[..., -1] / pace[..., 0]) / (_POINTS[-1] - _POINTS[0])
+
+
+def _bend(share: Any, steepness: Any) -> Any:
+    """Share of the panel's width gone at a share of its time, were the pace exponential."""
+    level = jnp.abs(steepness) < 1e-6
+    safe = jnp.where(level, 1.0, steepness)
+    return jnp.where(level, share, jnp.log1p(share * jnp.expm1(safe)) / safe)
+
+
 def locate(track: Track, panel: Panel, time: Any, end: Any) -> tuple[Any, Any]:
     """Clock and companion at a time inside a panel that ends at time ``end``.
 
@@ -209,18 +237,70 @@ def locate(track: Track, panel: Panel, time: Any, end: Any) -> tuple[Any, Any]:
     """
     share = jnp.clip((time - panel.time) / (end - panel.time), 0.0, 1.0)
     target = (time - panel.time) / panel.width
-    left, _ = _clenshaw(panel.pace, 0.0 * share)
-    mean, slope = _clenshaw(panel.pace, 1.0 + 0.0 * share)
-    ratio = jnp.log((mean + slope) / left)
-    at = jnp.where(jnp.abs(ratio) < 1e-3, share, jnp.log1p(share * jnp.expm1(ratio)) / jnp.where(ratio == 0, 1.0, ratio))
-    for _ in range(4):
-        mean, slope = _clenshaw(panel.pace, at)
+    pace, drive = (values @ _MEAN.T for values in (panel.pace, panel.drive))
+    at = _bend(share, _steepness(panel.pace))
+    for _ in range(3):
+        mean, slope = _clenshaw(pace, at)
         at = jnp.clip(at - (at * mean - target) / (mean + at * slope), 0.0, 1.0)
-    force, _ = _clenshaw(panel.drive, at)
+    force, _ = _clenshaw(drive, at)
     companion = panel.companion + increment(
         panel.width * at * force, track.weight * jnp.exp(panel.companion)
     )
     return panel.clock + panel.width * at, companion
+
+
+class Table(NamedTuple):
+    """Panels made ready to be read: clock and companion as polynomials in a bent share of time.
+
+    In a panel the variable is u = log1p(share * growth)/steepness, the share of the width gone
+    if the pace were exponential, so that clock and companion are nearly straight in it.
+    """
+
+    begin: Any  # time, (panels,)
+    scale: Any  # growth over the length in time
+    steepness: Any  # 2/steepness
+    clock: Any  # coefficients of powers of 2 u - 1, (POINTS, panels)
+    companion: Any
+
+
+def tabulate(track: Track, panels: Panel, ends: Any) -> Table:
+    """Invert time in each panel once, at Gauss points, and fit polynomials."""
+    steepness = _steepness(panels.pace)
+    steepness = jnp.where(jnp.abs(steepness) < 0.01, 0.01, steepness)
+    growth = jnp.expm1(steepness)
+    length = ends - panels.time
+    share = jnp.expm1(steepness[:, None] * _POINTS) / growth[:, None]
+    target = share * (length / panels.width)[:, None]
+    mean = (panels.pace @ _MEAN.T)[:, None, :]
+    at = jnp.broadcast_to(_POINTS, share.shape)
+    for _ in range(3):
+        value, slope = _clenshaw(mean, at)
+        at = at - (at * value - target) / (value + at * slope)
+    moved = panels.width[:, None] * at
+    force, _ = _clenshaw((panels.drive @ _MEAN.T)[:, None, :], at)
+    weight = track.weight * jnp.exp(panels.companion)
+    companion = panels.companion[:, None] + increment(moved * force, weight[:, None])
+    clock = panels.clock[:, None] + moved
+    return Table(panels.time, growth / length, 2 / steepness, *(
+        _POWERS @ (_VALUES @ values.T) for values in (clock, companion)
+    ))
+
+
+def read(table: Table, index: Any, time: Any) -> tuple[Any, Any]:
+    """Clock and companion at times, each in the panel of that index."""
+
+    def take(row: Any) -> Any:
+        return row.at[index].get(mode="promise_in_bounds")
+
+    at = jnp.log1p((time - take(table.begin)) * take(table.scale)) * take(table.steepness) - 1
+
+    def polynomial(coefficients: Any) -> Any:
+        value = take(coefficients[-1])
+        for row in coefficients[-2::-1]:
+            value = value * at + take(row)
+        return value
+
+    return polynomial(table.clock), polynomial(table.companion)
 
 
 def along(track: Track, edges: Any, clock: Any) -> tuple[Any, Any]:
@@ -238,20 +318,20 @@ def along(track: Track, edges: Any, clock: Any) -> tuple[Any, Any]:
     """
 
     def step(state: tuple[Any, Any, Any], edge: Any) -> tuple[Any, Panel]:
-        panel, pace, drive = _panel(track, *state, edge - state[0])
-        _, companion, time = _finish(track, panel, pace, drive)
+        panel = _panel(track, *state, edge - state[0])
+        _, companion, time = _finish(track, panel)
         return (edge, companion, time), panel
 
-    zero = jnp.zeros_like(track.clock)
-    _, table = lax.scan(step, (track.clock, zero, zero), edges)
-    forward = jnp.sign(edges[-1] - edges[0] + jnp.where(edges[-1] == edges[0], edges[0] - track.clock, 0.0))
+    zero = jnp.zeros_like(track.weight)
+    _, table = lax.scan(step, (zero, zero, zero), edges)
+    forward = jnp.sign(edges[-1])
     index = jnp.searchsorted(forward * edges, forward * clock, method="scan_unrolled")
     index = jnp.minimum(index, edges.shape[0] - 1)
     panel = jax.tree.map(lambda a: a[index], table)
     # a panel of no width (none was needed there) has its clock at its start
     at = (clock - panel.clock) / jnp.where(panel.width == 0, 1.0, panel.width)
-    force, _ = _clenshaw(panel.drive, at)
-    mean, _ = _clenshaw(panel.pace, at)
+    force, _ = _clenshaw(panel.drive @ _MEAN.T, at)
+    mean, _ = _clenshaw(panel.pace @ _MEAN.T, at)
     moved = clock - panel.clock
     companion = panel.companion + increment(moved * force, track.weight * jnp.exp(panel.companion))
     return panel.time + moved * mean, companion

@@ -154,19 +154,23 @@ def _pieces(
     problem: Problem, reduced: Reduced, state: Any, times: Any, rtol: Any, atol: Any, options: Any
 ) -> tuple[Any, Any]:
     """The state at ascending times, shape (times, 2), and the last time reached."""
-    values = jnp.broadcast_to(state, (*times.shape, 2))
-    start = reached = jnp.zeros(())
+    start = jnp.zeros(())
     horizon = times[-1] if times.size else start
+    values, reached, going = jnp.broadcast_to(state, (*times.shape, 2)), start, True
     for index, paradigm in enumerate(problem.paradigms):
-        good = jnp.all(jnp.isfinite(state))
-        # a part that begins after the last time, or after a failure, has length zero
-        end = jnp.where(good, jnp.maximum(jnp.minimum(problem.ends[index], horizon), start), start)
-        within = jnp.concatenate([jnp.clip(times, start, end), end[None]])
+        end, within = horizon, times
+        if len(problem.paradigms) > 1:
+            # a part that begins after the last time, or after a failure, has length zero
+            end = jnp.where(going, jnp.clip(problem.ends[index], start, horizon), start)
+            within = jnp.clip(times, start, end)
         velocity = partial(_velocity, paradigm, problem.freeze, reduced)
-        piece, last = _piece(velocity, state, start, within, rtol, atol, **options)
+        piece, last = _piece(
+            velocity, state, start, jnp.append(within, end), rtol, atol, **options
+        )
         values = jnp.where((times > start)[:, None], piece[:-1], values)
-        reached = jnp.where(good, last, reached)
+        reached = jnp.where(going, last, reached)
         start, state = end, piece[-1]
+        going = jnp.all(jnp.isfinite(state))
     return values, reached
 
 
@@ -175,8 +179,9 @@ def _velocity(paradigm: Paradigm, freeze: str | None, reduced: Reduced, state: A
     mu, nu = state
     weights = focus_weights(nu, reduced.ratio)
     rates = lowered_velocity(paradigm)(*weights, mu, reduced.classes, reduced.focus, reduced.speed)
-    moves = (freeze != "classifier", freeze != "focus")
-    return jnp.stack([rate * move for rate, move in zip(rates, moves, strict=True)])
+    held = (freeze == "classifier", freeze == "focus")
+    moving = [jnp.zeros_like(v) if still else v for v, still in zip(rates, held, strict=True)]
+    return jnp.stack(moving)
 
 
 def _piece(
@@ -259,6 +264,7 @@ def _raise_if_failed(
     where = f"t = {last:.6g}" if math.isfinite(last) else "the start"
     raise IntegrationFailed(
         f"simulation of {problem.name} in Setting({shown}) stopped at {where} before "
-        f"t = {float(np.max(problem.times)):.6g} after {options['max_steps']} steps of "
-        f"{options['solver']}; try {', '.join(attempts[:-1])} or {attempts[-1]}"
+        f"t = {float(np.max(problem.times)):.6g} (solver {options['solver']}, "
+        f"max_steps = {options['max_steps']}); try {', '.join(attempts)}, and see whether the loss "
+        f"is singular there"
     )

@@ -20,7 +20,10 @@ def agreement(dataset: xr.Dataset) -> dict[str, bool | None]:
     pair = ("closed form", "simulation")
     for label in dataset["paradigm"].values:
         row = dataset.sel(paradigm=label)
-        there = all(m in row["method"].values and bool(row["computed"].sel({"method": m})) for m in pair)
+        there = all(
+            method in row["method"].values and bool(row["computed"].sel({"method": method}))
+            for method in pair
+        )
         if not there:
             verdicts[str(label)] = None
             continue
@@ -52,6 +55,7 @@ def summary(dataset: xr.Dataset) -> dict[str, Any]:
         "final": {quantity: value}, "note"}``.
     """
     verdicts = agreement(dataset)
+    names = [str(q) for q in dataset["quantity"].values]
     rows = []
     for label in dataset["paradigm"].values:
         for method in dataset["method"].values:
@@ -66,15 +70,17 @@ def summary(dataset: xr.Dataset) -> dict[str, Any]:
                     "reference": str(cell["reference"].item()),
                     "agrees": verdicts[str(label)] if method == "simulation" else None,
                     "deviation": {
-                        str(q): _plain(cell["max_deviation"].sel(quantity=q))
-                        for q in dataset["quantity"].values
+                        name: _plain(cell["max_deviation"].sel(quantity=name)) for name in names
                     },
                     "drift": _plain(cell["max_drift"]),
                     "time_to_focus": {
                         f"{level:g}": _plain(cell["time_to_focus"].sel(focus_level=level))
                         for level in dataset["focus_level"].values
                     },
-                    "final": {name: _plain(cell[name][-1]) for name in map(str, dataset["quantity"].values)},
+                    "final": {
+                        name: _plain(cell[name][-1])
+                        for name in map(str, dataset["quantity"].values)
+                    },
                     "note": str(cell["note"].item()),
                 }
             )

@@ -236,5 +236,7 @@ def potential(paradigm: Paradigm, mu_value: Any, classes: Any) -> Any:
     nodes, weights = np.polynomial.legendre.leggauss(16)
     points = (edges[:-1, None] + (nodes + 1) / 2 / 24).ravel()
     weight = np.tile(weights / 48, 24)
-    mu_value, classes = jnp.asarray(mu_value)[..., None], jnp.asarray(classes)[..., None]
+    mu_value, classes = jnp.broadcast_arrays(jnp.asarray(mu_value), jnp.asarray(classes))
+    mu_value, classes = mu_value[..., None], classes[..., None]
+    points, weight = (np.reshape(v, (1,) * (mu_value.ndim - 1) + (-1,)) for v in (points, weight))
     return jnp.sum(mu_value * weight * slope(mu_value * points, classes), axis=-1)

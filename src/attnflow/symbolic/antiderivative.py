@@ -109,9 +109,7 @@ def _partial_fractions(f: sp.Expr, variable: sp.Symbol) -> tuple[sp.Expr, ...]:
     return sp.Add.make_args(sp.expand(sp.apart(sp.factor(f), variable), deep=False))
 
 
-def _power_times(
-    n: int, term: sp.Expr, power: sp.Symbol, rate: sp.Expr, u: sp.Symbol
-) -> sp.Expr:
+def _power_times(n: int, term: sp.Expr, power: sp.Symbol, rate: sp.Expr, u: sp.Symbol) -> sp.Expr:
     """u^n times one partial fraction in E."""
     constant, inside = term.as_independent(power)
     base, exponent = inside.as_base_exp()
@@ -120,7 +118,10 @@ def _power_times(
     if base == power:
         slope = exponent * rate
         series = sum(
-            (-1) ** j * sp.Rational(factorial(n), factorial(n - j)) * u ** (n - j) / slope ** (j + 1)
+            (-1) ** j
+            * sp.Rational(factorial(n), factorial(n - j))
+            * u ** (n - j)
+            / slope ** (j + 1)
             for j in range(n + 1)
         )
         return constant * series * power**exponent
@@ -186,13 +187,13 @@ def _with_logarithm(
         if base != power:
             raise _Unknown
         by_parts = power**n * sp.log(argument) / (n * rate)
-        result += constant * (by_parts - _plain(power ** (n + 1) / (n * (power + c)), power, rate, u))
+        result += constant * (
+            by_parts - _plain(power ** (n + 1) / (n * (power + c)), power, rate, u)
+        )
     return result
 
 
-def _exponential_integrals(
-    f: sp.Expr, power: sp.Symbol, rate: sp.Expr, u: sp.Symbol
-) -> sp.Expr:
+def _exponential_integrals(f: sp.Expr, power: sp.Symbol, rate: sp.Expr, u: sp.Symbol) -> sp.Expr:
     """R(u) E^n: partial fractions in u, then by parts down to Ei."""
     numerator, denominator = sp.fraction(sp.together(f))
     common = sp.Poly(denominator, power)
@@ -208,7 +209,7 @@ def _exponential_integrals(
 
 
 def _over_power(term: sp.Expr, slope: sp.Expr, grown: sp.Expr, u: sp.Symbol) -> sp.Expr:
-    """c u^n or c/(u - p)^n, times e^(slope u)."""
+    """C u^n or c/(u - p)^n, times e^(slope u)."""
     constant, inside = term.as_independent(u)
     up, down = sp.fraction(inside)
     if u not in down.free_symbols:
@@ -217,7 +218,10 @@ def _over_power(term: sp.Expr, slope: sp.Expr, grown: sp.Expr, u: sp.Symbol) -> 
         if slope == 0:
             return constant * u ** (n + 1) / (n + 1)
         series = sum(
-            (-1) ** j * sp.Rational(factorial(n), factorial(n - j)) * u ** (n - j) / slope ** (j + 1)
+            (-1) ** j
+            * sp.Rational(factorial(n), factorial(n - j))
+            * u ** (n - j)
+            / slope ** (j + 1)
             for j in range(n + 1)
         )
         return constant * series * grown
@@ -236,4 +240,4 @@ def _over_power(term: sp.Expr, slope: sp.Expr, grown: sp.Expr, u: sp.Symbol) -> 
     for order in range(q, 1, -1):
         result -= factor * grown / ((order - 1) * gap ** (order - 1))
         factor *= slope / (order - 1)
-    return constant * (result + factor * sp.exp(slope * p) * sp.Ei(sp.expand(slope * gap)))
+    return constant * (result + factor * sp.exp(slope * p) * sp.Ei(slope * gap))

@@ -13,7 +13,7 @@ import sympy as sp
 from attnflow.symbolic.antiderivative import antiderivative
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.functions import kepler, wright_omega
-from attnflow.symbolic.normal import gather, monomials, readable, sample, vanishes
+from attnflow.symbolic.normal import collected, gather, monomials, readable, sample, vanishes
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbolic.stable import stable, textbook
 from attnflow.symbolic.steps import agree
@@ -53,32 +53,39 @@ def _logit(weight: sp.Expr) -> sp.Expr:
 
 @lru_cache(maxsize=256)
 def derive_frozen_focus(paradigm: Paradigm) -> Frozen:
-    """alpha held: t(mu), and mu(t) where a pattern fits.
+    """Alpha held: t(mu), and mu(t) where a pattern fits.
 
     Source: derivation of the frozen focus.
     """
-    pace = textbook(stable(1 / derive_flow(paradigm).mu_dot))
+    pace = 1 / textbook(stable(derive_flow(paradigm).mu_dot))
     return _frozen(mu, mu0, pace, antiderivative(pace, mu))
 
 
 @lru_cache(maxsize=256)
 def derive_frozen_classifier(paradigm: Paradigm) -> Frozen:
-    """mu held: t(x) with x = logit alpha (x' = nu'), and x(t) where a pattern fits.
+    """Mu held: t(x) with x = logit alpha (x' = nu'), and x(t) where a pattern fits.
 
     The antiderivative is sought in x, then in alpha. At mu = 0 the focus does not move for a
     loss that treats all segments alike there, and the formulas are singular.
 
     Source: derivation of the frozen classifier.
     """
-    slow = stable(1 / derive_flow(paradigm).nu_dot)
+    slow = 1 / stable(derive_flow(paradigm).nu_dot)
     focus = {alpha: sp.exp(x) / (1 + sp.exp(x)), complement: 1 / (1 + sp.exp(x))}
-    pace = textbook(stable(textbook(slow.subs(focus))))
-    primitive = antiderivative(pace, x)
+    factors = (f.as_base_exp() for f in sp.Mul.make_args(slow.subs(focus)))
+    joined = (sp.together(base) ** power for base, power in factors)
+    pace = collected(textbook(sp.Mul(*joined)), sp.exp(x))
+    # what depends on the held mu alone stays as it is written
+    held = {e: sp.Dummy(real=True) for e in pace.atoms(sp.log) if x not in e.free_symbols}
+    given = {symbol: e for e, symbol in held.items()}
+    primitive = antiderivative(pace.subs(held), x)
     if primitive is None:
-        in_alpha = antiderivative(textbook(slow) / (alpha * (1 - alpha)), alpha)
+        in_alpha = antiderivative(textbook(slow).subs(held) / (alpha * (1 - alpha)), alpha)
         if in_alpha is not None:
             primitive = in_alpha.subs(1 - alpha, 1 / (1 + sp.exp(x))).subs(alpha, focus[alpha])
-    return _frozen(x, x0, pace, primitive)
+    found = _frozen(x, x0, pace.subs(held), primitive)
+    formulas = (found.pace, found.primitive, found.time, found.solution)
+    return Frozen(x, x0, *(e if e is None else e.subs(given) for e in formulas))
 
 
 def _frozen(
@@ -108,7 +115,7 @@ def invert(primitive: sp.Expr, variable: sp.Symbol, start: sp.Symbol) -> sp.Expr
         return None
 
     def reduced(factor: sp.Expr) -> sp.Expr:
-        """factor (t + G(start)), term by term."""
+        """Factor (t + G(start)), term by term."""
         known = {e.subs(variable, start): c for e, c in (terms | {variable: linear}).items()}
         moved = (readable(sp.factor(factor * c)) * e for e, c in known.items())
         return readable(sp.factor(factor)) * t + sp.Add(*moved)

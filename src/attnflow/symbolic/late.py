@@ -160,7 +160,7 @@ def _exponential(
         linear=_tidy(linear),
         inattention=_tidy(clock * closing / tau),
         focus=sp.log(_tidy(B * tau / (closing * clock))),
-        loss=_tidy(clock * loss / tau),
+        loss=_tidy(clock * loss) / tau,
     )
 
 
@@ -184,12 +184,12 @@ def _logarithmic(
         inattention=1 / potential,
         focus=B * potential,
         power=power,
-        loss=_tidy(pace_0.coefficient * loss_0.coefficient / tau),
+        loss=_tidy(pace_0.coefficient * loss_0.coefficient) / tau,
     )
 
 
 def _tidy(e: sp.Expr) -> sp.Expr:
-    """Polynomial and fractional parts apart where that is shorter, else factored."""
+    """Polynomial and fractional parts apart where that is about as short, else factored."""
     whole = sp.factor(e)
     apart = sp.Add(*(sp.factor(term) for term in sp.Add.make_args(e)))
-    return min((whole, apart), key=sp.count_ops)
+    return apart if sp.count_ops(apart) <= sp.count_ops(whole) + 1 else whole

@@ -116,6 +116,8 @@ def _spread(e: sp.Expr) -> sp.Expr:
     if isinstance(e, sp.sinh | sp.cosh | sp.tanh):
         return _spread(e.rewrite(sp.exp))
     args = [_spread(a) for a in e.args]
+    if isinstance(e, sp.Abs) and args[0].free_symbols == {C}:  # sqrt((C - 1)^2), C > 1
+        return -args[0] if _negative(args[0]) else args[0]
     if isinstance(e, sp.exp):
         return _exponential(sp.expand(args[0]))
     if isinstance(e, sp.log):
@@ -129,6 +131,10 @@ def _spread(e: sp.Expr) -> sp.Expr:
 
 def _exponential(exponent: sp.Expr) -> sp.Expr:
     rest, result = [], sp.S.One
+    if any(e.base.is_Add and e.exp.is_negative for e in exponent.atoms(sp.Pow)):
+        quotient, found = rational(exponent)
+        up, down = sp.fraction(sp.cancel(sp.together(quotient)))
+        exponent = sp.Add(*(term / down for term in sp.Add.make_args(up))).subs(found.back)
     for term in sp.Add.make_args(exponent):
         number, core = term.as_coeff_Mul()
         if isinstance(core, sp.log) and number.is_Rational:
@@ -140,7 +146,7 @@ def _exponential(exponent: sp.Expr) -> sp.Expr:
 
 @lru_cache(maxsize=1024)
 def _logarithm(argument: sp.Expr) -> sp.Expr:
-    """log of a product of positive factors as a sum of logarithms."""
+    """Log of a product of positive factors as a sum of logarithms."""
     if isinstance(argument, wright_omega):
         return argument.args[0] - argument
     if argument.is_Symbol or argument.is_Integer:
@@ -189,7 +195,7 @@ def vanishes(expr: sp.Expr) -> bool:
 
 
 def _without_bare_kepler(e: sp.Expr) -> sp.Expr:
-    """v = kepler(e, M), outside of exponentials, as M - e sinh v."""
+    """V = kepler(e, M), outside of exponentials, as M - e sinh v."""
     if isinstance(e, sp.exp) or not e.has(kepler):
         return e
     if isinstance(e, kepler):
@@ -223,9 +229,7 @@ def gather(expr: sp.Expr, *variables: sp.Symbol) -> sp.Expr:
 def monomials(expr: sp.Expr, *variables: sp.Symbol) -> dict[sp.Expr, sp.Expr]:
     """The terms of ``gather``: what depends on the variables -> coefficient."""
     quotient, found = rational(expr)
-    depends = {
-        g: piece for g, piece in found.back.items() if piece.free_symbols & set(variables)
-    }
+    depends = {g: piece for g, piece in found.back.items() if piece.free_symbols & set(variables)}
     moving = [*variables, *depends]
     gathered: dict[sp.Expr, sp.Expr] = {}
     for term in sp.Add.make_args(sp.expand(quotient)):

@@ -15,6 +15,7 @@ import sympy as sp
 from attnflow.symbolic.stable import textbook
 
 _SCAN = 12  # how many vanishing coefficients are passed before a series counts as hopeless
+_FACTORED = 6  # with fewer generators than this a coefficient is shown factored
 _TRIES = 60  # how often the coefficient field is enlarged
 
 
@@ -27,6 +28,10 @@ class _Grow(Exception):
 
     def __init__(self, atom: sp.Expr, root: int) -> None:
         self.atom, self.root = atom, root
+
+
+def _ordered(e: sp.Expr) -> list[sp.Symbol]:
+    return sorted(e.free_symbols, key=str)
 
 
 class Field:
@@ -77,8 +82,40 @@ class Field:
             values.append(shown)
         if not self.atoms:
             return polynomial.as_expr(), sp.S.One
-        content, factors = polynomial.factor_list()
+        content, factors = self._split(polynomial)
         return sp.sympify(content), sp.Mul(*(f.as_expr(*values) ** n for f, n in factors))
+
+    def _split(self, polynomial: Any) -> tuple[Any, list[tuple[Any, int]]]:
+        """Content and factors; of a polynomial in many generators only the common monomial."""
+        if len(self.atoms) < _FACTORED:
+            return polynomial.factor_list()
+        if not polynomial:
+            return 0, []
+        sign = -1 if polynomial.LC < 0 else 1
+        content, rest = (sign * polynomial).primitive()
+        powers = tuple(map(min, zip(*rest, strict=True)))
+        rest = rest.quo(rest.ring.from_dict({powers: rest.ring.domain.one}))
+        monomial = [(g, n) for g, n in zip(rest.ring.gens, powers, strict=True) if n]
+        return sign * content, [*monomial, (rest, 1)]
+
+    def whole(self, element: Any) -> Any:
+        """The same value as one generator, if it is a sum: then it can be divided by cheaply.
+
+        Its relation to the other generators is forgotten, so a sum that is zero is looked for by
+        its value at a point.
+        """
+        if len(element.numer) < 2:
+            return element
+        value = self.expression(element)
+        if value.is_Rational:
+            return element
+        point = {v: sp.Rational(31 + 17 * i, 13 + 5 * i) for i, v in enumerate(_ordered(value))}
+        if abs(sp.N(value.subs(point), 60, maxn=400)) < sp.Float("1e-50"):
+            return self(0)
+        return self(value) if value in self.atoms else self._missing(value)
+
+    def _missing(self, atom: sp.Expr) -> Any:
+        raise _Grow(atom, 1)
 
     def _power(self, atom: sp.Expr, exponent: sp.Rational) -> sp.Expr:
         root = self.atoms.get(atom, 0)
@@ -89,9 +126,13 @@ class Field:
     def _rational(self, e: sp.Expr) -> sp.Expr:
         if e.is_Rational:
             return e
+        if e in self.atoms:
+            return self._power(e, sp.S.One)
         if isinstance(e, sp.Add | sp.Mul):
             return e.func(*(self._rational(a) for a in e.args))
-        if isinstance(e, sp.exp) or e is sp.S.Exp1:
+        if e is sp.S.Exp1:
+            return self._power(e, sp.S.One)
+        if isinstance(e, sp.exp):
             return sp.Mul(*(self._exponential(a) for a in sp.Add.make_args(sp.expand(e.exp))))
         if isinstance(e, sp.Pow) and e.exp.is_Integer:
             return self._rational(e.base) ** e.exp
@@ -175,10 +216,13 @@ class Expansion:
         field: the coefficients.
         clock: None, or the symbol mu where the series run in w = e^(-mu/q) and mu itself is a
             coefficient: then e^mu is w^-q and log w is -mu/q.
+        compact: whether the constant term of every sum becomes a generator of its own.
     """
 
-    def __init__(self, field: Field, clock: sp.Symbol | None = None) -> None:
-        self.field, self.clock = field, clock
+    def __init__(
+        self, field: Field, clock: sp.Symbol | None = None, compact: bool = False
+    ) -> None:
+        self.field, self.clock, self.compact = field, clock, compact
         self.variables: dict[sp.Expr, Series] = {}
         self._memo: dict[sp.Expr, Series] = {}
         self._zero = field(0)
@@ -209,7 +253,12 @@ class Expansion:
         if isinstance(e, sp.Add):
             parts = [self.of(a) for a in e.args]
             start = min(p.start for p in parts)
-            return self.series(start, lambda n: sum((p[n] for p in parts), self._zero))
+
+            def rule(n: int) -> Any:
+                total = sum((p[n] for p in parts), self._zero)
+                return self.field.whole(total) if self.compact and n == 0 else total
+
+            return self.series(start, rule)
         if isinstance(e, sp.Mul):
             product = self.of(e.args[0])
             for factor in e.args[1:]:
@@ -252,6 +301,8 @@ class Expansion:
             return result
         v = f.leading(base)
         start = v * p
+        if not start.is_Integer and self.clock is not None:
+            raise _Grow(sp.exp(self.clock), self._root() * int(start.q))
         if not start.is_Integer:
             raise NoExpansion(f"{base} to the power {p} is not a series in whole powers")
         first = f[v] ** int(p) if p.is_Integer else self.field(self.field.expression(f[v]) ** p)
@@ -281,7 +332,7 @@ class Expansion:
             constant = sp.expand(constant - speed * self.clock)
             if not speed.is_Rational or self.clock in constant.free_symbols:
                 raise NoExpansion(f"{e} is not a series in powers of e^mu")
-            root = self.field.atoms.get(sp.exp(self.clock), 1)
+            root = self._root()
             if root % speed.q:
                 raise _Grow(sp.exp(self.clock), lcm(root, int(speed.q)))
             shift = -int(speed * root)
@@ -298,13 +349,19 @@ class Expansion:
         result = self.series(shift, rule)
         return result
 
+    def _root(self) -> int:
+        """q, where the series run in e^(-mu/q)."""
+        return self.field.atoms.get(sp.exp(self.clock), 1)
+
     def _log(self, f: Series, argument: sp.Expr) -> Series:
         v = f.leading(argument)
         if v and self.clock is None:
             raise NoExpansion(f"log({argument}) is singular at the start")
         first = self.field(sp.log(self.field.expression(f[v])))
+        if self.compact:
+            first = self.field.whole(first)
         if v:
-            root = self.field.atoms.get(sp.exp(self.clock), 1)
+            root = self._root()
             first -= self.field(self.clock) * v / root
         result: Series
 

@@ -16,7 +16,7 @@ from attnflow.symbolic.invariant import derive_first_integral
 from attnflow.symbolic.normal import collected, gather
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbolic.stable import stable, textbook
-from attnflow.symbols import B, C, K0, alpha, complement, mu, mu0, nu0, omega, rho, u, v
+from attnflow.symbols import K0, B, alpha, complement, mu, mu0, nu0, omega, rho, u, v
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def derive_solution(paradigm: Paradigm) -> Solution:
     potential = derive_potential(paradigm)
     argument = K0 + rho * potential.value - sp.log(B)
     weight = wright_omega(argument)
-    slow = stable(1 / derive_flow(paradigm).mu_dot)
+    slow = 1 / stable(derive_flow(paradigm).mu_dot)
     focus = {alpha: omega / (1 + omega), complement: 1 / (1 + omega)}
     in_omega = collected(textbook(stable(textbook(slow.subs(focus)))), omega)
     pace = in_omega.subs(omega, weight)

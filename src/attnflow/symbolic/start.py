@@ -17,8 +17,6 @@ from attnflow.symbolic.reduction import metric
 from attnflow.symbolic.series import Expansion, Field, Series, in_growing_field
 from attnflow.symbolic.stable import stable, textbook
 from attnflow.symbols import B, C, alpha, alpha0, attention, mu, nu, rho, t, tau
-from attnflow.symbols import mu0 as mu0_symbol
-from attnflow.symbols import nu0 as nu0_symbol
 
 ZERO = (sp.S.Zero, sp.S.Zero)
 _m = sp.Symbol("m", positive=True)  # 1 + B: the inverse of the initial focus, a monomial to divide by
@@ -82,7 +80,7 @@ def _solution(paradigm: Paradigm, field: Field, start: tuple, classes: sp.Expr) 
         textbook(stable(e.subs(tau, 1))) for e in (flow.mu_dot, flow.nu_dot / (alpha * (1 - alpha)))
     )
     mu_dot, pull = mu_dot.subs(C, classes), pull.subs(C, classes)
-    expansion = Expansion(field)
+    expansion = Expansion(field, compact=start[0] != 0)
     initial = 1 / _m if start[1] == 0 else alpha0
     # The series refer to velocities that are built from them: lazy, so the order does not matter.
     velocity: dict[str, Series] = {}
@@ -199,5 +197,3 @@ def first_difference(
 
     return in_growing_field({C: 1, rho: 1, _m: 1}, compute, _SHOWN)
 
-
-__all__ = ["FirstDifference", "StartSeries", "first_difference", "mu0_symbol", "nu0_symbol", "start_series"]

@@ -52,14 +52,15 @@ def checked(
     left: sp.Expr,
     right: sp.Expr,
     text: str,
-    *claims: tuple[sp.Expr, sp.Expr],
+    claim: tuple[sp.Expr, sp.Expr],
+    *further: tuple[sp.Expr, sp.Expr],
 ) -> Step:
     """A step with its check: every claim is a pair of expressions that must be equal.
 
     Raises:
         UncheckedStep: a pair is neither proved equal nor equal to 50 digits.
     """
-    results = {check_equal(name, *claim) for claim in claims}
+    results = {check_equal(name, *pair) for pair in (claim, *further)}
     return Step(name, title, equation(left, right), text, DIGITS if DIGITS in results else PROVED)
 
 

@@ -1,0 +1,65 @@
+"""``attnflow export``: derivations as LaTeX, PDF, Markdown, a Python module or JSON."""
+
+from typing import Annotated, Literal
+
+import typer
+from typer import Option
+
+from attnflow.cli import output
+from attnflow.cli.help import Sectioned, examples
+from attnflow.cli.options import OUTPUT, AsJson, ParadigmOptions, contradiction, grouped
+from attnflow.errors import SettingError
+
+
+@grouped
+def export(
+    which: ParadigmOptions,
+    format: Annotated[
+        Literal["latex", "pdf", "markdown", "python", "json"],
+        Option(help="What to write.", rich_help_panel=OUTPUT),
+    ] = "latex",
+    out: Annotated[
+        str | None,
+        Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Where to; standard output where it is not given (a PDF needs it).",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """All steps of the derivations, in order, as a document or a module of functions."""
+    path = None if out is None else output.check_place(out, folder=False)
+    if path is None and format == "pdf":
+        raise SettingError("--format pdf needs --out: a PDF does not go to a terminal")
+    if as_json and path is None and format != "json":
+        raise contradiction("--json", f"--format {format}", "name a file with --out for both")
+    from attnflow.export import export as function
+
+    with output.progress(f"writing {format}"):
+        paradigms = which.build()
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        contents = function(paradigms, format, path)
+    if path is None:
+        print(str(contents), end="")
+    elif as_json:
+        names = [paradigm.name for paradigm in paradigms]
+        output.emit({"file": str(path), "format": format, "paradigms": names})
+    else:
+        output.say(f"wrote {path}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        cls=Sectioned,
+        short_help="Formulas as LaTeX, PDF, Markdown or Python.",
+        epilog=examples(
+            "attnflow export --format latex --paradigm all --out formulas.tex",
+            "attnflow export --format pdf --paradigm lvml --out lvml.pdf",
+            "attnflow export --format python --paradigm soft > soft.py",
+        ),
+    )(export)

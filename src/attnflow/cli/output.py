@@ -1,0 +1,158 @@
+"""What the commands print and write: JSON, tables, and files that are whole or not there."""
+
+import json
+import math
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnflow.errors import SettingError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+TABLE_WIDTH = 100
+"""Columns of a table that does not go to a terminal."""
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """A rich console; colour and progress on a terminal only, NO_COLOR honoured."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else TABLE_WIDTH
+    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=True)
+
+
+def width() -> int:
+    """Columns to fill: the terminal's, or 80."""
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def say(sentence: str) -> None:
+    """A sentence on standard error, as it is."""
+    print(sentence, file=sys.stderr)
+
+
+@contextmanager
+def progress(sentence: str) -> Iterator[Any]:
+    """A spinner on standard error while the block runs, if that is a terminal.
+
+    Yields:
+        A function that changes the sentence.
+    """
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    with console(stderr=True).status(sentence) as status:
+        yield lambda text: status.update(text)
+
+
+def to_json(document: Any) -> str:
+    """A document as JSON: every digit of a float64, null for what is not finite."""
+    return json.dumps(finite(document), allow_nan=False, ensure_ascii=False)
+
+
+def finite(value: Any) -> Any:
+    """The same document with null in place of infinities and NaN, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def emit(document: Any) -> None:
+    """One JSON document on standard output."""
+    print(to_json(document))
+
+
+def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]], note: str = "") -> None:
+    """A table on standard output; floats to six digits, text to the left, numbers to the right."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    rows = [list(row) for row in rows]
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    for place, name in enumerate(header):
+        left = any(isinstance(row[place], str) for row in rows)
+        shown.add_column(name, justify="left" if left else "right", no_wrap=True)
+    for row in rows:
+        shown.add_row(*(escape(cell(value)) for value in row))
+    out = console()
+    out.print(shown)
+    if note:
+        out.print(note, markup=False)
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it."""
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def check_place(path: str | os.PathLike[str], *, folder: bool) -> Path:
+    """The path of an output, if it can be written; to be called before anything is computed.
+
+    Args:
+        path: a file, or a folder that will be made where it is missing.
+        folder: whether a folder is meant.
+
+    Raises:
+        SettingError: it cannot be written, or is of the other kind.
+    """
+    place = Path(path)
+    if not str(path):
+        raise SettingError("out must name a place to write to, got an empty name")
+    if place.exists() and place.is_dir() != folder:
+        wanted, got = ("folder", "file") if folder else ("file", "folder")
+        raise SettingError(f"out must be a {wanted}, got {str(path)!r}, which is a {got}")
+    above = place.absolute() if folder else place.absolute().parent
+    while not above.exists():
+        above = above.parent
+    try:
+        with tempfile.TemporaryFile(dir=above):
+            pass
+        if place.is_file() and not os.access(place, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise SettingError(
+            f"out must be a place that can be written, got {str(path)!r}: {error.strerror}"
+        ) from error
+    return place
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path`` that takes its place when the block ends well.
+
+    Where ``path`` exists, the new files replace those of the same name and all others stay. If the
+    block raises, or is interrupted, nothing changes.
+    """
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o777 & ~mask)
+        yield temporary
+        if not path.exists():
+            temporary.rename(path)
+            return
+        for file in sorted(temporary.rglob("*")):
+            if file.is_file():
+                target = path / file.relative_to(temporary)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(file, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,293 @@
+"""Plain gradient descent on the full parameter matrices: the witness that assumes no symmetry.
+
+The classifier is a matrix W (C x d), the focus a vector w (d); an input is m segments, k of them
+the foreground vector of its class. The loss is the exact mean over the C classes, its gradient
+comes from automatic differentiation, and (mu, nu) are read off the matrices afterwards. Nothing
+here knows the flow, its closed form, or that two numbers are enough.
+"""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import ArrayLike, Float
+
+from attnflow.errors import IntegrationFailed, SettingError
+from attnflow.numeric.pooling import pooling
+from attnflow.numeric.precision import float64, traced
+from attnflow.numeric.problem import Problem, normalise
+from attnflow.numeric.trajectory import Trajectory
+from attnflow.settings import Schedule, Setting, check, nonnegative, positive, whole
+from attnflow.symbolic.paradigm import Paradigm
+
+LARGEST_MOVE = 1.0
+"""A step that moves mu or nu further than this (a factor e in the odds) no longer follows the flow."""
+
+
+def descend(
+    paradigm: "str | Paradigm | Schedule",
+    setting: Setting,
+    times: Float[ArrayLike, "..."],
+    initial: Any = (0.0, 0.0),
+    freeze: str | None = None,
+    *,
+    learning_rate: float = 0.1,
+    perturbation: float = 0.0,
+    seed: int = 0,
+    max_steps: int = 10_000_000,
+) -> Trajectory:
+    """Train W and w by full-batch gradient descent and report mu, nu and the distance from symmetry.
+
+    Every step subtracts ``learning_rate`` times the gradient (times the setting's classifier_rate
+    for W, focus_rate for w), so t = step x learning_rate. Times, and the switches of a schedule,
+    are rounded to the nearest whole step; the result's ``times`` are those of the steps taken.
+    The difference from the gradient flow is of first order in ``learning_rate``.
+
+    What attention pools is that of numeric/pooling.py: soft attention averages inputs, hard
+    attention losses, LVML probabilities; other paradigms use their loss of weight and margin.
+    Memory and time of a step grow as m C (C + background directions).
+
+    Args:
+        paradigm: name, Paradigm or Schedule.
+        setting: the Setting, concrete numbers (arrays are done one after the other).
+        times: finite and at least 0, any shape and order.
+        initial: (mu0, nu0): the start is W = (mu0/r)(I - 11'/C) and w the shortest with score nu0.
+        freeze: None, "focus" (w held) or "classifier" (W held).
+        learning_rate: step size, above 0.
+        perturbation: distance of the start from the ansatz, in a random direction orthogonal to it.
+        seed: of that direction.
+        max_steps: most steps allowed.
+
+    Returns:
+        A Trajectory with method "descent", shape (*batch, *times); ``distance`` is the Frobenius
+        distance of (W, w) from the symmetric ansatz.
+
+    Raises:
+        SettingError, ParadigmError: an argument is not what is allowed, or is a tracer.
+        IntegrationFailed: the learning rate is too large: the loss rose or was not finite, or one
+            step moved mu or nu by more than LARGEST_MOVE. (The data are separable, so too long a
+            step need not raise the loss.)
+
+    Source: the full problem of Vashisht and Ramaswamy (2023), section 3.
+    """
+    problem = normalise(paradigm, setting, times, initial, freeze)
+    if traced(problem, learning_rate, perturbation):
+        raise SettingError(
+            "descend needs concrete numbers (its matrices have m and C in their shapes), got a tracer"
+        )
+    check("learning_rate", learning_rate, "a finite number above 0", positive)
+    check("perturbation", perturbation, "a finite number of at least 0", nonnegative)
+    check("seed", seed, "a whole number of at least 0", whole(0))
+    check("max_steps", max_steps, "a whole number of at least 1", whole(1))
+    rate = float(learning_rate)
+    steps = np.rint(problem.times / rate)
+    most = np.max(steps, initial=0.0)
+    if most > max_steps:
+        raise SettingError(
+            f"time {np.max(problem.times):g} takes {most:g} steps at learning_rate {rate:g}, more than "
+            f"max_steps = {max_steps}: raise one of the two, or use simulate"
+        )
+    switches = np.minimum(np.rint(problem.ends / rate), max_steps + 1.0)
+    # one scan over all steps asked, ascending; each is reached from the one before
+    unique, where = np.unique(steps.ravel(), return_inverse=True)
+    results = []
+    for single in _singles(problem):
+        kind = (single.setting.background, problem.paradigms, problem.freeze)
+        measured, bad = _descend(single, rate, perturbation, seed, unique, switches, kind)
+        if bad >= 0 or not np.all(np.isfinite(measured)):
+            _fail(single, rate, int(bad) if bad >= 0 else int(most))
+        results.append(measured[where])
+    mu, nu, distance = np.moveaxis(
+        np.stack(results).reshape(*problem.batch_shape, *np.shape(steps), 3), -1, 0
+    )
+    taken = np.broadcast_to(steps, problem.shape)
+    return _handed_out(
+        Trajectory(
+            times=taken * rate,
+            mu=mu,
+            nu=nu,
+            setting=problem.setting,
+            stage=np.sum(taken[..., None] >= switches[:-1], axis=-1),
+            distance=distance,
+            paradigms=problem.paradigms,
+            method="descent",
+        )
+    )
+
+
+def _singles(problem: Problem) -> list[Problem]:
+    """The problem's batch, one setting and start after the other, as plain numbers."""
+    values = {**problem.setting.numbers(), "mu0": problem.mu0, "nu0": problem.nu0}
+    table = {name: np.broadcast_to(v, problem.batch_shape).ravel() for name, v in values.items()}
+    singles = []
+    for row in range(int(np.prod(problem.batch_shape))):
+        numbers = {name: column[row].item() for name, column in table.items()}
+        mu0, nu0 = numbers.pop("mu0"), numbers.pop("nu0")
+        setting = Setting(**numbers, background=problem.setting.background)
+        singles.append(replace(problem, setting=setting, mu0=mu0, nu0=nu0, batch_shape=()))
+    return singles
+
+
+def _inputs(setting: Setting) -> np.ndarray:
+    """One input of every class, shape (C, m, d): k foreground segments first, then the background."""
+    m, k, classes = (int(v) for v in (setting.segments, setting.foreground_segments, setting.classes))
+    directions = _background_directions(setting)
+    inputs = np.zeros((classes, m, classes + directions))
+    inputs[np.arange(classes), :k, np.arange(classes)] = setting.foreground_norm
+    for segment in range(k, m if directions else k):
+        inputs[:, segment, classes + (segment - k) % directions] = setting.background_norm
+    return inputs
+
+
+def _background_directions(setting: Setting) -> int:
+    if setting.background_norm == 0:
+        return 0
+    shared = setting.background == "shared"
+    return 1 if shared else int(setting.segments) - int(setting.foreground_segments)
+
+
+def _ansatz(setting: Setting) -> tuple[np.ndarray, np.ndarray]:
+    """The matrices (C, d) with mu = 1 and the vector (d,) with nu = 1 that span the ansatz.
+
+    The vector is the direction in which a symmetric gradient pulls: up on each foreground vector,
+    down on the background, which all C classes share.
+    """
+    classes, directions = int(setting.classes), _background_directions(setting)
+    centred = np.eye(classes) - 1 / classes
+    matrix = np.pad(centred / setting.foreground_norm, ((0, 0), (0, directions)))
+    pull = np.full(classes + directions, float(setting.foreground_norm))
+    if directions:
+        pull[classes:] = -classes * setting.background_norm / directions
+    score = setting.foreground_norm * pull[0] - setting.background_norm * pull[-1] * bool(directions)
+    return matrix, pull / score
+
+
+def _start(problem: Problem, perturbation: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """W and w at the start: on the ansatz, or at the given distance from it."""
+    matrix, pull = _ansatz(problem.setting)
+    W, w = problem.mu0 * matrix, problem.nu0 * pull
+    if perturbation:
+        random = np.random.default_rng(int(seed))
+        dW, dw = random.standard_normal(W.shape), random.standard_normal(w.shape)
+        dW -= matrix * np.sum(dW * matrix) / np.sum(matrix**2)
+        dw -= pull * np.sum(dw * pull) / np.sum(pull**2)
+        size = perturbation / np.sqrt(np.sum(dW**2) + np.sum(dw**2))
+        W, w = W + size * dW, w + size * dw
+    return W, w
+
+
+@float64
+def _descend(
+    problem: Problem,
+    rate: float,
+    perturbation: float,
+    seed: int,
+    steps: np.ndarray,
+    switches: np.ndarray,
+    kind: tuple[Any, ...],
+) -> tuple[Any, Any]:
+    setting = problem.setting
+    start = _start(problem, perturbation, seed)
+    rates = (rate * setting.classifier_rate, rate * setting.focus_rate)
+    return _run(
+        *jax.tree.map(
+            lambda a: jnp.asarray(a, jnp.float64), (start, rates, _inputs(setting), _ansatz(setting))
+        ),
+        jnp.asarray(steps, jnp.int64),
+        jnp.asarray(switches[:-1], jnp.int64),
+        foreground=int(setting.foreground_segments),
+        paradigms=kind[1],
+        freeze=kind[2],
+    )
+
+
+@partial(jax.jit, static_argnames=("foreground", "paradigms", "freeze"))
+def _run(
+    start: Any,
+    rates: Any,
+    inputs: Any,
+    ansatz: Any,
+    steps: Any,
+    switches: Any,
+    *,
+    foreground: int,
+    paradigms: tuple[Paradigm, ...],
+    freeze: str | None,
+) -> tuple[Any, Any]:
+    """(mu, nu, distance) at each of the ascending steps, and the first step that went wrong or -1."""
+    moves = (rates[0] * (freeze != "classifier"), rates[1] * (freeze != "focus"))
+    slopes = [
+        jax.value_and_grad(partial(population_loss, p, inputs=inputs, foreground=foreground))
+        for p in paradigms
+    ]
+
+    def step(index: Any, carry: Any) -> Any:
+        weights, before, bad = carry
+        stage = jnp.sum(index >= switches)
+        loss, slope = jax.lax.switch(stage, slopes, weights)
+        # a switch changes the loss itself: only a rise within one paradigm is a failure
+        rose = (loss > before + 1e-9 * jnp.abs(before)) & ~jnp.any(index == switches)
+        wrong = rose | ~jnp.isfinite(loss)
+        change = jax.tree.map(lambda g, move: -move * g, slope, moves)
+        far = jnp.any(jnp.abs(_measure(change, ansatz)[:2]) > LARGEST_MOVE)
+        bad = jnp.where((bad < 0) & (wrong | far), index, bad)
+        return jax.tree.map(jnp.add, weights, change), loss, bad
+
+    def record(carry: Any, target: Any) -> Any:
+        done, *state = carry
+        state = jax.lax.fori_loop(done, target, step, tuple(state))
+        return (target, *state), _measure(state[0], ansatz)
+
+    first = (jnp.zeros((), jnp.int64), start, jnp.asarray(jnp.inf), -jnp.ones((), jnp.int64))
+    last, measured = jax.lax.scan(record, first, steps)
+    return measured, last[3]
+
+
+def population_loss(
+    paradigm: Paradigm, weights: tuple[Any, Any], *, inputs: Any, foreground: int
+) -> Any:
+    """Mean loss over one input of each class.
+
+    Args:
+        paradigm: decides what attention pools.
+        weights: W (C, d) and w (d,).
+        inputs: (C, m, d), the input of class y at place y.
+        foreground: k; the first k segments of each input are the true ones.
+    """
+    W, w = weights
+    logits, scores = inputs @ W.T, inputs @ w
+    true = jnp.broadcast_to(jnp.arange(scores.shape[-1]) < foreground, scores.shape)
+    losses = pooling(paradigm)(
+        logits, jax.nn.log_softmax(scores), jnp.arange(inputs.shape[0]), true
+    )
+    return jnp.mean(losses)
+
+
+def _measure(weights: tuple[Any, Any], ansatz: tuple[Any, Any]) -> Any:
+    """mu and nu of the nearest point of the ansatz, and the distance from it."""
+    sizes = [jnp.sum(a * unit) / jnp.sum(unit * unit) for a, unit in zip(weights, ansatz, strict=True)]
+    away = [a - size * unit for a, size, unit in zip(weights, sizes, ansatz, strict=True)]
+    return jnp.stack([*sizes, jnp.sqrt(sum(jnp.sum(a * a) for a in away))])
+
+
+def _fail(problem: Problem, rate: float, step: int) -> None:
+    setting = problem.setting
+    raise IntegrationFailed(
+        f"descent of {problem.name} with segments={setting.segments:g}, classes={setting.classes:g} "
+        f"broke at step {step} (t = {step * rate:.6g}): the loss rose or was not finite, or mu or nu "
+        f"moved by more than {LARGEST_MOVE:g}, so learning_rate {rate:g} is too large; "
+        f"try {rate / 10:g}"
+    )
+
+
+@float64
+def _handed_out(trajectory: Trajectory) -> Trajectory:
+    """The arrays as JAX or NumPy float64, as the other routes return them."""
+    arrays = {
+        name: jnp.asarray(getattr(trajectory, name))
+        for name in ("times", "mu", "nu", "stage", "distance")
+    }
+    return replace(trajectory, **arrays)

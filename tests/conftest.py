@@ -1,0 +1,69 @@
+"""What every test shares: strict JAX, no global 64-bit mode, paradigms and settings with names."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # accelerators are for tests that ask for one
+sys.path.insert(0, str(Path(__file__).parent))  # the oracles, imported as oracles.textbook
+
+import jax
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+from attnflow.settings import Setting
+from attnflow.symbolic.catalogue import CATALOGUE, power_mean
+from attnflow.symbolic.paradigm import Paradigm
+
+# compiling makes the first example slow; the same examples every time
+hypothesis_settings.register_profile(
+    "attnflow",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+hypothesis_settings.load_profile("attnflow")
+
+REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "data" / "reference-trajectories.json"
+
+PARADIGMS = [*CATALOGUE.values(), power_mean("1/2")]
+SETTINGS = [Setting(2, 2), Setting(5, 3), Setting(20, 20), Setting(100, 1000)]
+
+
+def setting_id(setting: Setting) -> str:
+    """m100-C1000, and whatever differs from the plain setting."""
+    plain = Setting(setting.segments, setting.classes).as_dict()
+    rest = [f"{name}={v}" for name, v in setting.as_dict().items() if v != plain[name]]
+    return "-".join([f"m{setting.segments}", f"C{setting.classes}", *rest])
+
+
+@pytest.fixture(autouse=True)
+def strict_jax() -> Iterator[None]:
+    """Arrays of unequal rank do not combine by accident, nor do unequal number types."""
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.fixture(params=PARADIGMS, ids=str)
+def paradigm(request: pytest.FixtureRequest) -> Paradigm:
+    """Each built-in paradigm and a power mean."""
+    return request.param
+
+
+@pytest.fixture(params=SETTINGS, ids=setting_id)
+def setting(request: pytest.FixtureRequest) -> Setting:
+    """Small, uneven, middling and the paper's large setting."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def reference() -> list[dict[str, Any]]:
+    """25-digit trajectories, if they lie beside the checkout."""
+    if not REFERENCE.exists():
+        pytest.skip(f"no reference data at {REFERENCE.parent.parent.name}/data beside the checkout")
+    return json.loads(REFERENCE.read_text())["trajectories"]

@@ -1,0 +1,98 @@
+"""A paradigm is its loss: what is accepted, what is refused and how it is said."""
+
+import pytest
+import sympy as sp
+
+from attnflow.errors import ParadigmError
+from attnflow.symbolic.catalogue import CATALOGUE, HARD, LVML, SOFT, paradigm, power_mean
+from attnflow.symbolic.flow import derive_flow
+from attnflow.symbolic.normal import vanishes
+from attnflow.symbolic.paradigm import Paradigm, averaging
+from attnflow.symbols import C, alpha, beta, mu
+
+
+def same_loss(one, other):
+    return vanishes(one.expanded - other.expanded)
+
+
+def test_averaging_the_input_the_log_and_the_probability_gives_the_three_paradigms():
+    assert same_loss(averaging("a", mu), SOFT)
+    assert same_loss(averaging("b", sp.log(beta)), HARD)
+    assert same_loss(averaging("c", beta), LVML)
+    assert same_loss(averaging("d", sp.sqrt(beta)), power_mean("1/2"))
+
+
+def test_an_affine_change_of_what_is_averaged_changes_nothing():
+    assert same_loss(averaging("shifted", 3 * mu + 1), SOFT)
+    assert same_loss(averaging("excess", C * beta - 1), LVML)
+
+
+def test_averaging_with_a_given_inverse():
+    given = averaging("given", beta**2, inverse=sp.sqrt(beta))
+    pooled = alpha * beta**2 + (1 - alpha) / C**2
+    assert vanishes(given.loss + sp.log(pooled) / 2)
+
+
+@pytest.mark.parametrize("given", CATALOGUE.values(), ids=str)
+def test_limits_of_the_focus(given):
+    # full focus: the loss of the foreground segment; no focus: log C, a guess
+    assert vanishes(given.expanded.subs(alpha, 1) + sp.log(sp.exp(mu) / (sp.exp(mu) + C - 1)))
+    assert vanishes(given.expanded.subs(alpha, 0) - sp.log(C))
+
+
+def test_two_classes_make_the_loss_a_logistic_one():
+    logistic = sp.log(1 + sp.exp(-alpha * mu))
+    assert vanishes(SOFT.expanded.subs(C, 2) - logistic)
+
+
+def test_power_mean_of_exponent_zero_and_one():
+    assert power_mean(0).loss == HARD.loss
+    assert same_loss(power_mean(1), LVML)
+    assert paradigm("power-1/2") == power_mean("1/2")
+
+
+def test_power_mean_is_continuous_in_its_exponent():
+    flow = derive_flow(power_mean("1/1000000"))
+    values = {alpha: sp.Rational(1, 3), mu: 2, C: 7}
+    gap = sp.N((flow.loss_mu - derive_flow(HARD).loss_mu).subs(values), 30)
+    assert 0 < abs(gap) < sp.Float("1e-5")
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (alpha * mu * sp.Symbol("gamma"), "'p' may hold alpha, beta, mu and C .* only, got gamma"),
+        (0.5 * alpha * mu, r"exact numbers, got 0\.5.*Rational\('1/2'\)"),
+        (alpha**2, "must depend on alpha and on mu"),
+        (mu**2 + beta, "must depend on alpha and on mu"),
+    ],
+)
+def test_a_loss_that_cannot_be_used_is_refused(loss, message):
+    with pytest.raises(ParadigmError, match=message):
+        Paradigm("p", loss)
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a,b", "a:b", 3])
+def test_a_name_that_cannot_be_typed_is_refused(name):
+    with pytest.raises(ParadigmError, match="name must be a word"):
+        Paradigm(name, alpha * mu)
+
+
+def test_an_unknown_name_names_the_nearest():
+    with pytest.raises(ParadigmError, match="unknown paradigm 'sofft'; did you mean 'soft'"):
+        paradigm("sofft")
+
+
+def test_an_inexact_exponent_is_refused():
+    with pytest.raises(ParadigmError, match="exact number such as 1/2, got 'half'"):
+        power_mean("half")
+
+
+def test_averaging_nothing_is_refused():
+    with pytest.raises(ParadigmError, match="q of 'p' must depend on mu or beta"):
+        averaging("p", C)
+
+
+def test_an_average_without_inverse_is_refused_with_a_way_out():
+    with pytest.raises(ParadigmError, match="no inverse of q was found for 'p'; give inverse="):
+        averaging("p", mu + sp.sin(mu))
