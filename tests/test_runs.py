@@ -21,9 +21,7 @@ from attnflow.symbolic.paradigm import Paradigm
 @pytest.fixture(scope="module")
 def dataset() -> xr.Dataset:
     # one paradigm without closed form, so that there are NaN and a note
-    mixed = Paradigm(
-        "mixed", SOFT.loss / 2 + HARD.loss / 2, title="Soft \N{MULTIPLICATION SIGN} hard"
-    )
+    mixed = Paradigm("mixed", SOFT.loss / 2 + HARD.loss / 2, title="Soft \u00d7 hard")
     return compare(("hard", mixed), Setting(5, 4), points=41, command="attnflow compare")
 
 

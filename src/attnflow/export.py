@@ -85,9 +85,7 @@ def sections(paradigms: Iterable[str | Paradigm]) -> tuple[Section, ...]:
         )
     numbered, count = [], 0
     for name, title, source, steps in parts:
-        numbered.append(
-            Section(name, title, source, tuple(enumerate(steps, start=count + 1)))
-        )
+        numbered.append(Section(name, title, source, tuple(enumerate(steps, start=count + 1))))
         count += len(steps)
     return tuple(numbered)
 
@@ -136,8 +134,15 @@ def latex_document(paradigms: Iterable[str | Paradigm]) -> str:
 def markdown_document(paradigms: Iterable[str | Paradigm]) -> str:
     """The same in Markdown with ``$$`` formulas, for notebooks and web pages."""
     parts = sections(paradigms)
-    lines = ["# Learning dynamics of attention: derivations", "", "| symbol | meaning |", "|---|---|"]
-    lines += [f"| ${name}$ | {typeset(meaning, escape=False)} |" for name, meaning in _symbols(parts)]
+    lines = [
+        "# Learning dynamics of attention: derivations",
+        "",
+        "| symbol | meaning |",
+        "|---|---|",
+    ]
+    lines += [
+        f"| ${name}$ | {typeset(meaning, escape=False)} |" for name, meaning in _symbols(parts)
+    ]
     for part in parts:
         lines += ["", f"## {part.title}", ""]
         if part.source:
@@ -232,8 +237,12 @@ def _writable(path: Path) -> Path:
     """The path, if a file can be written there; asked before the work and not after it."""
     folder = path.parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        reason = "it is a folder" if path.is_dir() else f"{folder} is not a folder that can be written"
-        raise SettingError(f"path must be a file in an existing writable folder, got {path}: {reason}")
+        reason = (
+            "it is a folder" if path.is_dir() else f"{folder} is not a folder that can be written"
+        )
+        raise SettingError(
+            f"path must be a file in an existing writable folder, got {path}: {reason}"
+        )
     return path
 
 
@@ -271,18 +280,22 @@ def compile_pdf(document: str) -> bytes:
     if found is None:
         raise MissingPart(
             "a PDF needs a LaTeX compiler (latexmk, pdflatex or tectonic) and none is installed: "
-            "on Debian or Ubuntu 'apt-get install texlive-latex-base', on macOS 'brew install tectonic', "
+            "on Debian or Ubuntu 'apt-get install texlive-latex-base', on macOS "
+            "'brew install tectonic', "
             "or export with format latex and compile elsewhere"
         )
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "document.tex").write_text(document, encoding="utf-8")
         for command in commands[found]:
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, errors="replace"
+            )
             if done.returncode:
                 complaint = [line for line in done.stdout.splitlines() if line.startswith("!")]
                 raise MissingPart(
                     f"{found} could not compile the document: "
-                    f"{(complaint or [done.stderr.strip()[-200:] or 'no message'])[0]}; install the package "
+                    f"{(complaint or [done.stderr.strip()[-200:] or 'no message'])[0]}; "
+                    f"install the package "
                     f"amsmath (Debian: texlive-latex-base), or export with format latex"
                 )
         return Path(folder, "document.pdf").read_bytes()

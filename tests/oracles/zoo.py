@@ -18,8 +18,7 @@ SEPARABLE = (
     Paradigm("focal", -((1 - _pooled_input) ** 2) * sp.log(_pooled_input)),
     Paradigm(
         "label-smoothed",
-        -sp.Rational(9, 10) * sp.log(_pooled_input)
-        - sp.log((1 - _pooled_input) / (C - 1)) / 10,
+        -sp.Rational(9, 10) * sp.log(_pooled_input) - sp.log((1 - _pooled_input) / (C - 1)) / 10,
     ),
     Paradigm("zero-one", 1 - _marginal),
     Paradigm("brier", (1 - _marginal) ** 2),

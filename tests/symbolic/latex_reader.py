@@ -1,6 +1,6 @@
 """A small reader of the LaTeX that the library writes: text in, number out.
 
-It knows the notation only (fractions, roots, brackets, implied products, our function names), nothing
+It knows the notation only (fractions, roots, brackets, implied products, function names), nothing
 of sympy and nothing of the formulas, so that what it computes is what a reader of the page would.
 """
 
@@ -10,7 +10,8 @@ from mpmath import mp, mpf
 
 _TOKEN = re.compile(
     r"\\begin\{aligned\}|\\end\{aligned\}|\\operatorname\{\w+\}|\\dot\{\\\w+\}|\\mathcal\{O\}"
-    r"|\\frac\{d\\?\w+\}\{d\\?\w+\}|\\mathrm\{\w+\}|o\(1\)|\\[A-Za-z]+'*|\\[,;! ]|\d+|[A-Za-z]'*|[-+^_{}()\[\],|=]"
+    r"|\\frac\{d\\?\w+\}\{d\\?\w+\}|\\mathrm\{\w+\}|o\(1\)"
+    r"|\\[A-Za-z]+'*|\\[,;! ]|\d+|[A-Za-z]'*|[-+^_{}()\[\],|=]"
 )
 _SKIPPED = {r"\quad", r"\,", r"\ ", r"\limits", r"\left", r"\right", r"\Bigl", r"\Bigr"}
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
@@ -48,7 +49,9 @@ class Reader:
 
     def take(self, wanted: str | None = None) -> str:
         token = self.peek()
-        assert wanted is None or token == wanted, f"{wanted} expected at {self.tokens[self.place:]}"
+        assert wanted is None or token == wanted, (
+            f"{wanted} expected at {self.tokens[self.place :]}"
+        )
         self.place += 1
         return token
 

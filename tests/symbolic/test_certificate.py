@@ -1,4 +1,4 @@
-"""The symmetric ansatz is exact, for the paper's full losses and for any paradigm's effective one."""
+"""The symmetric ansatz is exact, for the paper's full losses and any effective one."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The derived flow is the paper's, for any paradigm the gradient of its loss in the ansatz's metric."""
+"""The derived flow is the paper's; for any paradigm the gradient of its loss in the metric."""
 
 import mpmath
 import pytest
@@ -7,7 +7,7 @@ import sympy as sp
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbolic.steps import agree, check_equal
-from attnflow.symbols import C, alpha, attention, B, beta, mu, nu, probability, rho, tau
+from attnflow.symbols import B, C, alpha, attention, beta, mu, nu, probability, rho, tau
 from oracles import textbook
 from oracles.zoo import BUILT_IN, SOFT, ZOO
 

@@ -59,7 +59,10 @@ def test_time_at_held_classifier_is_closed(paradigm):
     assert not frozen.time.has(sp.Integral)
     in_alpha = frozen.time_of_alpha
     assert in_alpha.free_symbols <= {alpha, alpha0, mu, C, rho, tau}
-    assert agree(frozen.time.subs(x, sp.log(alpha / (1 - alpha))), in_alpha.subs(alpha0, sp.exp(x0) / (1 + sp.exp(x0))))
+    assert agree(
+        frozen.time.subs(x, sp.log(alpha / (1 - alpha))),
+        in_alpha.subs(alpha0, sp.exp(x0) / (1 + sp.exp(x0))),
+    )
 
 
 @pytest.mark.parametrize("paradigm", [HARD, LVML], ids=str)
@@ -113,7 +116,9 @@ def test_table_of_antiderivatives_is_right_where_it_answers(integrand):
     assert agree(sp.diff(found, mu), integrand)
 
 
-@pytest.mark.parametrize("integrand", [sp.exp(mu**2), sp.log(mu) / (1 + sp.exp(mu)), sp.sqrt(1 + sp.exp(mu))], ids=str)
+@pytest.mark.parametrize(
+    "integrand", [sp.exp(mu**2), sp.log(mu) / (1 + sp.exp(mu)), sp.sqrt(1 + sp.exp(mu))], ids=str
+)
 def test_table_says_none_where_it_does_not_know(integrand):
     assert antiderivative(integrand, mu) is None
 

@@ -1,4 +1,4 @@
-"""The first integral: found where it exists, constant along the flow, refused where there is none."""
+"""The first integral: found where it exists, constant along the flow, else refused."""
 
 import pytest
 import sympy as sp
@@ -11,7 +11,7 @@ from attnflow.symbolic.normal import vanishes
 from attnflow.symbolic.solution import derive_potential
 from attnflow.symbolic.stable import textbook
 from attnflow.symbolic.steps import agree
-from attnflow.symbols import C, B, alpha, attention, mu, nu, rho
+from attnflow.symbols import B, C, alpha, attention, mu, nu, rho
 from oracles.zoo import HARD, INSEPARABLE, LVML, SEPARABLE, SOFT
 
 
@@ -46,7 +46,8 @@ def test_potentials_are_those_that_are_known():
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("focal", "soft"), ("exponential", "soft"), ("zero-one", "lvml"), ("brier", "lvml")]
+    ("one", "other"),
+    [("focal", "soft"), ("exponential", "soft"), ("zero-one", "lvml"), ("brier", "lvml")],
 )
 def test_outer_function_does_not_change_the_orbit(one, other):
     by_name = {p.name: p for p in SEPARABLE}

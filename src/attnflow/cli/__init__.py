@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 import typer
 
@@ -16,7 +17,7 @@ from attnflow.errors import IntegrationFailed, MissingPart
 
 OK, FAILED, BAD_INPUT, MISSING, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
-_USAGE_ERRORS = typer.BadParameter.__mro__[2]  # what every error of the option parser derives from
+_USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]  # what every error of the option parser derives from
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
@@ -43,6 +44,8 @@ def run(arguments: list[str]) -> int:
             arguments, prog_name="attnflow", standalone_mode=False
         )
         sys.stdout.flush()
+        if code == INTERRUPTED:  # the option parser catches the interrupt itself
+            return _refuse("interrupted", INTERRUPTED)
         return int(code or OK)
     except _USAGE_ERRORS as error:
         return _refuse(_usage(error), BAD_INPUT)

@@ -35,7 +35,8 @@ def plain(derivation: "Derivation", steps: Sequence[Step], width: int) -> str:
         lines += textwrap.wrap(f"Source: {paradigm.source}", width)
     for number, step in enumerate(steps, start=1):
         checked = "" if step.check == DEFINITION else f"  (checked: {step.check})"
-        lines += ["", f"{number}. {step.title} [{step.name}]{checked}"]
+        heading = f"{number}. {step.title} [{step.name}]{checked}"
+        lines += ["", *textwrap.wrap(heading, width, subsequent_indent="   ")]
         lines += textwrap.wrap(step.text, width, initial_indent="   ", subsequent_indent="   ")
         lines += ["", textwrap.indent(formula(step.equation, width - 6), "      ")]
     if derivation.no_first_integral:

@@ -38,11 +38,10 @@ def doctor(as_json: AsJson = False) -> None:
     machine += [("devices", ", ".join(found["devices"]))]
     machine += [("JAX 64-bit mode", "on" if found["x64"] else "off (float64 is used all the same)")]
     output.table("Machine", ("what", "found"), [(a, str(b)) for a, b in machine])
-    parts = [
-        (part["name"], part["found"] or f"missing: {part['how_to_get']}", part["needed_for"])
-        for part in found["optional"]
-    ]
-    output.table("Optional parts", ("part", "found", "for"), parts)
+    print("Optional parts\n")
+    for part in found["optional"]:
+        state = part["found"] if part["present"] else f"missing; {part['how_to_get']}"
+        print(f" {part['name']:16} {part['needed_for']}\n {'':16} {state}")
 
 
 def cite(as_json: AsJson = False) -> None:

@@ -228,6 +228,6 @@ def register(app: typer.Typer) -> None:
     """Add both commands."""
     short = "Curves in closed form."
     app.command(cls=Sectioned, short_help=short, epilog=_examples("solve"))(solve)
-    more = "attnflow simulate -p hard --horizon 1e10 --grid log --log-time --solver kvaerno5"
+    more = "attnflow simulate -p hard --horizon 1e10 --grid log --log-time"
     short = "Curves by numerical integration."
     app.command(cls=Sectioned, short_help=short, epilog=_examples("simulate", more))(simulate)

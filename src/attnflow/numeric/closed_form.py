@@ -6,12 +6,14 @@ and inverts it; this module says what is integrated, joins the parts of a schedu
 derivatives by the implicit function theorem, so that results are differentiable in everything.
 """
 
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_batching import custom_vmap
 
 from attnflow.errors import IntegrationFailed
 from attnflow.numeric import marching
@@ -27,7 +29,7 @@ from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import C, mu, rho, tau
 
 FEW = 6  # up to so many times each keeps its own panel; more share a table of panels
-LANES = 1024  # trajectories computed side by side; more are taken in turn, so that work fits the cache
+LANES = 256  # trajectories computed side by side; more are taken in turn, so that work fits the cache
 
 
 @lru_cache(maxsize=256)
@@ -70,12 +72,48 @@ def _state(
     paradigm: Paradigm, freeze: str | None, inputs: tuple[Reduced, Any, Any], times: Any
 ) -> tuple[Any, Any]:
     """Clock and companion at each of the times (shape (n,)), from one start."""
+    return _lanes(paradigm, freeze)(inputs, times)
+
+
+def _lane(
+    paradigm: Paradigm, freeze: str | None, inputs: tuple[Reduced, Any, Any], times: Any
+) -> tuple[Any, Any]:
     track = _track(paradigm, freeze, inputs)
     last = jnp.max(times)
     first = jnp.min(jnp.where(times > 0, times, last))
     if times.shape[0] <= FEW:
         return _few(track, times, first, last)
     return _many(track, times, first, last)
+
+
+@lru_cache(maxsize=256)
+def _lanes(paradigm: Paradigm, freeze: str | None) -> Callable[..., tuple[Any, Any]]:
+    """``_lane`` with a batching rule: lanes of like length side by side, a cacheful at a time.
+
+    Lanes marched together take as many panels as the longest of them, so they are sorted by how
+    far they go (time in units of the onset's) before they are taken in turn.
+    """
+    one = custom_vmap(partial(_lane, paradigm, freeze))
+
+    @one.def_vmap
+    def _batched(size: int, batched: Any, inputs: Any, times: Any) -> tuple[Any, Any]:
+        args = jax.tree.map(
+            lambda a, has: a if has else jnp.broadcast_to(a, (size, *jnp.shape(a))),
+            (inputs, times),
+            tuple(batched),
+        )
+        lane = partial(_lane, paradigm, freeze)
+        if size <= LANES:
+            return jax.vmap(lane)(*args), (True, True)
+        (reduced, _, nu0), spans = args
+        reach = jnp.max(spans, axis=-1) * reduced.speed / (reduced.ratio * reduced.classes)
+        order = jnp.argsort(reach * jnp.exp(jnp.minimum(nu0, 0.0)))
+        in_order = jax.tree.map(lambda a: a[order], args)
+        found = lax.map(lambda pair: lane(*pair), in_order, batch_size=LANES)
+        back = jnp.argsort(order)
+        return jax.tree.map(lambda a: a[back], found), (True, True)
+
+    return one
 
 
 def _settle(times: Any, end: marching.March, found: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -196,11 +234,7 @@ def _solve_compiled(problem: Problem) -> tuple[Any, Any]:
         results = _trajectory(problem, *lanes, problem.ends)
         return jax.tree.map(lambda a: a.reshape(problem.shape), results)
     lanes = jax.tree.map(lambda a: jnp.broadcast_to(a, problem.batch_shape).ravel(), lanes)
-    one = partial(_trajectory, problem, ends=problem.ends)
-    if lanes[1].shape[0] <= LANES:
-        results = jax.vmap(one)(*lanes)
-    else:
-        results = lax.map(lambda lane: one(*lane), lanes, batch_size=LANES)
+    results = jax.vmap(partial(_trajectory, problem, ends=problem.ends))(*lanes)
     return jax.tree.map(lambda a: a.reshape(problem.shape), results)
 
 

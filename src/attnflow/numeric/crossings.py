@@ -6,11 +6,11 @@ difference counts only where it stands above rounding.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import brentq, minimize_scalar
 
 from attnflow.errors import SettingError
 from attnflow.numeric.closed_form import solve
@@ -20,21 +20,61 @@ from attnflow.settings import Schedule, Setting, check, positive
 from attnflow.symbolic.paradigm import Paradigm
 
 COORDINATES = {"alpha": "nu", "nu": "nu", "mu": "mu", "beta": "mu"}
-"""Quantity -> the coordinate of which it is an increasing function, in which curves are compared."""
+"""Quantity -> the coordinate in which curves are compared; it is an increasing function of it."""
 
-GRID = 2048  # times looked at, 50 to 70 a decade
+GRID = 2048  # times looked at, 57 a decade
+SPAN = math.log(1e36)  # how far back from the latest time the first one lies
+LEVELS = 12  # times that an interval is divided into a grid again
 SIGNIFICANT = 1e-12  # difference relative to how far the curves have moved; solve errs by less
 
 
-def _difference(curves: tuple[Any, Any], setting: Setting, initial: Any, name: str, logs: Any) -> Any:
-    """(a - b)/(|a - start| + |b - start|) at the times e^logs, 0 where rounding hides it."""
-    times = np.exp(np.asarray(logs, np.float64))
-    a, b = (np.asarray(getattr(solve(curve, setting, times, initial), name)) for curve in curves)
-    start = float(initial[0] if name == "mu" else initial[1])
-    size = np.abs(a - start) + np.abs(b - start)
-    # nu and mu carry the rounding of the start they grew from
-    known = np.abs(a - b) > SIGNIFICANT * size + 8 * np.finfo(float).eps * abs(start)
-    return np.where(known, (a - b) / np.maximum(size, np.finfo(float).tiny), 0.0)
+@dataclass(frozen=True)
+class _Comparison:
+    """Two curves from one start, compared in one coordinate."""
+
+    curves: tuple[Any, Any]
+    setting: Setting
+    initial: tuple[float, float]
+    coordinate: str
+
+    def between(self, low: float, high: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """At GRID times from e^low to e^high: their logarithms, a - b, and the same to be trusted.
+
+        The latter is relative to how far the curves have moved, and 0 where rounding hides it.
+        """
+        logs = np.linspace(low, high, GRID)
+        paths = (solve(curve, self.setting, np.exp(logs), self.initial) for curve in self.curves)
+        a, b = (np.asarray(getattr(path, self.coordinate)) for path in paths)
+        start = float(self.initial[0] if self.coordinate == "mu" else self.initial[1])
+        size = np.abs(a - start) + np.abs(b - start)
+        # nu and mu carry the rounding of the start they grew from
+        known = np.abs(a - b) > SIGNIFICANT * size + 8 * np.finfo(float).eps * abs(start)
+        relative = (a - b) / np.maximum(size, np.finfo(float).tiny)
+        return logs, a - b, np.where(known, relative, 0.0)
+
+    def root(self, low: float, high: float) -> float:
+        """The logarithm of the time at which the difference changes its sign between two others."""
+        for _ in range(LEVELS):
+            logs, apart, _ = self.between(low, high)
+            place = int(np.flatnonzero(np.sign(apart) != np.sign(apart[0]))[0])
+            low, high = logs[place - 1], logs[place]
+            if apart[place] == 0 or high - low <= 2 * np.finfo(float).eps * abs(high):
+                break
+        left, right = abs(apart[place - 1]), abs(apart[place])
+        return float(low + (high - low) * left / (left + right))
+
+    def dip(self, low: float, high: float) -> float | None:
+        """Where a difference of one sign at both ends has the other in between, if it has."""
+        for _ in range(LEVELS):
+            logs, _, values = self.between(low, high)
+            values = values * np.sign(values[0])
+            place = int(np.argmin(values))
+            if values[place] < 0:
+                return float(logs[place])
+            if place in (0, GRID - 1) or values[place] == 0:
+                return None
+            low, high = logs[place - 1], logs[place + 1]
+        return None
 
 
 def crossings(
@@ -48,11 +88,12 @@ def crossings(
     """Times at which two curves cross: where the sign of their difference changes.
 
     The common start is not a crossing, nor is a touch without change of sign. Two crossings
-    closer than the grid (1/60 of a decade) are found by following the difference to its extremum
+    closer than the grid (1/57 of a decade) are found by following the difference to its extremum
     between them. Runs from plain Python, one setting at a time.
 
     Args:
-        paradigm_a, paradigm_b: names, Paradigms or Schedules.
+        paradigm_a: name, Paradigm or Schedule of one curve.
+        paradigm_b: the same of the other.
         setting: Setting, its entries plain numbers.
         initial: (mu0, nu0), common to both.
         quantity: "alpha" (or "nu", the same crossings), "mu" or "beta" (likewise).
@@ -79,14 +120,14 @@ def crossings(
             f"crossings takes one setting and one start at a time, got arrays of shape "
             f"{problems[0].batch_shape}"
         )
-    if problems[0].paradigms == problems[1].paradigms and np.array_equal(*(p.ends for p in problems)):
+    if problems[0].paradigms == problems[1].paradigms and np.array_equal(
+        *(p.ends for p in problems)
+    ):
         raise SettingError(f"crossings needs two different curves, got {problems[0].name!r} twice")
 
-    def difference(logs: Any) -> Any:
-        return _difference((paradigm_a, paradigm_b), setting, initial, COORDINATES[quantity], logs)
-
-    logs = np.linspace(math.log(float(until)) - math.log(1e36), math.log(float(until)), GRID)
-    values = difference(logs)
+    comparison = _Comparison((paradigm_a, paradigm_b), setting, initial, COORDINATES[quantity])
+    last = math.log(float(until))
+    logs, _, values = comparison.between(last - SPAN, last)
     logs, values = logs[values != 0], values[values != 0]
     brackets = []
     for index in range(len(logs) - 1):
@@ -95,19 +136,7 @@ def crossings(
     for index in range(1, len(logs) - 1):
         near, here = values[[index - 1, index + 1]], values[index]
         if np.all(near * here > 0) and np.all(np.abs(near) >= abs(here)):
-            low = _dip(difference, logs[index - 1], logs[index + 1], math.copysign(1.0, here))
+            low = comparison.dip(logs[index - 1], logs[index + 1])
             if low is not None:
                 brackets += [(logs[index - 1], low), (low, logs[index + 1])]
-    roots = [
-        brentq(lambda log: float(difference(log)), low, high, xtol=1e-15, rtol=1e-14)
-        for low, high in sorted(brackets)
-    ]
-    return np.exp(np.asarray(roots, np.float64))
-
-
-def _dip(difference: Any, low: float, high: float, sign: float) -> float | None:
-    """Where a difference of that sign at both ends changes it in between, if it does."""
-    found = minimize_scalar(
-        lambda log: sign * float(difference(log)), bounds=(low, high), method="bounded", options={"xatol": 1e-9}
-    )
-    return float(found.x) if found.fun < 0 else None
+    return np.exp(np.array([comparison.root(low, high) for low, high in sorted(brackets)], float))

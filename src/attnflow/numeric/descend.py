@@ -24,7 +24,7 @@ from attnflow.settings import Schedule, Setting, check, nonnegative, positive, w
 from attnflow.symbolic.paradigm import Paradigm
 
 LARGEST_MOVE = 1.0
-"""A step that moves mu or nu further than this (a factor e in the odds) no longer follows the flow."""
+"""A step that moves mu or nu further (a factor e in the odds) no longer follows the flow."""
 
 
 def descend(
@@ -39,7 +39,7 @@ def descend(
     seed: int = 0,
     max_steps: int = 10_000_000,
 ) -> Trajectory:
-    """Train W and w by full-batch gradient descent and report mu, nu and the distance from symmetry.
+    """Train W and w by full-batch gradient descent; report mu, nu and distance from symmetry.
 
     Every step subtracts ``learning_rate`` times the gradient (times the setting's classifier_rate
     for W, focus_rate for w), so t = step x learning_rate. Times, and the switches of a schedule,
@@ -76,7 +76,7 @@ def descend(
     problem = normalise(paradigm, setting, times, initial, freeze)
     if traced(problem, learning_rate, perturbation):
         raise SettingError(
-            "descend needs concrete numbers (its matrices have m and C in their shapes), got a tracer"
+            "descend needs concrete numbers (m and C are shapes of its matrices), got a tracer"
         )
     check("learning_rate", learning_rate, "a finite number above 0", positive)
     check("perturbation", perturbation, "a finite number of at least 0", nonnegative)
@@ -87,8 +87,8 @@ def descend(
     most = np.max(steps, initial=0.0)
     if most > max_steps:
         raise SettingError(
-            f"time {np.max(problem.times):g} takes {most:g} steps at learning_rate {rate:g}, more than "
-            f"max_steps = {max_steps}: raise one of the two, or use simulate"
+            f"time {np.max(problem.times):g} takes {most:g} steps at learning_rate {rate:g}, "
+            f"more than max_steps = {max_steps}: raise one of the two, or use simulate"
         )
     switches = np.minimum(np.rint(problem.ends / rate), max_steps + 1.0)
     # one scan over all steps asked, ascending; each is reached from the one before
@@ -132,8 +132,10 @@ def _singles(problem: Problem) -> list[Problem]:
 
 
 def _inputs(setting: Setting) -> np.ndarray:
-    """One input of every class, shape (C, m, d): k foreground segments first, then the background."""
-    m, k, classes = (int(v) for v in (setting.segments, setting.foreground_segments, setting.classes))
+    """One input of every class, shape (C, m, d): k foreground segments, then the background."""
+    m, k, classes = (
+        int(v) for v in (setting.segments, setting.foreground_segments, setting.classes)
+    )
     directions = _background_directions(setting)
     inputs = np.zeros((classes, m, classes + directions))
     inputs[np.arange(classes), :k, np.arange(classes)] = setting.foreground_norm
@@ -161,7 +163,9 @@ def _ansatz(setting: Setting) -> tuple[np.ndarray, np.ndarray]:
     pull = np.full(classes + directions, float(setting.foreground_norm))
     if directions:
         pull[classes:] = -classes * setting.background_norm / directions
-    score = setting.foreground_norm * pull[0] - setting.background_norm * pull[-1] * bool(directions)
+    score = setting.foreground_norm * pull[0] - setting.background_norm * pull[-1] * bool(
+        directions
+    )
     return matrix, pull / score
 
 
@@ -194,7 +198,8 @@ def _descend(
     rates = (rate * setting.classifier_rate, rate * setting.focus_rate)
     return _run(
         *jax.tree.map(
-            lambda a: jnp.asarray(a, jnp.float64), (start, rates, _inputs(setting), _ansatz(setting))
+            lambda a: jnp.asarray(a, jnp.float64),
+            (start, rates, _inputs(setting), _ansatz(setting)),
         ),
         jnp.asarray(steps, jnp.int64),
         jnp.asarray(switches[:-1], jnp.int64),
@@ -217,8 +222,8 @@ def _run(
     paradigms: tuple[Paradigm, ...],
     freeze: str | None,
 ) -> tuple[Any, Any]:
-    """(mu, nu, distance) at each of the ascending steps, and the first step that went wrong or -1."""
-    moves = (rates[0] * (freeze != "classifier"), rates[1] * (freeze != "focus"))
+    """Rows (mu, nu, distance) at the ascending steps, and the first step gone wrong or -1."""
+    moves = (rates[0] * float(freeze != "classifier"), rates[1] * float(freeze != "focus"))
     slopes = [
         jax.value_and_grad(partial(population_loss, p, inputs=inputs, foreground=foreground))
         for p in paradigms
@@ -267,8 +272,10 @@ def population_loss(
 
 
 def _measure(weights: tuple[Any, Any], ansatz: tuple[Any, Any]) -> Any:
-    """mu and nu of the nearest point of the ansatz, and the distance from it."""
-    sizes = [jnp.sum(a * unit) / jnp.sum(unit * unit) for a, unit in zip(weights, ansatz, strict=True)]
+    """Coordinates mu and nu of the nearest point of the ansatz, and the distance from it."""
+    sizes = [
+        jnp.sum(a * unit) / jnp.sum(unit * unit) for a, unit in zip(weights, ansatz, strict=True)
+    ]
     away = [a - size * unit for a, size, unit in zip(weights, sizes, ansatz, strict=True)]
     return jnp.stack([*sizes, jnp.sqrt(sum(jnp.sum(a * a) for a in away))])
 
@@ -276,10 +283,10 @@ def _measure(weights: tuple[Any, Any], ansatz: tuple[Any, Any]) -> Any:
 def _fail(problem: Problem, rate: float, step: int) -> None:
     setting = problem.setting
     raise IntegrationFailed(
-        f"descent of {problem.name} with segments={setting.segments:g}, classes={setting.classes:g} "
-        f"broke at step {step} (t = {step * rate:.6g}): the loss rose or was not finite, or mu or nu "
-        f"moved by more than {LARGEST_MOVE:g}, so learning_rate {rate:g} is too large; "
-        f"try {rate / 10:g}"
+        f"descent of {problem.name} with segments={setting.segments:g}, "
+        f"classes={setting.classes:g} broke at step {step} (t = {step * rate:.6g}): the loss rose "
+        f"or was not finite, or mu or nu moved by more than {LARGEST_MOVE:g}, so learning_rate "
+        f"{rate:g} is too large; try {rate / 10:g}"
     )
 
 

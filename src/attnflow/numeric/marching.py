@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-POINTS = 16  # Gauss points a panel
+POINTS = 20  # Gauss points a panel
 PANELS = 160  # room for panels of one trajectory; about 10 to 60 are used
 NOISE = 4e-15  # coefficients below may be rounding (that of e^35 is 35 half-ulps)
 TOLERANCE = 1e-15  # size of the last coefficients of the pace, relative to its mean
@@ -239,7 +239,7 @@ def locate(track: Track, panel: Panel, time: Any, end: Any) -> tuple[Any, Any]:
     target = (time - panel.time) / panel.width
     pace, drive = (values @ _MEAN.T for values in (panel.pace, panel.drive))
     at = _bend(share, _steepness(panel.pace))
-    for _ in range(3):
+    for _ in range(5):
         mean, slope = _clenshaw(pace, at)
         at = jnp.clip(at - (at * mean - target) / (mean + at * slope), 0.0, 1.0)
     force, _ = _clenshaw(drive, at)
@@ -269,21 +269,28 @@ def tabulate(track: Track, panels: Panel, ends: Any) -> Table:
     steepness = jnp.where(jnp.abs(steepness) < 0.01, 0.01, steepness)
     growth = jnp.expm1(steepness)
     length = ends - panels.time
-    share = jnp.expm1(steepness[:, None] * _POINTS) / growth[:, None]
+    share = jnp.expm1(jnp.outer(steepness, _POINTS)) / growth[:, None]
     target = share * (length / panels.width)[:, None]
     mean = (panels.pace @ _MEAN.T)[:, None, :]
     at = jnp.broadcast_to(_POINTS, share.shape)
-    for _ in range(3):
+    for _ in range(5):
         value, slope = _clenshaw(mean, at)
         at = at - (at * value - target) / (value + at * slope)
     moved = panels.width[:, None] * at
     force, _ = _clenshaw((panels.drive @ _MEAN.T)[:, None, :], at)
     weight = track.weight * jnp.exp(panels.companion)
-    companion = panels.companion[:, None] + increment(moved * force, weight[:, None])
-    clock = panels.clock[:, None] + moved
-    return Table(panels.time, growth / length, 2 / steepness, *(
-        _POWERS @ (_VALUES @ values.T) for values in (clock, companion)
-    ))
+    changed = increment(moved * force, weight[:, None])
+
+    def powers(values: Any, start: Any) -> Any:
+        return (_POWERS @ (_VALUES @ values.T)).at[0].add(start)
+
+    return Table(
+        begin=panels.time,
+        scale=growth / length,
+        steepness=2 / steepness,
+        clock=powers(moved, panels.clock),
+        companion=powers(changed, panels.companion),
+    )
 
 
 def read(table: Table, index: Any, time: Any) -> tuple[Any, Any]:

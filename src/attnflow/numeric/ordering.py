@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from attnflow.numeric.reaching import FOCUS, LANES, Course, Leg
+from attnflow.numeric.reaching import FOCUS, Course, Leg
 from attnflow.symbolic.paradigm import Paradigm
 
 Order = tuple[Paradigm, ...]
-SCAN = LANES[-1]  # choices of one switch that are looked at before its roots are refined
+SCAN = 512  # choices of one switch that are looked at before its roots are refined
+SIDE = 22  # lengths of each of two parts that are looked at
+HALVINGS = 16  # shortened steps of Newton's method tried at once
 SAMPLES = 64  # points of each part at which Pontryagin's principle is checked
+VANISHED = 1e-12  # a part shorter than this, relative to the whole, is none
 ROUNDING = 1e-14  # relative: total times closer than this are equal
 
 
@@ -77,7 +80,13 @@ class Race:
         legs, total = [], np.zeros(choices)
         for index, paradigm in enumerate(order):
             length = np.full(choices, np.inf) if index == len(order) - 1 else lengths[:, index]
-            leg = self.course.run(paradigm, mu, x, np.where(there, 0.0, length), goal=np.where(there, np.inf, self.course.goal))
+            leg = self.course.run(
+                paradigm,
+                mu,
+                x,
+                np.where(there, 0.0, length),
+                goal=np.where(there, np.inf, self.course.goal),
+            )
             total = total + np.where(there, 0.0, leg.time)
             there = there | (leg.event == FOCUS)
             mu, x = leg.mu, leg.x
@@ -107,14 +116,13 @@ class Race:
         longest = abs(float(reach.moved[0]))
         # margins grow linearly at first and logarithmically later: both scales are looked at
         grid = np.union1d(
-            longest * np.linspace(0, 1, SCAN // 2 + 1)[1:-1], longest * np.geomspace(1e-6, 0.999, SCAN // 2)
+            longest * np.linspace(0, 1, SCAN // 2 + 1)[1:-1],
+            longest * np.geomspace(1e-6, 0.999, SCAN // 2),
         )
         runs = self.evaluate(order, grid[:, None])
         condition = np.where(np.isfinite(runs.total), runs.switching[:, 0], np.nan)
         candidates = [self.run(order, [0.0])]
-        alone = self.single(order[0])
-        if math.isfinite(alone.total):
-            candidates.append(self.run(order, alone.lengths))
+        candidates.append(self.run(order, [math.inf]))
         minima = np.flatnonzero((condition[:-1] < 0) & (condition[1:] > 0))
         for index in minima[np.argsort(runs.total[minima])][:6]:
             root = brentq(
@@ -125,12 +133,15 @@ class Race:
                 rtol=1e-14,
             )
             candidates.append(self.run(order, [root]))
-        if not any(math.isfinite(run.total) for run in candidates) and np.isfinite(runs.total).any():
+        if (
+            not any(math.isfinite(run.total) for run in candidates)
+            and np.isfinite(runs.total).any()
+        ):
             candidates.append(self.run(order, grid[[np.nanargmin(runs.total)]]))
         return _least(candidates)
 
     def best_order(self, order: Order, cap: float, seeds: list[np.ndarray]) -> Run:
-        """The best lengths of an order: Newton's method from the best grid points and from seeds."""
+        """The best lengths of an order: Newton's method from the best point of a grid and seed."""
         starts = [self._grid(order, cap)] if len(order) == 3 else []
         starts += [seed[None, : len(order) - 1] for seed in seeds]
         points = np.concatenate(starts)
@@ -142,14 +153,15 @@ class Race:
 
     def _grid(self, order: Order, cap: float) -> np.ndarray:
         """Lengths of two parts, spread over what is possible within the time ``cap``."""
-        side = int(math.sqrt(LANES[-1]))
-        shares = (np.arange(side) + 0.5) / side
+        shares = (np.arange(SIDE) + 0.5) / SIDE
         first = self.course.run(order[0], self.course.mu, self.course.x, duration=cap)
         lengths = shares * abs(first.moved[0])
         states = self.course.run(order[0], self.course.mu, self.course.x, lengths)
         room = np.maximum(cap - np.where(np.isfinite(states.time), states.time, cap), 0.0)
         second = self.course.run(order[1], states.mu, states.x, duration=room)
-        pairs = np.stack(np.broadcast_arrays(lengths[:, None], np.abs(second.moved)[:, None] * shares), -1)
+        pairs = np.stack(
+            np.broadcast_arrays(lengths[:, None], np.abs(second.moved)[:, None] * shares), -1
+        )
         return pairs.reshape(-1, 2)
 
     def polish(self, order: Order, lengths: Any) -> Run:
@@ -165,29 +177,32 @@ class Race:
             if not math.isfinite(total):
                 break
             count = len(now)
-            hessian = (runs.gradient[1 : count + 1] - runs.gradient[count + 1 :]) / (2 * steps[:, None])
+            hessian = (runs.gradient[1 : count + 1] - runs.gradient[count + 1 :]) / (
+                2 * steps[:, None]
+            )
             direction = _newton(gradient, hessian, now, scale)
             if np.all(np.abs(direction) <= 1e-14 * scale):
                 break
-            trials = np.maximum(now + 0.5 ** np.arange(LANES[0])[:, None] * direction, 0.0)
+            trials = np.maximum(now + 0.5 ** np.arange(HALVINGS)[:, None] * direction, 0.0)
             tried = self.evaluate(order, trials)
             chosen = int(np.argmin(tried.total))
             if not tried.total[chosen] < total * (1 - ROUNDING):
                 # equal up to rounding: the derivative still tells which is nearer
-                closer = np.abs(_free(tried.gradient[0], trials[0])).max(initial=0.0)
-                if not (tried.total[0] <= total * (1 + ROUNDING)) or closer >= 0.5 * np.abs(_free(gradient, now)).max(initial=0.0):
-                    break
                 chosen = 0
+                closer = _residual(tried.gradient[0], trials[0]) < _residual(gradient, now) / 2
+                if not (tried.total[0] <= total * (1 + ROUNDING) and closer):
+                    break
             now = trials[chosen]
         return self.run(order, now)
 
     def without_vanished(self, run: Run) -> Run:
         """The same run without parts of no length, neighbours of one paradigm joined."""
         parts: list[tuple[Paradigm, float]] = []
-        for paradigm, length in zip(run.order, run.lengths, strict=True):
-            if parts and parts[-1][0] == paradigm:
+        for paradigm, length, time in zip(run.order, run.lengths, run.times, strict=True):
+            lasts = length > VANISHED * run.lengths.max() or time > VANISHED * run.total
+            if lasts and parts and parts[-1][0] == paradigm:
                 parts[-1] = (paradigm, parts[-1][1] + float(length))
-            elif length > 0:
+            elif lasts:
                 parts.append((paradigm, float(length)))
         if len(parts) == len(run.order):
             return run
@@ -216,7 +231,12 @@ class Race:
                 place = int(np.argmax(gain))
                 if gain[place] > best:
                     best = float(gain[place])
-                    lengths = [*run.lengths[:index], shares[place], 0.0, run.lengths[index] - shares[place]]
+                    lengths = [
+                        *run.lengths[:index],
+                        shares[place],
+                        0.0,
+                        run.lengths[index] - shares[place],
+                    ]
                     order = (*run.order[: index + 1], other, *run.order[index:])
                     new = np.array([*lengths, *run.lengths[index + 1 :]])
                     richer = Run(order, new, (), (), math.inf)
@@ -248,12 +268,14 @@ def _conditions(legs: list[Leg], total: np.ndarray) -> tuple[np.ndarray, np.ndar
     return switching, costates, gradient
 
 
-def _free(gradient: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The gradient without entries that push a length of 0 below 0."""
-    return np.where((lengths > 0) | (gradient < 0), gradient, 0.0)
+def _residual(gradient: np.ndarray, lengths: np.ndarray) -> float:
+    """Size of the gradient, but for entries that push a length of 0 below 0."""
+    return np.abs(np.where((lengths > 0) | (gradient < 0), gradient, 0.0)).max(initial=0.0)
 
 
-def _newton(gradient: np.ndarray, hessian: np.ndarray, lengths: np.ndarray, scale: float) -> np.ndarray:
+def _newton(
+    gradient: np.ndarray, hessian: np.ndarray, lengths: np.ndarray, scale: float
+) -> np.ndarray:
     """A descent direction: Newton's with the Hessian made positive, on the free lengths."""
     free = (lengths > 0) | (gradient < 0)
     direction = np.zeros_like(gradient)

@@ -25,7 +25,7 @@ from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
 from attnflow.symbolic.paradigm import Paradigm
 
 Pooling = Callable[..., Any]
-"""(logits [..., m, C], log attention [..., m], labels [...], true segments [..., m]) -> loss [...]."""
+"""(logits [.., m, C], log attention [.., m], labels [..], true segments [.., m]) -> loss [..]."""
 
 
 def _of_label(values: Any, labels: Any) -> Any:
@@ -95,7 +95,7 @@ def margin(
 
 
 POOLINGS: dict[Paradigm, Pooling] = {SOFT: soft, HARD: hard, LVML: partial(power, 1.0)}
-"""Paradigm -> what it pools. Compared by loss, so a paradigm of one's own named "soft" is not meant."""
+"""Paradigm -> what it pools. Compared by loss too: another paradigm named "soft" is not meant."""
 
 
 def pooling(paradigm: Paradigm) -> Pooling:

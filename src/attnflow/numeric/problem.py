@@ -78,7 +78,7 @@ class Problem:
         times = self.batched_times()
         index = jnp.zeros(self.shape, jnp.int64)
         for end in self.ends[:-1]:
-            index = index + (times >= end)
+            index = index + jnp.asarray(times >= end, jnp.int64)
         return index
 
 
@@ -149,7 +149,7 @@ def _stacked(ends: list[Any]) -> Any:
 
 
 def _aligned(setting: Setting, batch_shape: tuple[int, ...]) -> Setting:
-    """The setting with its array entries broadcast to the batch, so that axes cannot be mistaken."""
+    """The setting with its array entries broadcast to the batch, so that no axis is mistaken."""
     arrays = {name: v for name, v in setting.numbers().items() if np.ndim(v)}
     if all(np.shape(v) == batch_shape for v in arrays.values()):
         return setting

@@ -30,12 +30,12 @@ from attnflow.symbols import C, mu, rho, tau
 POINTS = 16  # Gauss points a panel
 PANELS = 600  # panels tried at most; 20 to 60 are usual
 RESOLVED = 3e-14  # size of the last two Legendre coefficients, relative to the largest value
-LANES = (16, 512)  # legs computed side by side: two shapes, so that each paradigm compiles twice
+LANES = 32  # legs computed side by side: one shape, so that each paradigm compiles once
 NOTHING, MARGIN, FOCUS, TIME = range(4)  # which event ended a leg
 
 
 def _tables() -> tuple[np.ndarray, ...]:
-    """Gauss points on [0, 1] and the end; weights; integrals from 0 to each; last two coefficients."""
+    """Gauss points on [0, 1] and 1; weights; integrals from 0 to each; last two coefficients."""
     nodes, weights = np.polynomial.legendre.leggauss(POINTS)
     values = np.polynomial.legendre.legvander(np.append(nodes, 1.0), POINTS)
     to_coefficients = np.linalg.inv(values[:-1, :POINTS])
@@ -77,7 +77,7 @@ def _formulas(paradigm: Paradigm) -> tuple[Any, Any, Any]:
 
 
 class _State(NamedTuple):
-    """Where a leg is: motion since its start, time and integral of g_z, and pace and slope there."""
+    """Where a leg is: motion since its start, time, integral of g_z, and pace and slope there."""
 
     moved: Any
     climbed: Any  # change of x
@@ -137,7 +137,7 @@ def _leg(paradigm: Paradigm, reduced: Reduced, mu0: Any, x0: Any, limits: Any) -
         return jnp.stack([jnp.abs(state.moved), state.climbed, state.time]) - limits
 
     def step(carry: _Search) -> _Search:
-        """Go on by a panel, or, once a limit lies inside the panel, by Newton's method for its width."""
+        """Go on by a panel; once a limit lies inside it, improve its width by Newton's method."""
         end, unresolved = panel(carry.state, carry.width)
         over = excess(end)
         past = jnp.any(over >= 0)
@@ -227,12 +227,16 @@ class Course:
         Each ends where |mu - start| = length, x = goal or time = duration, whichever is first.
         """
         goal = self.goal if goal is None else goal
-        given = np.broadcast_arrays(*(np.asarray(v, np.float64).ravel() for v in (mu, x, length, duration, goal)))
+        given = np.broadcast_arrays(
+            *(np.asarray(v, np.float64).ravel() for v in (mu, x, length, duration, goal))
+        )
         count = given[0].size
-        lanes = next((n for n in LANES if n >= count), LANES[-1])
         parts = []
-        for begin in range(0, count, lanes):
-            chunk = [np.pad(v[begin : begin + lanes], (0, max(0, begin + lanes - count)), "edge") for v in given]
+        for begin in range(0, count, LANES):
+            chunk = [
+                np.pad(v[begin : begin + LANES], (0, max(0, begin + LANES - count)), "edge")
+                for v in given
+            ]
             limits = np.stack([chunk[2], chunk[4] - chunk[1], chunk[3]], axis=1)
             with jax.enable_x64(True):
                 leg = _legs(paradigm, self.reduced, chunk[0], chunk[1], limits)
@@ -248,7 +252,7 @@ def course(setting: Setting, target: Any, initial: tuple[Any, Any]) -> Course:
     """
     if traced(setting, target, initial):
         raise SettingError(
-            "switching is computed from plain Python, got a tracer: call it outside jit, vmap and grad"
+            "switching is computed from plain Python, got a tracer: call it outside jit and grad"
         )
     problem = normalise("soft", setting, 0.0, initial)
     if problem.batch_shape or np.ndim(target):
@@ -300,9 +304,5 @@ def time_to_focus(
         leg = race.run(part, mu_now, x_now, duration=end - begin)
         if leg.event[0] == FOCUS:
             return begin + float(leg.time[0])
-        if leg.event[0] == NOTHING and np.isfinite(end):  # at rest: it stays where it is
-            begin = float(end)
-            mu_now, x_now = leg.mu[0], leg.x[0]
-            continue
         mu_now, x_now, begin = leg.mu[0], leg.x[0], float(end)
     return math.inf

@@ -127,14 +127,16 @@ def _run(problem: Problem, rtol: Any, atol: Any, options: dict[str, Any]) -> tup
 
 @partial(jax.jit, static_argnames=("solver", "log_time", "interpolate", "max_steps"))
 def _integrate(problem: Problem, rtol: Any, atol: Any, **options: Any) -> tuple[Any, Any, Any]:
-    """mu and nu in the result's shape, and the last time reached in the batch's."""
+    """Arrays mu and nu in the result's shape, and the last time reached in the batch's."""
     flat = jnp.ravel(problem.times)
     usable = jnp.isfinite(flat) & (flat >= 0)
     order = jnp.argsort(jnp.where(usable, flat, 0.0))
     ascending = jnp.where(usable, flat, 0.0)[order]
 
     def one(reduced: Reduced, mu0: Any, nu0: Any) -> tuple[Any, Any]:
-        values, reached = _pieces(problem, reduced, jnp.stack([mu0, nu0]), ascending, rtol, atol, options)
+        values, reached = _pieces(
+            problem, reduced, jnp.stack([mu0, nu0]), ascending, rtol, atol, options
+        )
         asked = jnp.zeros_like(values).at[order].set(values)
         return jnp.where(usable[:, None], asked, jnp.nan), reached
 
@@ -164,9 +166,7 @@ def _pieces(
             end = jnp.where(going, jnp.clip(problem.ends[index], start, horizon), start)
             within = jnp.clip(times, start, end)
         velocity = partial(_velocity, paradigm, problem.freeze, reduced)
-        piece, last = _piece(
-            velocity, state, start, jnp.append(within, end), rtol, atol, **options
-        )
+        piece, last = _piece(velocity, state, start, jnp.append(within, end), rtol, atol, **options)
         values = jnp.where((times > start)[:, None], piece[:-1], values)
         reached = jnp.where(going, last, reached)
         start, state = end, piece[-1]
@@ -197,7 +197,7 @@ def _piece(
     interpolate: bool,
     max_steps: int,
 ) -> tuple[Any, Any]:
-    """One paradigm from ``start`` to the last of the ascending times: states there, time reached."""
+    """One paradigm from ``start`` to the last of ascending times: states there, time reached."""
     elapsed = times - start
     if log_time:
         speed = jnp.max(jnp.abs(velocity(state)))
@@ -223,9 +223,7 @@ def _piece(
         t1=clock[-1],
         dt0=None,
         y0=state,
-        saveat=diffrax.SaveAt(
-            subs=[diffrax.SubSaveAt(ts=clock), diffrax.SubSaveAt(t1=True)]
-        ),
+        saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=clock), diffrax.SubSaveAt(t1=True)]),
         stepsize_controller=controller,
         max_steps=max_steps + times.size,
         throw=False,

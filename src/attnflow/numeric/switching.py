@@ -61,8 +61,9 @@ class BestSchedule:
         schedule: the Schedule; its times are t = step x learning rate.
         time: when the target is reached.
         target: the focus weight to reach.
-        alternatives: best time of every order tried, by names joined with commas ("lvml,soft,hard").
-            A part of an order may have vanished in its optimum. Infinite if it never arrives.
+        alternatives: best time of every order tried, by names joined with commas
+            ("lvml,soft,hard"). A part may have vanished in the optimum of an
+            order. Infinite if it never arrives.
         advantage: the most time per time that any other paradigm would gain at any point of the
             schedule, 0 up to rounding where Pontryagin's principle holds everywhere.
     """
@@ -132,7 +133,8 @@ def best_switch(
     Args:
         setting: Setting, its entries plain numbers.
         target: focus weight alpha to reach, above the initial one and below 1.
-        first, then: names or Paradigms.
+        first: name or Paradigm to begin with.
+        then: name or Paradigm to switch to.
         initial: (mu0, nu0).
 
     Returns:
@@ -147,7 +149,9 @@ def best_switch(
     race = Race(course(setting, target, initial))
     order = (find_paradigm(first), find_paradigm(then))
     if order[0] == order[1]:
-        raise SettingError(f"first and then must be different paradigms, got {order[0].name!r} twice")
+        raise SettingError(
+            f"first and then must be different paradigms, got {order[0].name!r} twice"
+        )
     singles = [race.single(p) for p in order]
     best = race.best_pair(order, min(s.total for s in singles))
     _reached(best, target)
@@ -177,9 +181,9 @@ def best_schedule(
     """The order of paradigms and the switch times that reach a focus level soonest.
 
     Every paradigm alone, every ordered pair and (up to 4 paradigms) every ordered triple is
-    optimised; then parts are added, repetitions included, as long as Pontryagin's principle names a point
-    at which another paradigm gains time. The principle is necessary, the search over orders makes
-    the result a global optimum in all settings tried, but is no proof. Runs from plain Python.
+    optimised; then parts are added, repetitions included, as long as Pontryagin's principle names
+    a point at which another paradigm gains time. The principle is necessary, the search over
+    orders wide, but neither is a proof of the global optimum. Runs from plain Python.
 
     Args:
         setting: Setting, its entries plain numbers.
@@ -252,11 +256,20 @@ def _in_order(race: Race, order: Any, target: float) -> BestSchedule:
         raise SettingError(f"order must be a sequence of at least one paradigm, got {order!r}")
     for one, other in itertools.pairwise(parts):
         if one == other:
-            raise SettingError(f"order must not repeat a paradigm in succession, got {one.name!r} twice")
+            raise SettingError(
+                f"order must not hold a paradigm twice in succession, got {one.name!r}"
+            )
     runs = {(p,): race.single(p) for p in dict.fromkeys(parts)}
     for count in range(2, len(parts) + 1):
-        inner = (tuple(parts[i] for i in places) for places in itertools.combinations(range(len(parts)), count))
-        _search(race, runs, (o for o in dict.fromkeys(inner) if all(a != b for a, b in itertools.pairwise(o))))
+        inner = (
+            tuple(parts[i] for i in places)
+            for places in itertools.combinations(range(len(parts)), count)
+        )
+        _search(
+            race,
+            runs,
+            (o for o in dict.fromkeys(inner) if all(a != b for a, b in itertools.pairwise(o))),
+        )
     best = runs[parts]
     _reached(best, target)
     best = race.without_vanished(best)

@@ -12,7 +12,7 @@ from math import factorial
 import sympy as sp
 
 from attnflow.symbolic.functions import dilog_negexp
-from attnflow.symbolic.normal import rational, sample, vanishes
+from attnflow.symbolic.normal import Generators, rational, sample, vanishes
 from attnflow.symbolic.steps import agree
 
 
@@ -80,7 +80,7 @@ def _integrate(integrand: sp.Expr, u: sp.Symbol) -> sp.Expr:
     return result.subs(back)
 
 
-def _termwise(quotient: sp.Expr, found: object, u: sp.Symbol) -> sp.Expr:
+def _termwise(quotient: sp.Expr, found: Generators, u: sp.Symbol) -> sp.Expr:
     """Several unrelated exponentials: a sum whose terms hold one each."""
     terms = sp.Add.make_args(sp.expand(quotient))
     if len(terms) < 2 or found.roots:
@@ -116,17 +116,15 @@ def _power_times(n: int, term: sp.Expr, power: sp.Symbol, rate: sp.Expr, u: sp.S
     if inside == 1:
         return constant * u ** (n + 1) / (n + 1)
     if base == power:
-        slope = exponent * rate
-        series = sum(
-            (-1) ** j
-            * sp.Rational(factorial(n), factorial(n - j))
-            * u ** (n - j)
-            / slope ** (j + 1)
-            for j in range(n + 1)
-        )
-        return constant * series * power**exponent
+        return constant * _by_parts(n, exponent * rate, u) * power**exponent
     numerator, denominator = sp.fraction(inside)
     return constant * _pole(n, numerator, denominator, power, rate, u)
+
+
+def _by_parts(n: int, slope: sp.Expr, u: sp.Symbol) -> sp.Expr:
+    """The polynomial p for which p e^(slope u) is an antiderivative of u^n e^(slope u)."""
+    falling = (sp.Rational(factorial(n), factorial(n - j)) for j in range(n + 1))
+    return sp.Add(*((-1) ** j * f * u ** (n - j) / slope ** (j + 1) for j, f in enumerate(falling)))
 
 
 def _pole(
@@ -171,7 +169,7 @@ def _dilogarithm(c: sp.Expr, rate: sp.Expr, u: sp.Symbol) -> sp.Expr:
 def _with_logarithm(
     f: sp.Expr, argument: sp.Expr, power: sp.Symbol, rate: sp.Expr, u: sp.Symbol
 ) -> sp.Expr:
-    """f(E) log(a E + b) with f a sum of powers of E: by parts, and the dilogarithm for f constant."""
+    """f(E) log(a E + b), f a sum of powers of E: by parts; a dilogarithm where f is constant."""
     linear = sp.Poly(argument, power)
     if linear.degree() != 1 or u in f.free_symbols:
         raise _Unknown
@@ -217,14 +215,7 @@ def _over_power(term: sp.Expr, slope: sp.Expr, grown: sp.Expr, u: sp.Symbol) -> 
         n = monomial.degree()
         if slope == 0:
             return constant * u ** (n + 1) / (n + 1)
-        series = sum(
-            (-1) ** j
-            * sp.Rational(factorial(n), factorial(n - j))
-            * u ** (n - j)
-            / slope ** (j + 1)
-            for j in range(n + 1)
-        )
-        return constant * series * grown
+        return constant * _by_parts(n, slope, u) * grown
     base, q = down.as_base_exp()
     linear = sp.Poly(base, u)
     if linear.degree() != 1 or u in up.free_symbols or not q.is_Integer:

@@ -10,13 +10,13 @@ from itertools import combinations
 
 import sympy as sp
 
+from attnflow.symbolic.coefficients import NoExpansion
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.late import LateTime, late_time
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbolic.reduction import metric
-from attnflow.symbolic.series import NoExpansion
-from attnflow.symbolic.start import FirstDifference, StartSeries, first_difference, start_series
 from attnflow.symbolic.stable import stable, textbook
+from attnflow.symbolic.start import FirstDifference, StartSeries, first_difference, start_series
 from attnflow.symbolic.steps import DIGITS, Step, UncheckedStep, equation
 from attnflow.symbols import B, C, L, alpha, c, dt_dmu, mu, nu, remainder, rho, t, tau, vanishing
 
@@ -36,7 +36,12 @@ SHOWN_ORDER = 3
 """How far the series are written out in a derivation; ``start_series`` gives any order."""
 
 _TOLERANCE = sp.Rational(1, 10**50)
-_POINT = {B: sp.Rational(17, 3), C: sp.Rational(29, 7), rho: sp.Rational(5, 4), tau: sp.Rational(3, 2)}
+_POINT = {
+    B: sp.Rational(17, 3),
+    C: sp.Rational(29, 7),
+    rho: sp.Rational(5, 4),
+    tau: sp.Rational(3, 2),
+}
 
 
 def steps(paradigm: Paradigm) -> list[Step]:
@@ -94,7 +99,9 @@ def _check_series(paradigm: Paradigm, series: StartSeries) -> None:
             order = series.order - 1
         residual = abs(sp.N(claimed - exact, 60 * (series.order + 3))) / tiny**order
         if residual > _TOLERANCE:
-            raise UncheckedStep(f"the series of {name} of {paradigm.name!r} does not solve the flow")
+            raise UncheckedStep(
+                f"the series of {name} of {paradigm.name!r} does not solve the flow"
+            )
 
 
 def _late_steps(paradigm: Paradigm) -> list[Step]:
@@ -151,7 +158,8 @@ def _late_steps(paradigm: Paradigm) -> list[Step]:
                 "closing of the focus",
                 limit(mu**late.power * (1 - alpha)),
                 late.inattention,
-                "The potential grows like a power of mu only, so the focus closes like a power of 1/log t.",
+                "The potential grows like a power of mu only, so the focus closes "
+                "like a power of 1/log t.",
             ),
             (
                 "focus",
@@ -165,7 +173,13 @@ def _late_steps(paradigm: Paradigm) -> list[Step]:
         ("loss", "loss", limit(t * L), late.loss, "The loss falls like 1/t, with this constant.")
     )
     return [
-        Step(f"late-{name}", f"Late time: {title}", equation(left, right), f"{text} By {late.reason}.", DIGITS)
+        Step(
+            f"late-{name}",
+            f"Late time: {title}",
+            equation(left, right),
+            f"{text} By {late.reason}.",
+            DIGITS,
+        )
         for name, title, left, right, text in entries
     ]
 
@@ -187,9 +201,7 @@ def _check_late(paradigm: Paradigm, late: LateTime) -> None:
     away = 1 / (1 + weight)
     at = {mu: far, alpha: 1 - away, **_POINT}
     flow = derive_flow(paradigm)
-    mu_dot, nu_dot = (
-        _value(textbook(stable(v)), at, digits) for v in (flow.mu_dot, flow.nu_dot)
-    )
+    mu_dot, nu_dot = (_value(textbook(stable(v)), at, digits) for v in (flow.mu_dot, flow.nu_dot))
     pace = 1 / mu_dot
     # -L' instead of L, which would drown in the rounding of 1 + tiny: t L -> l means -t^2 L' -> l
     lengths = metric[0].subs(at), (metric[1] / rho).subs(at)
@@ -213,7 +225,9 @@ def _check_late(paradigm: Paradigm, late: LateTime) -> None:
         }
     for name, (found, claimed) in claims.items():
         if not abs(sp.N(found - claimed, digits)) < _TOLERANCE:
-            raise UncheckedStep(f"the late {name} of {paradigm.name!r} is not {claimed} but {found}")
+            raise UncheckedStep(
+                f"the late {name} of {paradigm.name!r} is not {claimed} but {found}"
+            )
 
 
 def _value(expr: sp.Expr, at: dict[sp.Symbol, sp.Expr], digits: int) -> sp.Expr:

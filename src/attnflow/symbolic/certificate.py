@@ -1,4 +1,4 @@
-"""The ansatz is exact: gradient of the full loss over the matrices, for explicit numbers of segments and classes.
+"""The ansatz is exact: the gradient of the full loss over the matrices, for explicit m and C.
 
 The population loss is written over every entry of the classifier's matrix and of the focus
 vector, differentiated entry by entry, and evaluated on the ansatz. The velocities must stay in
@@ -38,7 +38,7 @@ from attnflow.symbols import (
 )
 
 FullLoss = Callable[[Sequence[sp.Expr], Sequence[Sequence[sp.Expr]], int, int], sp.Expr]
-"""(focus weights, logits of each segment, label, number of true segments, which come first) -> loss."""
+"""(focus weights, logits of each segment, label, number of true segments, put first) -> loss."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,10 @@ def certify(
 
     Args:
         paradigm: whose reduced flow is certified.
-        segments, classes, foreground_segments, background: as in ``Setting``, small numbers.
+        segments: m, a small number, as in ``Setting``; likewise the next three.
+        classes: C.
+        foreground_segments: k.
+        background: "shared" or "distinct".
         full_loss: the loss of one example; by default ``effective_loss(paradigm)``.
 
     Returns:

@@ -19,7 +19,7 @@ from attnflow.symbolic.steps import Step
 
 @dataclass(frozen=True)
 class Derivation:
-    """What follows from a paradigm's loss, as sympy objects; each part is derived when first asked for.
+    """What follows from a paradigm's loss, in sympy; each part is derived when first asked for.
 
     Without a first integral (``no_first_integral`` then says why) ``first_integral``,
     ``potential``, ``solution``, ``nu_of_mu``, ``alpha_of_mu``, ``pace`` and ``time`` are None;

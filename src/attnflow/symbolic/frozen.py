@@ -84,8 +84,9 @@ def derive_frozen_classifier(paradigm: Paradigm) -> Frozen:
         if in_alpha is not None:
             primitive = in_alpha.subs(1 - alpha, 1 / (1 + sp.exp(x))).subs(alpha, focus[alpha])
     found = _frozen(x, x0, pace.subs(held), primitive)
-    formulas = (found.pace, found.primitive, found.time, found.solution)
-    return Frozen(x, x0, *(e if e is None else e.subs(given) for e in formulas))
+    solution = None if found.solution is None else found.solution.subs(given)
+    primitive = None if found.primitive is None else found.primitive.subs(given)
+    return Frozen(x, x0, found.pace.subs(given), primitive, found.time.subs(given), solution)
 
 
 def _frozen(
@@ -94,9 +95,9 @@ def _frozen(
     if primitive is None:
         time = sp.Integral(pace.subs(variable, u), (u, start, variable))
         return Frozen(variable, start, pace, None, time, None)
-    primitive = gather(primitive, variable)
-    time = primitive - primitive.subs(variable, start)
-    return Frozen(variable, start, pace, primitive, time, invert(primitive, variable, start))
+    gathered: sp.Expr = gather(primitive, variable)
+    time = gathered - gathered.subs(variable, start)
+    return Frozen(variable, start, pace, gathered, time, invert(gathered, variable, start))
 
 
 def invert(primitive: sp.Expr, variable: sp.Symbol, start: sp.Symbol) -> sp.Expr | None:

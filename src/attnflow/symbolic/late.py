@@ -1,4 +1,4 @@
-"""The end of training: leading behaviour for t -> infinity, with its constants, by dominant balance.
+"""The end of training: leading behaviour for t -> infinity, by dominant balance.
 
 On an orbit nu + e^nu/B = rho Phi(mu) + K0, so 1 - alpha ~ 1/(rho Phi) wherever Phi grows without
 bound, and mu is the clock: dt/dmu = 1/mu'. Everything follows from the first terms of Phi', 1/mu'
@@ -14,10 +14,11 @@ from functools import lru_cache
 import sympy as sp
 
 from attnflow.errors import NoFirstIntegral
+from attnflow.symbolic.coefficients import Field, NoExpansion, in_growing_field
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.invariant import derive_first_integral
 from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbolic.series import Expansion, Field, NoExpansion, in_growing_field
+from attnflow.symbolic.series import Expansion
 from attnflow.symbolic.stable import stable, textbook
 from attnflow.symbols import B, C, alpha, mu, rho, tau
 
@@ -141,11 +142,11 @@ def late_time(paradigm: Paradigm) -> LateTime:
 def _exponential(
     lead: _Term, pace_0: _Term, offset: _Term, pace_1: _Term, loss_0: _Term, loss_1: _Term
 ) -> LateTime:
-    """Phi' ~ a e^mu: 1 - alpha ~ e^-mu/(rho a), so its first order meets the constants of the zeroth."""
+    """Phi' ~ a e^mu: 1 - alpha ~ e^-mu/(rho a), its first order meets constants of the zeroth."""
     if pace_1.rate > 1 or loss_1.rate > 0 or pace_1.power or loss_1.power or offset.power:
         return _no(
-            f"at first order in 1 - alpha dt/dmu ~ {pace_1.expression} and L ~ {loss_1.expression}, "
-            f"more than the rule can take"
+            f"at first order in 1 - alpha dt/dmu ~ {pace_1.expression} and "
+            f"L ~ {loss_1.expression}, more than the rule can take"
         )
     closing = 1 / (rho * lead.coefficient)  # e^mu (1 - alpha)
     linear = offset.coefficient if offset.rate == 0 else sp.S.Zero
@@ -167,9 +168,11 @@ def _exponential(
 def _logarithmic(
     lead: _Term, pace_0: _Term, pace_1: _Term, loss_0: _Term, loss_1: _Term
 ) -> LateTime:
-    """Phi' ~ a mu^p: 1 - alpha ~ (p + 1)/(rho a mu^(p+1)) must not disturb the order zero of the rest."""
+    """Phi' ~ a mu^p: 1 - alpha ~ (p + 1)/(rho a mu^(p+1)) must not disturb order zero."""
     power = lead.power + 1
-    disturbance = max(pace_1.power if pace_1.rate == 1 else -1, loss_1.power if loss_1.rate == -1 else -1)
+    disturbance = max(
+        pace_1.power if pace_1.rate == 1 else -1, loss_1.power if loss_1.rate == -1 else -1
+    )
     if pace_1.rate > 1 or loss_1.rate > -1 or disturbance >= power:
         return _no(
             f"1 - alpha closes like mu^-{power}, which is felt at leading order where dt/dmu has "

@@ -1,4 +1,4 @@
-r"""LaTeX of every derived formula: one table of names, one printer, and line breaks that drop nothing.
+r"""LaTeX of every derived formula: one table of names, one printer, safe line breaks.
 
 ``fragment(step, number)`` is a numbered equation for a document, ``body(equation)`` its inside (for
 Markdown, notebooks and web pages). A formula too wide for a line is rewritten without changing its
@@ -87,7 +87,7 @@ def _order(term: sp.Expr) -> tuple[int, Any]:
 class Printer(LatexPrinter):
     """sympy's printer with our names; sums that end in O(t^n) or o(1) run towards that end."""
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # noqa: D107
         super().__init__({"fold_func_brackets": False})
 
     def _print_Symbol(self, expr: sp.Symbol, style: str = "plain") -> str:
@@ -109,7 +109,8 @@ class Printer(LatexPrinter):
 
     def _print_Limit(self, expr: sp.Limit) -> str:
         what, variable, point, _ = expr.args
-        return rf"\lim_{{{self._print(variable)} \to {self._print(point)}}} {self.parenthesize(what, 50)}"
+        under = rf"{self._print(variable)} \to {self._print(point)}"
+        return rf"\lim_{{{under}}} {self.parenthesize(what, 50)}"
 
 
 def latex(expr: sp.Basic) -> str:
@@ -170,7 +171,9 @@ def display(equation: sp.Eq, line: float = LINE) -> Display:
     abbreviations: dict[sp.Expr, sp.Symbol] = {}
     taken = set(equation.free_symbols) | right.atoms(sp.Symbol)
     for head in sorted(right.atoms(wright_omega, kepler), key=sp.default_sort_key):
-        usual = (names.z,) if isinstance(head, wright_omega) else (names.eccentricity, names.anomaly)
+        usual = (
+            (names.z,) if isinstance(head, wright_omega) else (names.eccentricity, names.anomaly)
+        )
         for argument, name in zip(head.args, usual, strict=True):
             if width(argument) > line / 6 and argument not in abbreviations:
                 if name in taken:
@@ -229,8 +232,10 @@ def lines(expr: sp.Expr, limit: float) -> list[str]:
         widest = max(sums, key=width, default=None)
         if widest is not None and width(widest) > limit / 2:
             rest = sp.Mul(*(a for a in sp.Mul.make_args(up) if a is not widest)) / down
-            sign, rest = ("- ", -rest) if rest.could_extract_minus_sign() else ("", rest)
-            before = sign + ("" if rest == 1 else latex(rest))
+            negative = rest.as_coeff_Mul()[0].is_negative
+            sign, rest = ("- ", -rest) if negative else ("", rest)
+            before = rf"\left({latex(rest)}\right)" if rest.is_Add else latex(rest)
+            before = sign + (before if rest != 1 else "")
             broken = lines(widest, limit - min(width(rest), limit / 2) - 3)
             if len(broken) > 1:
                 return [before + r" \Bigl[ " + broken[0], *broken[1:-1], broken[-1] + r" \Bigr]"]

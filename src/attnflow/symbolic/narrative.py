@@ -7,6 +7,8 @@ import sympy as sp
 from attnflow.symbolic import asymptotics, held, reduction
 from attnflow.symbolic.flow import Flow
 from attnflow.symbolic.functions import wright_omega
+from attnflow.symbolic.invariant import derive_first_integral
+from attnflow.symbolic.solution import derive_potential, derive_solution
 from attnflow.symbolic.stable import stable, textbook
 from attnflow.symbolic.steps import Step, checked, definition, equation
 from attnflow.symbols import (
@@ -63,17 +65,17 @@ def _setting(derivation: "Derivation") -> list[Step]:
             "Loss",
             L,
             derivation.loss,
-            f"The loss of {derivation.paradigm.title}, as a function of the focus weight alpha on the "
-            "true segments, the classifier's margin mu on a foreground segment, and the number C of "
-            "classes. Everything that follows is derived from it.",
+            f"The loss of {derivation.paradigm.title}, as a function of the focus weight alpha on "
+            "the true segments, the classifier's margin mu on a foreground segment, and the number "
+            "C of classes. Everything that follows is derived from it.",
         ),
         checked(
             "focus",
             "Focus weight",
             alpha,
             attention,
-            "Softmax over k foreground segments of score nu and m - k background segments of score 0, "
-            "with B background segments to a foreground segment.",
+            "Softmax over k foreground segments of score nu and m - k background segments of score "
+            "0, with B background segments to a foreground segment.",
             (attention.subs(B, reduction.background_ratio), softmax),
         ),
         definition(
@@ -102,13 +104,13 @@ def _setting(derivation: "Derivation") -> list[Step]:
             for background, text in (
                 (
                     "shared",
-                    "Learning rates, and the part of the focus that one background vector of norm s "
-                    "shared by all background segments takes over.",
+                    "Learning rates, and the part of the focus that one background vector of norm "
+                    "s shared by all background segments takes over.",
                 ),
                 (
                     "distinct",
-                    "The same with m - k background vectors of norm s, orthogonal to each other: each "
-                    "is seen only once.",
+                    "The same with m - k background vectors of norm s, orthogonal to each other: "
+                    "each is seen only once.",
                 ),
             )
         ),
@@ -121,8 +123,8 @@ def _flow(derivation: "Derivation") -> list[Step]:
     metric = reduction.metric
     explicit = (
         f"Differentiated by all {found.parameters} entries of W and w for m = {found.segments}, "
-        f"C = {found.classes}, k = {found.foreground_segments} and a {found.background} background, "
-        "the full gradient flow"
+        f"C = {found.classes}, k = {found.foreground_segments} and a {found.background} "
+        "background, the full gradient flow"
     )
     return [
         checked(
@@ -130,8 +132,8 @@ def _flow(derivation: "Derivation") -> list[Step]:
             "Flow of the margin",
             mu_dot,
             display(flow.mu_dot),
-            "Minus the gradient of the loss in the metric (C - 1) d mu^2 + C d nu^2 of the symmetric "
-            "ansatz W = mu (I - 11'/C), w = nu 1.",
+            "Minus the gradient of the loss in the metric (C - 1) d mu^2 + C d nu^2 of the "
+            "symmetric ansatz W = mu (I - 11'/C), w = nu 1.",
             (display(flow.mu_dot), -tau * flow.loss_mu / metric[0]),
         ),
         checked(
@@ -147,7 +149,7 @@ def _flow(derivation: "Derivation") -> list[Step]:
             "certificate-mu",
             "The ansatz is exact: classifier",
             equation(mu_dot, found.mu_dot),
-            f"{explicit} keeps W proportional to I - 11'/C and gives this velocity: the flow above.",
+            f"{explicit} keeps W proportional to I - 11'/C and gives this velocity.",
             found.check,
         ),
         Step(
@@ -161,7 +163,8 @@ def _flow(derivation: "Derivation") -> list[Step]:
 
 
 def _separation(derivation: "Derivation") -> list[Step]:
-    flow, found, potential = derivation.flow, derivation.first_integral, derivation.potential
+    paradigm, flow = derivation.paradigm, derivation.flow
+    found, potential = derive_first_integral(paradigm), derive_potential(paradigm)
     ratio = alpha * flow.loss_alpha / flow.loss_mu
     metric = reduction.metric
     factor = metric[0] / metric[1]
@@ -170,15 +173,15 @@ def _separation(derivation: "Derivation") -> list[Step]:
     # d/dt of the conserved quantity, with Phi' for the derivative of Phi along the flow
     drift = (1 + sp.exp(nu) / B) * flow.nu_dot - rho * potential.slope * flow.mu_dot
     derivative = sp.diff(potential.value, mu), potential.slope
-    claims = [derivative, (potential.at(sp.S.Zero), sp.S.Zero)] if potential.closed else [derivative]
+    origin = [(potential.at(sp.S.Zero), sp.S.Zero)] if potential.closed else []
     return [
         checked(
             "ratio",
             "Separation",
             Q,
             quotient,
-            "Q = alpha L_alpha / L_mu does not depend on alpha, which is the test for a first integral. "
-            "Every loss F(alpha psi(mu)) passes it, with Q = psi/psi'.",
+            "Q = alpha L_alpha / L_mu does not depend on alpha, which is the test for a first "
+            "integral. Every loss F(alpha psi(mu)) passes it, with Q = psi/psi'.",
             (ratio, quotient),
         ),
         checked(
@@ -186,8 +189,8 @@ def _separation(derivation: "Derivation") -> list[Step]:
             "Equation of the orbit",
             dnu_dmu,
             rho * factor * (1 - alpha) * Q,
-            "The quotient of the two velocities: time has dropped out, and mu and nu separate since "
-            "1 - alpha = 1/(1 + e^nu/B).",
+            "The quotient of the two velocities: time has dropped out, and mu and nu separate "
+            "since 1 - alpha = 1/(1 + e^nu/B).",
             (flow.nu_dot / flow.mu_dot, rho * factor * (1 - alpha) * quotient),
             (1 - attention, 1 / (1 + sp.exp(nu) / B)),
         ),
@@ -207,7 +210,8 @@ def _separation(derivation: "Derivation") -> list[Step]:
             "Its derivative is Phi' and it vanishes at 0."
             if potential.closed
             else "No closed form is known to the table of antiderivatives.",
-            *claims,
+            derivative,
+            *origin,
         ),
         checked(
             "first-integral",
@@ -221,14 +225,14 @@ def _separation(derivation: "Derivation") -> list[Step]:
             "constant",
             "Constant of the orbit",
             K0,
-            derivation.solution.constant,
+            derive_solution(paradigm).constant,
             "The value at the start (mu_0, nu_0).",
         ),
     ]
 
 
 def _orbit(derivation: "Derivation") -> list[Step]:
-    solution, flow = derivation.solution, derivation.flow
+    solution, flow = derive_solution(derivation.paradigm), derivation.flow
     argument = K0 + rho * Phi - sp.log(B)
     focus = omega / (1 + omega)
     nu_form, alpha_form = (

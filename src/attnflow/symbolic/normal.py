@@ -222,7 +222,7 @@ def tidy(expr: sp.Expr) -> sp.Expr:
 
 
 def gather(expr: sp.Expr, *variables: sp.Symbol) -> sp.Expr:
-    """A sum of monomials in what depends on the variables, each once, with factored coefficients."""
+    """A sum of monomials in what depends on the variables, coefficients factored."""
     return sp.Add(*(c * piece for piece, c in monomials(expr, *variables).items()))
 
 

@@ -1,4 +1,4 @@
-"""The sentences of a derivation, set for print: names such as ``alpha`` or ``psi/psi'`` become formulas."""
+"""The sentences of a derivation, set for print: names become formulas."""
 
 import re
 

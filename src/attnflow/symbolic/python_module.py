@@ -32,11 +32,12 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 def _log_quotient(n, d, gap):
     """log(n/d) with gap = n - d."""
     near = np.abs(gap) < 0.5 * d
-    return np.where(near, np.log1p(np.where(near, gap, 0.0) / d), np.log(np.where(near, 1.0, n / d)))
+    small = np.log1p(np.where(near, gap, 0.0) / d)
+    return np.where(near, small, np.log(np.where(near, 1.0, n / d)))
 
 
 def _integral(function, low, high):
-    """Integral by Gauss-Legendre panels, each at most 1/4 wide (functions analytic near the axis)."""
+    """Integral by Gauss-Legendre panels, each at most 1/4 wide."""
     low, high = np.broadcast_arrays(np.asarray(low, float), np.asarray(high, float))
     panels = max(1, int(np.ceil(4 * np.max(np.abs(high - low), initial=0.0))))
     width = (high - low)[..., None, None] / panels
@@ -168,7 +169,9 @@ def python_module(paradigms: Sequence[Paradigm]) -> str:
         UnknownFunction: a loss holds a function that NumPy lacks.
     """
     text = _HEADER.replace("{titles}", ", ".join(p.title for p in paradigms))
-    text = text.replace("{attention}", _code(attention)).replace("{inattention}", _code(inattention))
+    text = text.replace("{attention}", _code(attention)).replace(
+        "{inattention}", _code(inattention)
+    )
     for paradigm in paradigms:
         flow = derive_flow(paradigm)
         given = {"name": _word(paradigm.name), "title": paradigm.title}

@@ -1,4 +1,4 @@
-"""The orbit in closed form: nu and alpha as functions of mu by the Wright omega function, time as one quadrature.
+"""The orbit in closed form: nu and alpha by the Wright omega function, time as one quadrature.
 
 The first integral says e^nu/B + nu = K0 + rho Phi(mu). With x = nu - log B = logit(alpha) this is
 x + e^x = z, z = K0 + rho Phi(mu) - log B, whose solution is x = log omega(z).

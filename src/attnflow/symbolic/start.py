@@ -1,25 +1,29 @@
-"""The beginning of training: exact series in time of mu, nu, alpha and the loss, and where two paradigms part.
+"""The beginning of training: exact series in time, and where two paradigms part.
 
 The series solve the flow order by order, from nothing but the paradigm's loss. Time enters as
-tau t, and alpha' = alpha (1 - alpha) nu', so every coefficient is a rational function of the initial
-focus, of C, rho, and of the constants that the loss takes at the start.
+tau t, and alpha' = alpha (1 - alpha) nu', so every coefficient is a rational function of the
+initial focus, of C, rho, and of the constants that the loss takes at the start.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import sympy as sp
 
 from attnflow.errors import ParadigmError
+from attnflow.symbolic.coefficients import Field, NoExpansion, in_growing_field
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbolic.reduction import metric
-from attnflow.symbolic.series import Expansion, Field, Series, in_growing_field
+from attnflow.symbolic.series import Expansion, Series
 from attnflow.symbolic.stable import stable, textbook
 from attnflow.symbols import B, C, alpha, alpha0, attention, mu, nu, rho, t, tau
 
 ZERO = (sp.S.Zero, sp.S.Zero)
-_m = sp.Symbol("m", positive=True)  # 1 + B: the inverse of the initial focus, a monomial to divide by
+_m = sp.Symbol(
+    "m", positive=True
+)  # 1 + B: the inverse of the initial focus, a monomial to divide by
 _SHOWN = {_m: (B, 1)}
 _MOST = 12  # orders searched for a difference
 
@@ -47,8 +51,13 @@ class StartSeries:
     @property
     def explicit(self) -> "StartSeries":
         """The same with alpha_0 written out."""
-        written = {n: getattr(self, n).subs(alpha0, self.initial_focus) for n in ("mu", "nu", "alpha", "loss")}
-        return StartSeries(self.start, **written, initial_focus=self.initial_focus, order=self.order)
+        written = {
+            n: getattr(self, n).subs(alpha0, self.initial_focus)
+            for n in ("mu", "nu", "alpha", "loss")
+        }
+        return StartSeries(
+            self.start, **written, initial_focus=self.initial_focus, order=self.order
+        )
 
 
 def _check_start(start: tuple[sp.Expr, sp.Expr]) -> tuple[sp.Expr, sp.Expr]:
@@ -84,10 +93,18 @@ def _solution(paradigm: Paradigm, field: Field, start: tuple, classes: sp.Expr) 
     initial = 1 / _m if start[1] == 0 else alpha0
     # The series refer to velocities that are built from them: lazy, so the order does not matter.
     velocity: dict[str, Series] = {}
+
+    def rate(name: str, n: int) -> Any:
+        if (
+            name not in velocity
+        ):  # a divisor vanishes at the start: more of the series was asked for
+            raise NoExpansion(f"the loss of {paradigm.name!r} is singular at the start")
+        return velocity[name][n]
+
     unknown = {
-        "mu": expansion.integral(field(start[0]), lambda n: velocity["mu"][n]),
-        "nu": expansion.integral(field(start[1]), lambda n: velocity["nu"][n]),
-        "alpha": expansion.integral(field(initial), lambda n: velocity["alpha"][n]),
+        "mu": expansion.integral(field(start[0]), lambda n: rate("mu", n)),
+        "nu": expansion.integral(field(start[1]), lambda n: rate("nu", n)),
+        "alpha": expansion.integral(field(initial), lambda n: rate("alpha", n)),
     }
     expansion.variables.update({mu: unknown["mu"], alpha: unknown["alpha"]})
     spread = expansion.of(alpha * (1 - alpha))
@@ -100,8 +117,11 @@ def _solution(paradigm: Paradigm, field: Field, start: tuple, classes: sp.Expr) 
     value = paradigm.expanded.subs({mu: start[0], alpha: initial, C: classes}, simultaneous=True)
     loss = expansion.integral(
         field(sp.expand_log(value)),
-        lambda n: -sum(
-            (length * square[n] for length, square in zip(lengths, squares, strict=True)), field(0)
+        lambda n: (
+            -sum(
+                (length * square[n] for length, square in zip(lengths, squares, strict=True)),
+                field(0),
+            )
         ),
     )
     return _Solution(field, unknown["mu"], unknown["nu"], unknown["alpha"], loss)
@@ -113,9 +133,7 @@ def _start_series(paradigm: Paradigm, order: int, start: tuple) -> StartSeries:
         solved = _solution(paradigm, field, start, C)
 
         def polynomial(series: Series) -> sp.Expr:
-            return sum(
-                field.expression(series[n]) * (tau * t) ** n for n in range(order + 1)
-            )
+            return sum(field.expression(series[n]) * (tau * t) ** n for n in range(order + 1))
 
         return StartSeries(
             start=start,
@@ -167,10 +185,11 @@ class FirstDifference:
 def first_difference(
     first: Paradigm, second: Paradigm, classes: int | None = None
 ) -> FirstDifference:
-    """The lowest power of t at which two paradigms differ from the zero start, with its coefficient.
+    """The lowest power of t at which two paradigms differ from the zero start.
 
     Args:
-        first, second: the paradigms.
+        first: a paradigm.
+        second: another one.
         classes: a number of classes, where the general coefficient vanishes (LVML and soft at 2).
 
     Raises:
@@ -196,4 +215,3 @@ def first_difference(
         return FirstDifference(first.name, second.name, lowest("alpha"), lowest("mu"))
 
     return in_growing_field({C: 1, rho: 1, _m: 1}, compute, _SHOWN)
-

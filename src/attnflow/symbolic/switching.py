@@ -1,12 +1,12 @@
 """When to change the paradigm: greedy curves, and the condition that a best switch fulfils.
 
 On an orbit both the time and z = x + e^x, x = logit(alpha), are driven by mu: dt/d mu = g and
-dz/d mu = rho Phi', where g depends on the state and Phi' on mu alone. Let V(mu, z) be the time still
-needed for a focus level. Moving the margin at which paradigm A hands over to B by d mu changes
-the total time by [g_A - g_B + V_z rho (Phi'_A - Phi'_B)] d mu, and V_z follows from the orbit
-ahead, that ends at margin mu_f:
+dz/d mu = rho Phi', where g depends on the state and Phi' on mu alone. Let V(mu, z) be the time
+still needed for a focus level. Moving the margin at which paradigm A hands over to B by d mu
+changes the total time by [g_A - g_B + V_z rho (Phi'_A - Phi'_B)] d mu, and V_z follows from the
+orbit ahead, that ends at margin mu_f:
 
-    V_z(mu) = Int_mu^{mu_f} g_z d mu - g(mu_f)/(rho Phi'(mu_f)),   g_z = alpha (1 - alpha)^2 g_alpha.
+    V_z(mu) = Int_mu^{mu_f} g_z d mu - g(mu_f)/(rho Phi'(mu_f)),  g_z = alpha (1 - alpha)^2 g_alpha.
 
 Greedy curves ask less: where two paradigms move the focus equally fast at this moment.
 """
@@ -75,8 +75,8 @@ class GreedyCurve:
 
     Attributes:
         first, then: the paradigms compared.
-        equation: L_alpha of one equals L_alpha of the other (nu' = -tau rho alpha (1 - alpha) L_alpha/C).
-        alpha: the focus weight on the curve as a function of mu and C, None where no form was found.
+        equation: L_alpha of one equals that of the other, since nu' is a common factor times it.
+        alpha: the focus weight on the curve as a function of mu and C, None if no form was found.
     """
 
     first: Paradigm
@@ -104,11 +104,13 @@ def greedy_curve(paradigm_a: Paradigm, paradigm_b: Paradigm) -> GreedyCurve:
     return GreedyCurve(paradigm_a, paradigm_b, sp.Eq(left, right), _solve_for_alpha(left - right))
 
 
-_POINTS = tuple({C: sp.Integer(c), mu: sp.Rational(u)} for c, u in ((5, "1/2"), (20, 2), (3, "3/2")))
+_POINTS = tuple(
+    {C: sp.Integer(c), mu: sp.Rational(u)} for c, u in ((5, "1/2"), (20, 2), (3, "3/2"))
+)
 
 
 def _on_curve(candidate: sp.Expr, difference: sp.Expr) -> bool:
-    """Whether a solution lies in (0, 1) and satisfies the equation at sample points, to 20 digits."""
+    """Whether a solution lies in (0, 1) and solves the equation at sample points, to 20 digits."""
     for point in _POINTS:
         value = sp.N(candidate.subs(point), 40)
         if not value.is_real or not 0 < value < 1:
@@ -120,7 +122,12 @@ def _on_curve(candidate: sp.Expr, difference: sp.Expr) -> bool:
 
 def _solve_for_alpha(difference: sp.Expr) -> sp.Expr | None:
     """The root of a + b alpha + c e^{k alpha} (times anything) that lies in (0, 1)."""
-    numerator = sp.expand(sp.fraction(sp.together(sp.expand(difference)))[0])
+    # logarithms stay whole: expanding would tear log(C beta) apart
+    whole = {
+        e: sp.Dummy(f"l{i}") for i, e in enumerate(difference.atoms(sp.log)) if not e.has(alpha)
+    }
+    back = {symbol: e for e, symbol in whole.items()}
+    numerator = sp.expand(sp.fraction(sp.together(sp.expand(difference.subs(whole))))[0])
     growths = {e for e in numerator.atoms(sp.exp) if e.exp.has(alpha)}
     rates = {sp.diff(e.exp, alpha) for e in growths}
     if len(rates) > 1 or any(rate.has(alpha) for rate in rates):
@@ -131,6 +138,8 @@ def _solve_for_alpha(difference: sp.Expr) -> sp.Expr | None:
         lambda e: isinstance(e, sp.exp) and e.exp.has(alpha),
         lambda e: growth * sp.exp(e.exp - rate * alpha),
     )
+    if not linear.is_polynomial(alpha, growth):
+        return None
     poly = sp.Poly(linear, alpha, growth)
     if poly.total_degree() != 1:
         return None
@@ -145,4 +154,5 @@ def _solve_for_alpha(difference: sp.Expr) -> sp.Expr | None:
         shift = sp.cancel(constant / by_alpha)
         inner = sp.cancel(rate * by_growth / by_alpha) * sp.exp(-rate * shift)
         candidates = [-shift - sp.LambertW(inner, branch) / rate for branch in (0, -1)]
-    return next((c for c in candidates if _on_curve(c, difference)), None)
+    solved = (c.subs(back) for c in candidates)
+    return next((c for c in solved if _on_curve(c, difference)), None)

@@ -1,0 +1,148 @@
+"""``attnflow switch``: the schedule that focuses soonest; ``attnflow crossings``: where curves cross."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer import Option
+
+from attnflow.cli import output
+from attnflow.cli.help import Sectioned, examples
+from attnflow.cli.options import (
+    PARADIGM,
+    TIMES,
+    AsJson,
+    ParadigmOptions,
+    SettingOptions,
+    StartOptions,
+    contradiction,
+    grouped,
+    number,
+)
+from attnflow.errors import SettingError
+
+if TYPE_CHECKING:
+    from attnflow.numeric.switching import BestSchedule
+
+
+@grouped
+def switch(
+    target: Annotated[
+        str, Option(metavar="ALPHA", help="Focus weight to reach, as in 0.99.", show_default=False)
+    ],
+    which: ParadigmOptions,
+    setting: SettingOptions,
+    start: StartOptions,
+    schedule: Annotated[
+        str | None,
+        Option(
+            metavar="A,B",
+            help="Keep to this order of paradigms; only the times are chosen.",
+            rich_help_panel=PARADIGM,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The order of paradigms, and the times to switch, that reach a focus weight soonest."""
+    if schedule is not None and which.given:
+        raise contradiction("--schedule", "--paradigm", "a schedule names its own paradigms")
+    names = order(schedule)
+    built = setting.build()
+    initial = start.build(built)
+    from attnflow import best_schedule
+
+    with output.progress("searching the best schedule"):
+        best = best_schedule(built, number(target), which.build(), initial, names)
+    if as_json:
+        output.emit(record(best))
+    else:
+        show(best)
+
+
+def order(text: str | None) -> list[str] | None:
+    """The names of a schedule without times."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if ":" in text or not all(names):
+        raise SettingError(f"schedule must be names without times, as in soft,hard, got {text!r}")
+    return names
+
+
+def record(best: "BestSchedule") -> dict[str, Any]:
+    """The schedule with the time at which each part ends (the last: null), and the alternatives."""
+    parts = [[str(paradigm), float(end)] for paradigm, end in best.schedule.parts]
+    times = {name: float(time) for name, time in best.alternatives.items()}
+    return {"target": best.target, "schedule": parts, "time": best.time, "alternatives": times}
+
+
+def show(best: "BestSchedule") -> None:
+    """The schedule in words, and the time of every alternative."""
+    parts = best.schedule.parts
+    words = [f"{p} until {end:.6g}" if end < float("inf") else str(p) for p, end in parts]
+    title = f"alpha = {best.target:g} soonest: {', then '.join(words)}; reached at t = {best.time:.8g}"
+    rows = [
+        (name, f"{time:.8g}", f"{time / best.time:.4f}")
+        for name, time in sorted(best.alternatives.items(), key=lambda entry: entry[1])
+    ]
+    output.table(title, ("order", "time", "ratio"), rows)
+
+
+@grouped
+def crossings(
+    which: ParadigmOptions,
+    setting: SettingOptions,
+    start: StartOptions,
+    quantity: Annotated[
+        Literal["alpha", "nu", "mu", "beta"], Option(help="Whose curves cross.")
+    ] = "alpha",
+    until: Annotated[
+        str, Option(metavar="T", help="Latest time looked at.", rich_help_panel=TIMES)
+    ] = "1e15",
+    as_json: AsJson = False,
+) -> None:
+    """The times at which the curves of each two paradigms cross."""
+    from itertools import combinations
+
+    built = setting.build()
+    initial = start.build(built)
+    paradigms = which.build()
+    if len(paradigms) < 2:
+        raise SettingError(f"crossings needs at least two paradigms, got {paradigms[0].name!r} only")
+    from attnflow import crossings as function
+
+    last = number(until)
+    with output.progress("looking for crossings"):
+        found = [
+            {"paradigms": [a.name, b.name], "times": function(a, b, built, initial, quantity, last).tolist()}
+            for a, b in combinations(paradigms, 2)
+        ]
+    if as_json:
+        output.emit({"setting": built.as_dict(), "quantity": quantity, "crossings": found})
+    else:
+        rows = [
+            (" and ".join(pair["paradigms"]), ", ".join(f"{t:.8g}" for t in pair["times"]) or "none")
+            for pair in found
+        ]
+        title = f"Crossings of {quantity}, m = {built.segments}, C = {built.classes}"
+        output.table(title, ("curves", "times"), rows)
+
+
+def register(app: typer.Typer) -> None:
+    """Add both commands."""
+    app.command(
+        cls=Sectioned,
+        short_help="The schedule that reaches a focus soonest.",
+        epilog=examples(
+            "attnflow switch -m 20 -C 20 --target 0.99",
+            "attnflow switch -m 100 -C 1000 --target 0.9 --json",
+            "attnflow switch --target 0.9 --schedule soft,hard",
+        ),
+    )(switch)
+    app.command(
+        cls=Sectioned,
+        short_help="Where curves of two paradigms cross.",
+        epilog=examples(
+            "attnflow crossings -p soft -p hard -m 20 -C 20",
+            "attnflow crossings --quantity mu --until 1e6 --json",
+        ),
+    )(crossings)

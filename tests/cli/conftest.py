@@ -1,0 +1,33 @@
+"""Commands run in this process, so that JAX is loaded once; the few that must not be are in test_process.py."""
+
+import json
+
+import pytest
+
+from attnflow.cli import run
+
+
+@pytest.fixture
+def attnflow(capsys, monkeypatch, tmp_path):
+    """Run a command in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*arguments):
+        code = run([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def document(attnflow):
+    """The JSON document of a command that succeeds; NaN and Infinity are no JSON."""
+
+    def call(*arguments):
+        code, out, err = attnflow(*arguments, "--json")
+        assert code == 0, err
+        return json.loads(out, parse_constant=lambda token: pytest.fail(f"{token} is not JSON"))
+
+    return call

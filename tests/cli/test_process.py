@@ -1,0 +1,79 @@
+"""What only a process of its own shows: help without JAX, exit codes, streams, interruption."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+COMMANDS = ["compare", "plot", "solve", "simulate", "derive", "export", "switch", "crossings", "doctor", "cite"]
+
+
+def python(*arguments, **options):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=300, **options)
+
+
+def test_help_is_the_same_by_module_and_by_function(attnflow):
+    done = python("-m", "attnflow", "--help", env={**os.environ, "COLUMNS": "80"})
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout == attnflow("--help")[1]
+    for command in COMMANDS:
+        assert f"\n  {command} " in done.stdout
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_imports_neither_jax_nor_sympy_nor_numpy(command):
+    asked = ["--help"] if command is None else [command, "--help"]
+    code = (
+        "import sys; from attnflow.cli import run; code = run(sys.argv[1:]);"
+        "print([m for m in ('jax', 'sympy', 'numpy', 'matplotlib', 'rich') if m in sys.modules], file=sys.stderr);"
+        "sys.exit(code)"
+    )
+    done = python("-c", code, *asked)
+    assert done.returncode == 0
+    assert done.stderr.strip() == "[]"
+    assert "Examples:\n    attnflow " in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_help_takes_less_than_half_a_second_of_processor_time():
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    python("-m", "attnflow", "--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 0.5
+
+
+def test_the_exit_code_reaches_the_shell():
+    done = python("-m", "attnflow", "solve", "-m", "1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "attnflow: segments (m) must be a whole number of at least 2, got 1\n"
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    command = f"{sys.executable} -m attnflow cite | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_that_leaves_nothing(tmp_path, sent, code):
+    script = (
+        "import sys, time, attnflow.cli.comparison as c; from attnflow.cli import main\n"
+        "def wait(*a, **k):\n    print('ready', flush=True); time.sleep(60)\n"
+        "c.compare = c.summary = lambda *a, **k: {}\nc.draw_all = wait\n"
+        "main(['compare', '-p', 'soft', '--points', '5', '--out', 'results'])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.2)
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert err == ("attnflow: interrupted\n" if sent == signal.SIGINT else "")
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,230 @@
+"""Documents and modules written from the derivations: complete, compilable, right."""
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from attnflow import export as exporting
+from attnflow.errors import MissingPart, ParadigmError, SettingError, UnknownFunction
+from attnflow.export import compile_pdf, export, latex_document, sections
+from attnflow.numeric.precision import float64
+from attnflow.symbolic import python_module
+from attnflow.symbolic.catalogue import HARD, LVML, SOFT
+from attnflow.symbolic.derivation import derive
+from attnflow.symbolic.paradigm import Paradigm
+from attnflow.symbols import C, alpha, mu
+
+BUILT_IN = (SOFT, HARD, LVML)
+HAS_LATEX = any(shutil.which(name) for name in ("latexmk", "pdflatex", "tectonic"))
+
+
+@pytest.fixture(scope="module")
+def document() -> str:
+    return latex_document(BUILT_IN)
+
+
+def test_the_document_holds_every_step_once_and_in_order(document):
+    labels = re.findall(r"\\tag\{(\d+)\}\\label\{([^}]*)\}", document)
+    expected = [f"{p.name}:{s.name}" for p in BUILT_IN for s in derive(p).steps]
+    assert [label for _, label in labels][: len(expected)] == expected
+    assert [int(number) for number, _ in labels] == list(range(1, len(labels) + 1))
+    assert len(labels) == len(expected) + 6  # three pairs part in focus and in margin
+    assert len({label for _, label in labels}) == len(labels)
+
+
+def test_the_document_needs_amsmath_alone(document):
+    assert re.findall(r"\\usepackage(?:\[.*?\])?\{(.*?)\}", document) == ["amsmath"]
+    assert document.startswith("\\documentclass[11pt]{article}")
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+def test_the_document_compiles_without_complaint(document, tmp_path):
+    (tmp_path / "d.tex").write_text(document)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "d.tex"]
+    for _ in range(2):
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, errors="replace"
+        )
+        assert done.returncode == 0, done.stdout[-2000:]
+    log = (tmp_path / "d.log").read_text(errors="replace")
+    for complaint in ("undefined", "multiply defined", "Overfull", "Missing", "Error"):
+        assert complaint not in log.replace("Error-", ""), complaint
+
+
+@pytest.mark.skipif(not HAS_LATEX, reason="no LaTeX compiler is installed")
+def test_a_pdf_is_written(tmp_path):
+    contents = export("soft", "pdf", tmp_path / "soft.pdf")
+    assert contents[:5] == b"%PDF-"
+    assert (tmp_path / "soft.pdf").read_bytes() == contents
+
+
+def test_without_latex_the_message_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(exporting.shutil, "which", lambda name: None)
+    with pytest.raises(MissingPart, match="latexmk, pdflatex or tectonic.*apt-get install texlive"):
+        export("soft", "pdf", tmp_path / "soft.pdf")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not HAS_LATEX, reason="no LaTeX compiler is installed")
+def test_a_document_that_does_not_compile_says_so():
+    broken = "\\documentclass{article}\\begin{document}\\nosuch\\end{document}"
+    with pytest.raises(MissingPart, match="could not compile the document"):
+        compile_pdf(broken)
+
+
+def test_markdown_holds_every_step_with_its_number():
+    text = export([SOFT, HARD], "markdown")
+    parts = sections([SOFT, HARD])
+    count = sum(len(part.steps) for part in parts)
+    assert [int(n) for n in re.findall(r"\\tag\{(\d+)\}", text)] == list(range(1, count + 1))
+    assert text.count("$$") == 2 * count
+    assert "\\label" not in text
+
+
+def test_json_holds_every_step():
+    document = json.loads(export("lvml", "json"))
+    assert [s["label"] for s in document[0]["steps"]] == [
+        f"lvml:{s.name}" for s in derive("lvml").steps
+    ]
+    assert all(s["latex"] and s["text"] and s["check"] for s in document[0]["steps"])
+
+
+# --- the Python module ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def module(tmp_path_factory):
+    path = tmp_path_factory.mktemp("module") / "dynamics.py"
+    export("all", "python", path)
+    spec = importlib.util.spec_from_file_location("dynamics", path)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def test_the_module_stands_alone(module):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import dynamics as d; "
+        "print(d.soft_nu(1.0, 19.0, 20.0)); "
+        "print(sorted(n for n in ('attnflow', 'jax', 'sympy', 'scipy') if n in sys.modules))"
+    )
+    folder = module.__file__.rsplit("/", 1)[0]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, folder],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    value, loaded = done.stdout.split("\n")[:2]
+    assert float(value) == pytest.approx(float(module.soft_nu(1.0, 19.0, 20.0)), rel=1e-15)
+    assert loaded == "[]"
+
+
+@pytest.mark.parametrize("given", BUILT_IN, ids=str)
+def test_the_module_agrees_with_the_lowered_functions(module, given):
+    rng = np.random.default_rng(5)
+    margin, score = rng.uniform(0.01, 20, 200), rng.uniform(-5, 15, 200)
+    ratio, classes = rng.uniform(1, 500, 200), rng.integers(2, 1000, 200).astype(float)
+    ours = {
+        "loss": getattr(module, f"{given.name}_loss")(margin, score, ratio, classes),
+        "mu_dot": getattr(module, f"{given.name}_mu_dot")(margin, score, ratio, classes, 1.5, 0.5),
+        "nu_dot": getattr(module, f"{given.name}_nu_dot")(margin, score, ratio, classes, 1.5, 0.5),
+    }
+    theirs = _lowered(given, margin, score, ratio, classes)
+    for name, value in ours.items():
+        np.testing.assert_allclose(value, theirs[name], rtol=1e-13, err_msg=name)
+
+
+def _lowered(given, margin, score, ratio, classes):
+    from attnflow.numeric.lower import lower
+    from attnflow.symbolic.flow import derive_flow
+    from attnflow.symbolic.stable import stable
+    from attnflow.symbols import complement, rho, tau
+
+    flow = derive_flow(given)
+    focus, rest = 1 / (1 + ratio * np.exp(-score)), 1 / (1 + np.exp(score) / ratio)
+    names = (alpha, complement, mu, C, rho, tau)
+
+    @float64
+    def values(*arguments):
+        return {
+            name: lower(stable(expr), names, as_written=True)(*arguments)
+            for name, expr in (
+                ("loss", given.expanded),
+                ("mu_dot", flow.mu_dot),
+                ("nu_dot", flow.nu_dot),
+            )
+        }
+
+    full = np.full_like(margin, 1.5), np.full_like(margin, 0.5)
+    return values(focus, rest, margin, classes, *full)
+
+
+@pytest.mark.parametrize("given", BUILT_IN, ids=str)
+def test_the_first_integral_of_the_module_is_constant_on_its_orbit(module, given):
+    margin = np.linspace(0.5, 12, 24)
+    ratio, classes, start = 19.0, 20.0, (0.5, -1.0)
+    score = getattr(module, f"{given.name}_nu")(margin, ratio, classes, *start, 1.5)
+    integral = getattr(module, f"{given.name}_first_integral")
+    values = integral(margin, score, ratio, classes, 1.5)
+    scale = np.exp(score) / ratio + abs(score)
+    wanted = integral(np.asarray(start[0]), start[1], ratio, classes, 1.5)
+    np.testing.assert_array_less(abs(values - wanted), 1e-13 * (1 + scale))
+    assert score[0] == pytest.approx(start[1], abs=1e-13)
+
+
+def test_a_paradigm_without_a_first_integral_has_loss_and_flow():
+    mixed = Paradigm("0-mixed", SOFT.loss / 2 + HARD.loss / 2)
+    text = export(mixed, "python")
+    compile(text, "module", "exec")
+    assert "def p_0_mixed_loss" in text
+    assert "p_0_mixed_potential" not in text
+
+
+def test_a_function_that_numpy_lacks_is_refused_by_name():
+    with pytest.raises(UnknownFunction, match="no NumPy code is known for erf in erf"):
+        python_module._code(sp.erf(mu))
+
+
+# --- files and arguments --------------------------------------------------------------------------
+
+
+def test_a_file_is_written_whole_and_replaces_an_older_one(tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text("old")
+    assert export("soft", "python", path) == path.read_text()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.py"]
+
+
+def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(exporting.os, "replace", fail)
+    with pytest.raises(SettingError, match="could not be written: No space left"):
+        export("soft", "python", tmp_path / "a.py")
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_arguments_are_refused_by_name(tmp_path):
+    with pytest.raises(SettingError, match="format must be one of latex, pdf, .*, got 'docx'"):
+        export("soft", "docx")
+    with pytest.raises(
+        SettingError, match="path must be a file in an existing writable folder.*it is a folder"
+    ):
+        export("soft", "python", tmp_path)
+    with pytest.raises(SettingError, match="path must be .*is not a folder"):
+        export("soft", "python", tmp_path / "no" / "a.py")
+    with pytest.raises(ParadigmError, match="did you mean 'soft'"):
+        export("sfot", "python")
+    with pytest.raises(SettingError, match="different ones, got none"):
+        export([], "latex")
+    with pytest.raises(SettingError, match="different ones, got soft twice"):
+        export(["soft", SOFT], "latex")
