@@ -9,7 +9,11 @@ import pytest
 from attnflow.runs import load_dataset
 
 QUICK = ("compare", "-p", "hard", "--points", "21", "-m", "5", "-C", "3")
-FIGURES = [f"{name}.{e}" for name in ("alpha", "error", "loss", "mu", "nu", "overview", "phase") for e in ("pdf", "png", "svg")]
+FIGURES = [
+    f"{name}.{e}"
+    for name in ("alpha", "error", "loss", "mu", "nu", "overview", "phase")
+    for e in ("pdf", "png", "svg")
+]
 FILES = sorted([*FIGURES, "curves.nc", "formulas.tex", "summary.json", "summary.md"])
 
 
@@ -71,7 +75,9 @@ def test_summaries_say_the_same_in_two_formats(compared):
 
 def test_figures_are_drawn_again_from_the_file(compared, attnflow, tmp_path):
     folder, _ = compared
-    code, out, err = attnflow("plot", folder / "curves.nc", "--out", "again", "--figure", "mu", "--format", "svg")
+    code, out, err = attnflow(
+        "plot", folder / "curves.nc", "--out", "again", "--figure", "mu", "--format", "svg"
+    )
     assert (code, err) == (0, "")
     assert out.strip() == os.path.join("again", "mu.svg")
     assert (tmp_path / "again" / "mu.svg").read_bytes() == (folder / "mu.svg").read_bytes()
@@ -92,7 +98,9 @@ def test_disagreement_exits_with_one_and_names_the_paradigm(attnflow, monkeypatc
     code, out, _ = attnflow(*QUICK)
     assert code == 1
     assert "do NOT agree within 1e-08 for hard" in out
-    assert json.loads((tmp_path / "attnflow-compare" / "summary.json").read_text())["agrees"] is False
+    assert (
+        json.loads((tmp_path / "attnflow-compare" / "summary.json").read_text())["agrees"] is False
+    )
 
 
 def test_results_of_another_run_are_replaced_and_other_files_stay(attnflow, tmp_path):
@@ -106,7 +114,9 @@ def test_results_of_another_run_are_replaced_and_other_files_stay(attnflow, tmp_
     assert sorted(os.listdir(folder)) == sorted([*FILES, "notes.txt"])
 
 
-@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt, 130), (OSError(28, "No space left on device"), 2)])
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt, 130), (OSError(28, "No space left on device"), 2)]
+)
 def test_an_interrupted_or_failed_run_leaves_nothing(attnflow, monkeypatch, error, code):
     def fail(*_, **__):
         raise error

@@ -8,11 +8,24 @@ import time
 
 import pytest
 
-COMMANDS = ["compare", "plot", "solve", "simulate", "derive", "export", "switch", "crossings", "doctor", "cite"]
+COMMANDS = [
+    "compare",
+    "plot",
+    "solve",
+    "simulate",
+    "derive",
+    "export",
+    "switch",
+    "crossings",
+    "doctor",
+    "cite",
+]
 
 
 def python(*arguments, **options):
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=300, **options)
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=300, **options
+    )
 
 
 def test_help_is_the_same_by_module_and_by_function(attnflow):
@@ -68,7 +81,11 @@ def test_a_signal_ends_a_run_that_leaves_nothing(tmp_path, sent, code):
         "main(['compare', '-p', 'soft', '--points', '5', '--out', 'results'])"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.2)

@@ -8,18 +8,45 @@ SOLVE = ("solve", "--paradigm", "soft", "--times", "1")
 
 REFUSED = {
     "m below 2": ((*SOLVE, "-m", "1"), "segments (m) must be a whole number of at least 2, got 1"),
-    "m not whole": ((*SOLVE, "-m", "20.5"), "segments (m) must be a whole number of at least 2, got 20.5"),
-    "m not a number": ((*SOLVE, "-m", "abc"), "segments (m) must be a whole number of at least 2, got abc"),
+    "m not whole": (
+        (*SOLVE, "-m", "20.5"),
+        "segments (m) must be a whole number of at least 2, got 20.5",
+    ),
+    "m not a number": (
+        (*SOLVE, "-m", "abc"),
+        "segments (m) must be a whole number of at least 2, got abc",
+    ),
     "m nan": ((*SOLVE, "-m", "nan"), "segments (m) must be a whole number of at least 2, got nan"),
-    "m infinite": ((*SOLVE, "-m", "inf"), "segments (m) must be a whole number of at least 2, got inf"),
+    "m infinite": (
+        (*SOLVE, "-m", "inf"),
+        "segments (m) must be a whole number of at least 2, got inf",
+    ),
     "m empty": ((*SOLVE, "-m", ""), "segments (m) must be a whole number of at least 2, got"),
-    "m negative": ((*SOLVE, "-m", "-3"), "segments (m) must be a whole number of at least 2, got -3"),
+    "m negative": (
+        (*SOLVE, "-m", "-3"),
+        "segments (m) must be a whole number of at least 2, got -3",
+    ),
     "C below 2": ((*SOLVE, "-C", "1"), "classes (C) must be a whole number of at least 2, got 1"),
-    "C not whole": ((*SOLVE, "-C", "2.5"), "classes (C) must be a whole number of at least 2, got 2.5"),
-    "k too many": ((*SOLVE, "-m", "3", "--foreground-segments", "3"), "less than segments (m = 3), got 3"),
-    "norm zero": ((*SOLVE, "--foreground-norm", "0"), "foreground_norm must be a finite number above 0, got 0"),
-    "norm nan": ((*SOLVE, "--background-norm", "nan"), "background_norm must be a finite number of at least 0"),
-    "rate negative": ((*SOLVE, "--focus-rate", "-1"), "focus_rate must be a finite number above 0, got -1"),
+    "C not whole": (
+        (*SOLVE, "-C", "2.5"),
+        "classes (C) must be a whole number of at least 2, got 2.5",
+    ),
+    "k too many": (
+        (*SOLVE, "-m", "3", "--foreground-segments", "3"),
+        "less than segments (m = 3), got 3",
+    ),
+    "norm zero": (
+        (*SOLVE, "--foreground-norm", "0"),
+        "foreground_norm must be a finite number above 0, got 0",
+    ),
+    "norm nan": (
+        (*SOLVE, "--background-norm", "nan"),
+        "background_norm must be a finite number of at least 0",
+    ),
+    "rate negative": (
+        (*SOLVE, "--focus-rate", "-1"),
+        "focus_rate must be a finite number above 0, got -1",
+    ),
     "background": ((*SOLVE, "--background", "grey"), "'grey'"),
     "time negative": (("solve", "--times", "1,-2"), "times must be finite and at least 0, got -2"),
     "time nan": (("solve", "--times", "1,nan"), "times must be finite and at least 0, got nan"),
@@ -27,26 +54,56 @@ REFUSED = {
     "time word": (("solve", "--times", "1,two"), "times must be finite and at least 0, got two"),
     "times empty": (("solve", "--times", ""), "times must be numbers separated by commas"),
     "times gap": (("solve", "--times", "1,,2"), "times must be numbers separated by commas"),
-    "times unsorted": (("compare", "--times", "2,1"), "times must increase strictly, got 1 after 2"),
+    "times unsorted": (
+        ("compare", "--times", "2,1"),
+        "times must increase strictly, got 1 after 2",
+    ),
     "horizon zero": (("solve", "--horizon", "0"), "horizon must be a finite number above 0, got 0"),
-    "horizon nan": (("compare", "--horizon", "nan"), "horizon must be a finite number above 0, got nan"),
-    "points one": (("solve", "--points", "1"), "points must be a whole number from 2 to 10000000, got 1"),
-    "points huge": (("solve", "--points", "1e12"), "points must be a whole number from 2 to 10000000"),
+    "horizon nan": (
+        ("compare", "--horizon", "nan"),
+        "horizon must be a finite number above 0, got nan",
+    ),
+    "points one": (
+        ("solve", "--points", "1"),
+        "points must be a whole number from 2 to 10000000, got 1",
+    ),
+    "points huge": (
+        ("solve", "--points", "1e12"),
+        "points must be a whole number from 2 to 10000000",
+    ),
     "grid": (("solve", "--grid", "cubic"), "'cubic'"),
-    "start time": (("solve", "--grid", "log", "--start-time", "0"), "start-time must be a finite number above 0"),
+    "start time": (
+        ("solve", "--grid", "log", "--start-time", "0"),
+        "start-time must be a finite number above 0",
+    ),
     "start time late": (
         ("solve", "--grid", "log", "--start-time", "9", "--horizon", "5"),
         "start-time must be less than the horizon (5), got 9",
     ),
     "start time linear": (("solve", "--start-time", "1"), "--start-time is for log grids"),
-    "paradigm": (("solve", "--paradigm", "sofft"), "unknown paradigm 'sofft'; did you mean 'soft'?"),
+    "paradigm": (
+        ("solve", "--paradigm", "sofft"),
+        "unknown paradigm 'sofft'; did you mean 'soft'?",
+    ),
     "power": (("solve", "--paradigm", "power-x"), "exact number such as 1/2, got 'x'"),
     "schedule": (("solve", "--schedule", "soft:200,hart"), "did you mean 'hard'?"),
-    "schedule no times": (("solve", "--schedule", "soft,hard"), "give every part but the last the time"),
-    "schedule empty": (("solve", "--schedule", ""), "schedule must read like soft:200,hard, got ''"),
-    "schedule falls": (("solve", "--schedule", "soft:9,hard:5,lvml"), "increase strictly, got 5 after 9"),
+    "schedule no times": (
+        ("solve", "--schedule", "soft,hard"),
+        "give every part but the last the time",
+    ),
+    "schedule empty": (
+        ("solve", "--schedule", ""),
+        "schedule must read like soft:200,hard, got ''",
+    ),
+    "schedule falls": (
+        ("solve", "--schedule", "soft:9,hard:5,lvml"),
+        "increase strictly, got 5 after 9",
+    ),
     "schedule ends": (("solve", "--schedule", "soft:9,hard:50"), "must end at infinity, got 50"),
-    "schedule nan": (("solve", "--schedule", "soft:nan,hard"), "must be positive and increase strictly, got nan"),
+    "schedule nan": (
+        ("solve", "--schedule", "soft:nan,hard"),
+        "must be positive and increase strictly, got nan",
+    ),
     "alpha one": ((*SOLVE, "--alpha", "1"), "alpha must be a number above 0 and below 1, got 1"),
     "alpha zero": ((*SOLVE, "--alpha", "0", "--freeze", "focus"), "above 0 and below 1, got 0"),
     "alpha nan": ((*SOLVE, "--alpha", "nan"), "above 0 and below 1, got nan"),
@@ -58,18 +115,39 @@ REFUSED = {
     "times and grid": ((*SOLVE, "--grid", "log"), "either --times or --grid, not both"),
     "times and points": ((*SOLVE, "--points", "5"), "either --times or --points, not both"),
     "times and start": ((*SOLVE, "--start-time", "5"), "either --times or --start-time, not both"),
-    "two sources": ((*SOLVE, "--schedule", "soft:5,hard"), "either --schedule or --paradigm, not both"),
-    "tolerance": (("compare", "--tolerance", "0"), "tolerance must be a number above 0 and below 1, got 0"),
-    "tolerance nan": (("compare", "--tolerance", "nan"), "tolerance must be a number above 0 and below 1"),
-    "descent": (("compare", "--descent", "0"), "learning_rate must be a finite number above 0, got 0"),
+    "two sources": (
+        (*SOLVE, "--schedule", "soft:5,hard"),
+        "either --schedule or --paradigm, not both",
+    ),
+    "tolerance": (
+        ("compare", "--tolerance", "0"),
+        "tolerance must be a number above 0 and below 1, got 0",
+    ),
+    "tolerance nan": (
+        ("compare", "--tolerance", "nan"),
+        "tolerance must be a number above 0 and below 1",
+    ),
+    "descent": (
+        ("compare", "--descent", "0"),
+        "learning_rate must be a finite number above 0, got 0",
+    ),
     "solver": (("simulate", *SOLVE[1:], "--solver", "tsit6"), "did you mean 'tsit5'?"),
-    "rtol": (("simulate", *SOLVE[1:], "--rtol", "-1"), "rtol must be a finite number above 0, got -1"),
+    "rtol": (
+        ("simulate", *SOLVE[1:], "--rtol", "-1"),
+        "rtol must be a finite number above 0, got -1",
+    ),
     "target": (("switch", "--target", "1"), "got 1"),
     "target nan": (("switch", "--target", "nan"), "got nan"),
     "no target": (("switch",), "'--target'"),
-    "switch times": (("switch", "--target", ".9", "--schedule", "soft:2,hard"), "names without times"),
+    "switch times": (
+        ("switch", "--target", ".9", "--schedule", "soft:2,hard"),
+        "names without times",
+    ),
     "one curve": (("crossings", "--paradigm", "soft"), "at least two paradigms, got 'soft' only"),
-    "until": (("crossings", "-p", "soft,hard", "--until", "0"), "until must be a finite time above 0"),
+    "until": (
+        ("crossings", "-p", "soft,hard", "--until", "0"),
+        "until must be a finite time above 0",
+    ),
     "step": (("derive", "-p", "soft", "--step", "flow-nv"), "did you mean 'flow-nu'?"),
     "format": (("export", "--format", "word"), "'word'"),
     "pdf nowhere": (("export", "--format", "pdf"), "--format pdf needs --out"),
@@ -97,9 +175,17 @@ def test_bad_input_is_refused_in_one_sentence(attnflow, arguments, sentence):
 
 @pytest.mark.parametrize(
     ("command", "kind"),
-    [("compare", "folder"), ("solve", "file"), ("simulate", "file"), ("export", "file"), ("plot", "folder")],
+    [
+        ("compare", "folder"),
+        ("solve", "file"),
+        ("simulate", "file"),
+        ("export", "file"),
+        ("plot", "folder"),
+    ],
 )
-def test_a_place_that_cannot_be_written_is_refused_before_computing(attnflow, tmp_path, command, kind, monkeypatch):
+def test_a_place_that_cannot_be_written_is_refused_before_computing(
+    attnflow, tmp_path, command, kind, monkeypatch
+):
     def never(*_, **__):
         raise AssertionError("computed first")
 

@@ -60,7 +60,9 @@ def test_simulation_options_reach_the_integrator(document):
 
 def test_a_schedule_is_solved_piecewise(document):
     found = document("solve", "--schedule", "soft:200,hard", "--times", "100,300,1000")
-    expected = solve(Schedule([("soft", 200.0), ("hard", math.inf)]), Setting(20, 20), [100.0, 300.0, 1000.0])
+    expected = solve(
+        Schedule([("soft", 200.0), ("hard", math.inf)]), Setting(20, 20), [100.0, 300.0, 1000.0]
+    )
     assert found["paradigm"] == "soft:200,hard"
     assert found["nu"] == np.asarray(expected.nu).tolist()
 
@@ -99,7 +101,19 @@ def test_the_general_setting_is_passed_on(document):
 
 
 def test_grids_begin_and_end_where_they_should(document):
-    log = document("solve", "-p", "soft", "--grid", "log", "--start-time", "2", "--horizon", "700", "--points", "4")
+    log = document(
+        "solve",
+        "-p",
+        "soft",
+        "--grid",
+        "log",
+        "--start-time",
+        "2",
+        "--horizon",
+        "700",
+        "--points",
+        "4",
+    )
     assert log["times"][0] == 2 and log["times"][-1] == 700 and len(log["times"]) == 4
     np.testing.assert_allclose(np.diff(np.log(log["times"])), math.log(350) / 3)
     linear = document("solve", "-p", "soft", "--horizon", "10", "--points", "6")

@@ -53,9 +53,15 @@ def test_the_best_schedule_reaches_its_target(document):
     names = [name for name, _ in found["schedule"]]
     assert names == ["lvml", "soft", "hard"]
     assert found["schedule"][-1][1] is None
-    assert found["time"] == min(found["alternatives"].values()) == found["alternatives"]["lvml,soft,hard"]
+    assert (
+        found["time"]
+        == min(found["alternatives"].values())
+        == found["alternatives"]["lvml,soft,hard"]
+    )
     typed = ",".join(name + (f":{end!r}" if end else "") for name, end in found["schedule"])
-    curve = document("solve", "--schedule", typed, "-m", "5", "-C", "3", "--times", repr(found["time"]))
+    curve = document(
+        "solve", "--schedule", typed, "-m", "5", "-C", "3", "--times", repr(found["time"])
+    )
     assert curve["alpha"][0] == pytest.approx(0.9, rel=1e-10)
 
 

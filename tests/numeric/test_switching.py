@@ -291,6 +291,15 @@ def test_more_paradigms_never_take_longer():
     assert len(four.alternatives) >= 4 + 12 + 24
 
 
+def test_a_part_may_return_where_the_margin_starts_below_zero():
+    best = best_schedule(Setting(10, 16), 0.96, initial=(-2.0, -0.8))
+    order = ",".join(name for name, _ in best.schedule.parts)
+    assert order == "hard,lvml,soft,hard"
+    assert best.alternatives[order] == best.time
+    assert best.time < min(best.alternatives[",".join(o)] for o in itertools.permutations(NAMES))
+    assert best.advantage < 1e-8
+
+
 def test_a_given_order_is_kept_to():
     best = best_schedule(Setting(20, 20), 0.9, order=("soft", "hard"))
     single = best_switch(Setting(20, 20), 0.9, "soft", "hard")
@@ -385,7 +394,9 @@ def test_bad_arguments_are_refused_by_name():
         best_schedule(setting, 0.9, order="soft")
     with pytest.raises(SettingError, match="order must be a sequence of at least one"):
         best_schedule(setting, 0.9, order=())
-    with pytest.raises(SettingError, match="order must not hold a paradigm twice in succession, got 'soft'"):
+    with pytest.raises(
+        SettingError, match="order must not hold a paradigm twice in succession, got 'soft'"
+    ):
         best_schedule(setting, 0.9, order=("soft", "soft"))
     with pytest.raises(SettingError, match="setting must be an attnflow.Setting"):
         best_schedule(20, 0.9)

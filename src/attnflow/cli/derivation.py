@@ -50,7 +50,9 @@ def formula(equation: sp.Basic, width: int) -> str:
     drawn = [line.rstrip() for line in _draw(shown).splitlines()]
     if max(map(len, drawn)) <= width:
         return "\n".join(drawn)
-    line = f"{sp.sstr(shown.lhs)} = {sp.sstr(shown.rhs)}" if isinstance(shown, sp.Eq) else str(shown)
+    line = (
+        f"{sp.sstr(shown.lhs)} = {sp.sstr(shown.rhs)}" if isinstance(shown, sp.Eq) else str(shown)
+    )
     return textwrap.fill(line, width, subsequent_indent="    ", break_long_words=False)
 
 

@@ -143,9 +143,7 @@ class StartOptions:
     ] = None
     alpha: Annotated[
         str | None,
-        _text(
-            "Focus weight at t = 0, in place of --nu0.", "--alpha", metavar="ALPHA", panel=START
-        ),
+        _text("Focus weight at t = 0, in place of --nu0.", "--alpha", metavar="ALPHA", panel=START),
     ] = None
 
     def build(self, setting: "Setting") -> tuple[float, float]:

@@ -135,7 +135,9 @@ def deliver(records: list[dict[str, Any]], method: str, out: Any, as_json: bool)
     elif out is None:
         for one in records:
             setting = one["setting"]
-            title = f"{one['paradigm']}, m = {setting['segments']}, C = {setting['classes']}, {method}"
+            title = (
+                f"{one['paradigm']}, m = {setting['segments']}, C = {setting['classes']}, {method}"
+            )
             output.table(title, HEADER, zip(*(one[n] for n in ("times", *CURVES)), strict=True))
 
 

@@ -79,7 +79,9 @@ def show(best: "BestSchedule") -> None:
     """The schedule in words, and the time of every alternative."""
     parts = best.schedule.parts
     words = [f"{p} until {end:.6g}" if end < float("inf") else str(p) for p, end in parts]
-    title = f"alpha = {best.target:g} soonest: {', then '.join(words)}; reached at t = {best.time:.8g}"
+    title = (
+        f"alpha = {best.target:g} soonest: {', then '.join(words)}; reached at t = {best.time:.8g}"
+    )
     rows = [
         (name, f"{time:.8g}", f"{time / best.time:.4f}")
         for name, time in sorted(best.alternatives.items(), key=lambda entry: entry[1])
@@ -107,20 +109,28 @@ def crossings(
     initial = start.build(built)
     paradigms = which.build()
     if len(paradigms) < 2:
-        raise SettingError(f"crossings needs at least two paradigms, got {paradigms[0].name!r} only")
+        raise SettingError(
+            f"crossings needs at least two paradigms, got {paradigms[0].name!r} only"
+        )
     from attnflow import crossings as function
 
     last = number(until)
     with output.progress("looking for crossings"):
         found = [
-            {"paradigms": [a.name, b.name], "times": function(a, b, built, initial, quantity, last).tolist()}
+            {
+                "paradigms": [a.name, b.name],
+                "times": function(a, b, built, initial, quantity, last).tolist(),
+            }
             for a, b in combinations(paradigms, 2)
         ]
     if as_json:
         output.emit({"setting": built.as_dict(), "quantity": quantity, "crossings": found})
     else:
         rows = [
-            (" and ".join(pair["paradigms"]), ", ".join(f"{t:.8g}" for t in pair["times"]) or "none")
+            (
+                " and ".join(pair["paradigms"]),
+                ", ".join(f"{t:.8g}" for t in pair["times"]) or "none",
+            )
             for pair in found
         ]
         title = f"Crossings of {quantity}, m = {built.segments}, C = {built.classes}"

@@ -161,7 +161,7 @@ def _many(track: Track, times: Any, first: Any, last: Any) -> tuple[Any, Any]:
     )
     index = jnp.searchsorted(ends, times, method="scan_unrolled")
     index = jnp.minimum(index, final.count - 1)
-    found = marching.read(marching.tabulate(track, table, ends), index, times)
+    found = marching.read(marching.tabulate(track, table, ends, final.count), index, times)
     return _settle(times, final, found)
 
 

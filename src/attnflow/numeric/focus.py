@@ -16,7 +16,7 @@ from attnflow.symbols import B, alpha, attention, nu
 
 @lru_cache
 def _score() -> Any:
-    """nu as a function of (alpha, B): the definition of the focus weight, solved for nu."""
+    """Nu as a function of (alpha, B): the definition of the focus weight, solved for nu."""
     (inverse,) = sp.solve(sp.Eq(attention, alpha), nu)
     return lower(inverse, (alpha, B), as_written=True)
 

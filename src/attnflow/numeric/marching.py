@@ -20,6 +20,7 @@ from jax import lax
 
 POINTS = 20  # Gauss points a panel
 PANELS = 160  # room for panels of one trajectory; about 10 to 60 are used
+CHUNK = 20  # panels inverted at once; divides PANELS
 NOISE = 4e-15  # coefficients below may be rounding (that of e^35 is 35 half-ulps)
 TOLERANCE = 1e-15  # size of the last coefficients of the pace, relative to its mean
 
@@ -51,6 +52,8 @@ def _tables() -> tuple[np.ndarray, ...]:
 _POINTS, _WEIGHTS, _CUMULATIVE, _MEAN, _VALUES, _POWERS = _tables()
 _DEGREES = np.array([POINTS // 2, 3 * POINTS // 4, POINTS - 2])
 _TELLING = _VALUES[np.stack([_DEGREES, _DEGREES + 1], axis=1).ravel()]
+_FUNCTIONALS = np.concatenate([_TELLING, _WEIGHTS[None], _CUMULATIVE])  # all that a panel needs at once
+_TOLD = len(_TELLING)
 
 
 @jax.custom_jvp
@@ -110,31 +113,43 @@ class Panel(NamedTuple):
     drive: Any  # dz/d clock, (..., POINTS)
 
 
-def _panel(track: Track, clock: Any, companion: Any, time: Any, width: Any) -> Panel:
+class Made(NamedTuple):
+    """A panel as it was made: its end, and the coefficients that say whether it is resolved."""
+
+    panel: Panel
+    clock: Any
+    companion: Any
+    time: Any
+    pace: Any
+    drive: Any
+
+
+def _make(track: Track, clock: Any, companion: Any, time: Any, width: Any) -> Made:
     """The panel of that width from that start."""
     at = clock + width * _POINTS
     drive = track.drive(at)
     weight = track.weight * jnp.exp(companion)
-    moved = increment(width * (_CUMULATIVE @ drive), weight)
-    return Panel(clock, companion, time, width, track.pace(at, weight * jnp.exp(moved)), drive)
+    of_drive = _FUNCTIONALS @ drive
+    moved = increment(width * of_drive[_TOLD:], weight)  # at the end, then at the points
+    pace = track.pace(at, weight * jnp.exp(moved[1:]))
+    of_pace = _FUNCTIONALS[: _TOLD + 1] @ pace
+    return Made(
+        panel=Panel(clock, companion, time, width, pace, drive),
+        clock=clock + width,
+        companion=companion + moved[0],
+        time=time + width * of_pace[_TOLD],
+        pace=of_pace[:_TOLD],
+        drive=of_drive[:_TOLD],
+    )
 
 
-def _finish(track: Track, panel: Panel) -> tuple[Any, Any, Any]:
-    """Clock, companion and time at the end of a panel."""
-    force = panel.width * jnp.dot(_WEIGHTS, panel.drive)
-    weight = track.weight * jnp.exp(panel.companion)
-    companion = panel.companion + increment(force, weight)
-    time = panel.time + panel.width * jnp.dot(_WEIGHTS, panel.pace)
-    return panel.clock + panel.width, companion, time
-
-
-def _growth(values: Any, scale: Any, tolerance: float) -> tuple[Any, Any]:
-    """Whether a panel resolves these values, and by what factor its width may change.
+def _growth(coefficients: Any, scale: Any, tolerance: float) -> tuple[Any, Any]:
+    """Whether a panel resolves a function, and by what factor its width may change.
 
     The d-th Chebyshev coefficient grows as the d-th power of the width. The highest one that
     stands above rounding says how wide a panel may be for the last to fall to the tolerance.
     """
-    size = jnp.abs(_TELLING @ values) / (scale + 1e-300)
+    size = jnp.abs(coefficients) / (scale + 1e-300)
     pairs = jnp.maximum(size[::2], size[1::2])  # neighbours: one may vanish by symmetry
     factors = (tolerance ** (_DEGREES / POINTS) / (pairs + 1e-17)) ** (1 / _DEGREES)
     low, middle, high = factors
@@ -188,10 +203,10 @@ def march(
 
     def step(carry: tuple[March, Any]) -> tuple[March, Any]:
         state, kept = carry
-        panel = _panel(track, state.clock, state.companion, state.time, state.width)
-        clock, companion, time = _finish(track, panel)
-        resolved, factor = _growth(panel.pace, jnp.min(jnp.abs(panel.pace)), tolerance)
-        smooth, factor_drive = _growth(panel.drive, jnp.max(jnp.abs(panel.drive)), tolerance)
+        made = _make(track, state.clock, state.companion, state.time, state.width)
+        panel, clock, companion, time = made[:4]
+        resolved, factor = _growth(made.pace, jnp.min(jnp.abs(panel.pace)), tolerance)
+        smooth, factor_drive = _growth(made.drive, jnp.max(jnp.abs(panel.drive)), tolerance)
         sound = jnp.all(jnp.isfinite(panel.pace) & (panel.pace * sign > 0))
         good = resolved & smooth & sound
         factor = jnp.where(sound, jnp.minimum(factor, factor_drive), 0.25)
@@ -263,8 +278,25 @@ class Table(NamedTuple):
     companion: Any
 
 
-def tabulate(track: Track, panels: Panel, ends: Any) -> Table:
-    """Invert time in each panel once, at Gauss points, and fit polynomials."""
+def tabulate(track: Track, panels: Panel, ends: Any, count: Any) -> Table:
+    """Invert time in each of the ``count`` panels once, at Gauss points, and fit polynomials."""
+    room = ends.shape[0]
+    row, block = jnp.zeros(room), jnp.zeros((POINTS, room))
+    blank = Table(row, row, row, block, block)
+
+    def fill(state: tuple[Any, Table]) -> tuple[Any, Table]:
+        start, table = state
+        some, some_ends = jax.tree.map(
+            lambda a: lax.dynamic_slice_in_dim(a, start, CHUNK), (panels, ends)
+        )
+        part = _invert(track, some, some_ends)
+        update = partial(lax.dynamic_update_slice_in_dim, start_index=start, axis=-1)
+        return start + CHUNK, jax.tree.map(update, table, part)
+
+    return lax.while_loop(lambda state: state[0] < count, fill, (jnp.zeros_like(count), blank))[1]
+
+
+def _invert(track: Track, panels: Panel, ends: Any) -> Table:
     steepness = _steepness(panels.pace)
     steepness = jnp.where(jnp.abs(steepness) < 0.01, 0.01, steepness)
     growth = jnp.expm1(steepness)
@@ -325,9 +357,8 @@ def along(track: Track, edges: Any, clock: Any) -> tuple[Any, Any]:
     """
 
     def step(state: tuple[Any, Any, Any], edge: Any) -> tuple[Any, Panel]:
-        panel = _panel(track, *state, edge - state[0])
-        _, companion, time = _finish(track, panel)
-        return (edge, companion, time), panel
+        made = _make(track, *state, edge - state[0])
+        return (edge, made.companion, made.time), made.panel
 
     zero = jnp.zeros_like(track.weight)
     _, table = lax.scan(step, (zero, zero, zero), edges)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from attnflow.errors import ParadigmError, SettingError
-from attnflow.numeric.ordering import Order, Race, Run
+from attnflow.numeric.ordering import ROUNDING, Order, Race, Run
 from attnflow.numeric.reaching import course
 from attnflow.settings import Schedule, Setting
 from attnflow.symbolic.catalogue import paradigm as find_paradigm
@@ -217,11 +217,11 @@ def best_schedule(
     for _ in range(ROUNDS):
         if gain <= ADVANTAGE or richer is None:
             break
-        longer = race.polish(richer.order, richer.lengths)
+        longer = race.without_vanished(race.polish(richer.order, richer.lengths))
         runs.setdefault(longer.order, longer)
-        if not longer.total < best.total * (1 - 1e-13):
+        if not longer.total < best.total * (1 - ROUNDING):
             break
-        best = race.without_vanished(longer)
+        best = longer
         gain, richer = race.advantage(best, choice)
     alternatives = {",".join(p.name for p in key): run.total for key, run in runs.items()}
     return BestSchedule(_schedule(best), best.total, float(target), alternatives, gain)
