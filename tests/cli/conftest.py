@@ -1,4 +1,4 @@
-"""Commands run in this process, so that JAX is loaded once; the few that must not be are in test_process.py."""
+"""Commands run in this process, so that JAX is loaded once; test_process.py has the exceptions."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Bad input is refused in one sentence that names argument, value and what is allowed; exit code 2."""
+"""Bad input is refused in one sentence: argument, value and what is allowed; exit code 2."""
 
 import os
 

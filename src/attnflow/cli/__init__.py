@@ -17,9 +17,8 @@ from attnflow.errors import IntegrationFailed, MissingPart
 
 OK, FAILED, BAD_INPUT, MISSING, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
-_USAGE_ERRORS: Any = typer.BadParameter.__mro__[
-    2
-]  # what every error of the option parser derives from
+_USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]
+"""What every error of the option parser derives from."""
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

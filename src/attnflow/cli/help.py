@@ -1,4 +1,7 @@
-"""How help reads: options in sections, examples line by line. Plain text, since it loads four times faster."""
+"""How help reads: options in sections, examples line by line.
+
+Plain text: formatted help would take four times as long to load.
+"""
 
 from typing import Any
 

@@ -1,7 +1,8 @@
-"""Option groups shared by the commands: each is a frozen dataclass that builds what the library takes.
+"""Option groups shared by the commands: frozen dataclasses that build what the library takes.
 
-A command declares a group as one parameter; ``grouped`` turns it into single options for typer and
-packs their values again. Values arrive as text, so that every refusal is the library's own sentence.
+A command declares a group as one parameter; ``grouped`` turns it into single options for typer
+and packs their values again. Values arrive as text, so that every refusal is the library's own
+sentence.
 """
 
 import inspect

@@ -1,4 +1,4 @@
-"""``attnflow switch``: the schedule that focuses soonest; ``attnflow crossings``: where curves cross."""
+"""``attnflow switch``: what focuses soonest; ``attnflow crossings``: where curves cross."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 

@@ -24,7 +24,7 @@ COORDINATES = {"alpha": "nu", "nu": "nu", "mu": "mu", "beta": "mu"}
 
 GRID = 2048  # times looked at, 57 a decade
 SPAN = math.log(1e36)  # how far back from the latest time the first one lies
-LEVELS = 12  # times that an interval is divided into a grid again
+LEVELS = 6  # times that the surroundings of a dip are divided into a grid again
 SIGNIFICANT = 1e-12  # difference relative to how far the curves have moved; solve errs by less
 
 
@@ -54,14 +54,13 @@ class _Comparison:
 
     def root(self, low: float, high: float) -> float:
         """The logarithm of the time at which the difference changes its sign between two others."""
-        for _ in range(LEVELS):
+        while True:  # the interval shrinks GRID times at a time
             logs, apart, _ = self.between(low, high)
             place = int(np.flatnonzero(np.sign(apart) != np.sign(apart[0]))[0])
             low, high = logs[place - 1], logs[place]
-            if apart[place] == 0 or high - low <= 2 * np.finfo(float).eps * abs(high):
-                break
-        left, right = abs(apart[place - 1]), abs(apart[place])
-        return float(low + (high - low) * left / (left + right))
+            if apart[place] == 0 or high - low <= 2 * np.finfo(float).eps * max(1.0, abs(high)):
+                left, right = abs(apart[place - 1]), abs(apart[place])
+                return float(low + (high - low) * left / (left + right))
 
     def dip(self, low: float, high: float) -> float | None:
         """Where a difference of one sign at both ends has the other in between, if it has."""

@@ -12,10 +12,9 @@ import jax
 import jax.numpy as jnp
 import sympy as sp
 from sympy.core.function import AppliedUndef
-from sympy.printing.lambdarepr import LambdaPrinter
 
 from attnflow.errors import UnknownFunction
-from attnflow.numeric import doubled_functions, special
+from attnflow.numeric import special
 from attnflow.symbolic.stable import stable
 
 
@@ -54,30 +53,12 @@ TABLE: dict[str, Callable[..., Any]] = {
 """sympy head -> JAX function: the only place where the two meet."""
 
 
-class _ExactPrinter(LambdaPrinter):
-    """Rationals as calls of ``ratio``: 1/3 as Python division would have 53 bits only."""
-
-    def _print_Rational(self, expr: sp.Rational) -> str:
-        return f"ratio({expr.p}, {expr.q})"
-
-    _print_Half = _print_Rational
-
-    def _print_NumberSymbol(self, expr: sp.NumberSymbol) -> str:
-        raise UnknownFunction(f"the constant {expr} is not known in double-double arithmetic")
-
-    _print_Pi = _print_NumberSymbol
-
-    def _print_Exp1(self, expr: sp.NumberSymbol) -> str:
-        return "exp(1)"
-
-
 @lru_cache(maxsize=1024)
 def lower(
     expr: sp.Expr,
     arguments: Sequence[sp.Symbol],
     *,
     as_written: bool = False,
-    exact: bool = False,
 ) -> Callable[..., Any]:
     """A pure JAX function of the arguments that computes the expression in its stable form.
 
@@ -85,7 +66,6 @@ def lower(
         expr: any sympy expression in the given symbols.
         arguments: a tuple of symbols, in the order in which values will be given.
         as_written: keep the expression as it is, where it was already spelt for floats.
-        exact: compute in double-double arithmetic; the arguments are then ``Doubled`` numbers.
 
     Returns:
         A function of arrays that broadcast; its dtype follows its inputs.
@@ -94,14 +74,13 @@ def lower(
         UnknownFunction: the expression holds a function that the table does not have.
     """
     expr = expr if as_written else stable(expr)
-    table = doubled_functions.TABLE if exact else TABLE
     heads = {type(e).__name__ for e in expr.atoms(sp.Function, AppliedUndef)}
     other = {type(e).__name__ for e in expr.atoms(sp.Integral, sp.Derivative, sp.Sum)}
-    unknown = sorted((heads - set(table)) | other)
+    unknown = sorted((heads - set(TABLE)) | other)
     if unknown:
         raise UnknownFunction(
             f"no JAX function is known for {', '.join(unknown)} in {expr}; "
-            f"known: {', '.join(sorted(table))}"
+            f"known: {', '.join(sorted(TABLE))}"
         )
     missing = expr.free_symbols - set(arguments)
     if missing:
@@ -109,8 +88,4 @@ def lower(
             f"the expression holds {', '.join(sorted(map(str, missing)))}, which is not among "
             f"the arguments {', '.join(map(str, arguments))}"
         )
-    printer = None
-    if exact:
-        names = {name: name for name in table}
-        printer = _ExactPrinter({"fully_qualified_modules": False, "user_functions": names})
-    return sp.lambdify(arguments, expr, modules=[table], printer=printer, cse=True)
+    return sp.lambdify(arguments, expr, modules=[TABLE], cse=True)

@@ -125,12 +125,13 @@ class Race:
         candidates.append(self.run(order, [math.inf]))
         minima = np.flatnonzero((condition[:-1] < 0) & (condition[1:] > 0))
         for index in minima[np.argsort(runs.total[minima])][:6]:
+            low, high = float(grid[index]), float(grid[index + 1])
             root = brentq(
                 lambda length: float(self.evaluate(order, [[length]]).switching[0, 0]),
-                grid[index],
-                grid[index + 1],
-                xtol=1e-15 * grid[index + 1],
-                rtol=1e-14,
+                low,
+                high,
+                xtol=1e-15 * high,
+                rtol=1e-14,  # pyright: ignore[reportArgumentType]
             )
             candidates.append(self.run(order, [root]))
         if (

@@ -206,7 +206,7 @@ def best_schedule(
     if order is not None:
         return _in_order(race, order, target)
     choice = _distinct(paradigms, "paradigms")
-    runs = {(p,): race.single(p) for p in choice}
+    runs: dict[Order, Run] = {(p,): race.single(p) for p in choice}
     _search(race, runs, itertools.permutations(choice, 2))
     if len(choice) <= ALL_TRIPLES:
         _search(race, runs, itertools.permutations(choice, 3))
@@ -259,7 +259,7 @@ def _in_order(race: Race, order: Any, target: float) -> BestSchedule:
             raise SettingError(
                 f"order must not hold a paradigm twice in succession, got {one.name!r}"
             )
-    runs = {(p,): race.single(p) for p in dict.fromkeys(parts)}
+    runs: dict[Order, Run] = {(p,): race.single(p) for p in dict.fromkeys(parts)}
     for count in range(2, len(parts) + 1):
         inner = (
             tuple(parts[i] for i in places)

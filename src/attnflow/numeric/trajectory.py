@@ -168,7 +168,7 @@ class Trajectory:
         return _observe_invariant(self)
 
 
-def _per_time(trajectory: Trajectory) -> Reduced:
+def per_time(trajectory: Trajectory) -> Reduced:
     """The reduced setting with trailing axes, so that it broadcasts against the times."""
     reduced = reduce_setting(trajectory.setting)
     shape = jnp.broadcast_shapes(*(a.shape for a in jax.tree.leaves(reduced)))
@@ -191,7 +191,7 @@ def _observe(trajectory: Trajectory) -> dict[str, Any]:
 
 @jax.jit
 def _observe_compiled(trajectory: Trajectory) -> dict[str, Any]:
-    reduced = _per_time(trajectory)
+    reduced = per_time(trajectory)
     weight, rest = focus_weights(trajectory.nu, reduced.ratio)
     state = (weight, rest, trajectory.mu, reduced.classes)
     rates = (reduced.focus, reduced.speed)
@@ -215,7 +215,7 @@ def _observe_invariant(trajectory: Trajectory) -> Any:
 
 @jax.jit
 def _invariant_compiled(trajectory: Trajectory) -> Any:
-    reduced = _per_time(trajectory)
+    reduced = per_time(trajectory)
     values = [
         trajectory.nu
         + jnp.exp(trajectory.nu) / reduced.ratio

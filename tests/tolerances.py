@@ -1,0 +1,30 @@
+"""What numeric tests allow, each with its reason. Relative unless it says otherwise."""
+
+import numpy as np
+
+EPS = float(np.finfo(np.float64).eps)
+
+CLAIM = 1e-12
+"""What ``solve`` promises for 2 <= m, C <= 1e6, 1e-6 <= t <= 1e15 and starts within [-5, 20]."""
+
+CONDITION = 16 * EPS
+"""Allowed for each unit of the condition number |t dq/dt|/|q|: time is a sum over up to 60 panels,
+each rounded to half an ulp of itself, and a relative error of time moves q by so much."""
+
+SAME = 64 * EPS
+"""Two ways to the same number that round differently some dozens of times."""
+
+RESIDUAL = 1e-11
+"""d mu/dt against the field at the returned (mu, nu): 1 - alpha = 1/(1 + w) and e^mu multiply the
+rounding of nu and mu by their size (up to 40), and the derivative's own panels are read between
+Chebyshev points once more."""
+
+DERIVATIVE = 1e-9
+"""First derivatives: the quadrature of a derivative of the pace is resolved to the square root of
+the panel's tolerance in the worst case; 1e-11 was measured. Reference: differences of 40 digits."""
+
+SECOND_DERIVATIVE = 1e-7
+"""Second derivatives lose once more what the first lost."""
+
+STEPPED = 1e-9
+"""SciPy's DOP853 and diffrax's Dopri8 at relative tolerance 1e-12: some hundred steps of that error."""
