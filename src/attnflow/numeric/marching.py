@@ -254,9 +254,12 @@ def locate(track: Track, panel: Panel, time: Any, end: Any) -> tuple[Any, Any]:
     target = (time - panel.time) / panel.width
     pace, drive = (values @ _MEAN.T for values in (panel.pace, panel.drive))
     at = _bend(share, _steepness(panel.pace))
-    for _ in range(5):
+
+    def newton(_: Any, at: Any) -> Any:
         mean, slope = _clenshaw(pace, at)
-        at = jnp.clip(at - (at * mean - target) / (mean + at * slope), 0.0, 1.0)
+        return jnp.clip(at - (at * mean - target) / (mean + at * slope), 0.0, 1.0)
+
+    at = lax.fori_loop(0, 5, newton, at)
     force, _ = _clenshaw(drive, at)
     companion = panel.companion + increment(
         panel.width * at * force, track.weight * jnp.exp(panel.companion)
@@ -304,10 +307,12 @@ def _invert(track: Track, panels: Panel, ends: Any) -> Table:
     share = jnp.expm1(jnp.outer(steepness, _POINTS)) / growth[:, None]
     target = share * (length / panels.width)[:, None]
     mean = (panels.pace @ _MEAN.T)[:, None, :]
-    at = jnp.broadcast_to(_POINTS, share.shape)
-    for _ in range(5):
+
+    def newton(_: Any, at: Any) -> Any:
         value, slope = _clenshaw(mean, at)
-        at = at - (at * value - target) / (value + at * slope)
+        return at - (at * value - target) / (value + at * slope)
+
+    at = lax.fori_loop(0, 5, newton, jnp.broadcast_to(_POINTS, share.shape))
     moved = panels.width[:, None] * at
     force, _ = _clenshaw((panels.drive @ _MEAN.T)[:, None, :], at)
     weight = track.weight * jnp.exp(panels.companion)

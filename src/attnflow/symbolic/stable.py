@@ -14,6 +14,7 @@ Nothing here knows a paradigm; that the value is unchanged is checked by ``verif
 from functools import lru_cache
 
 import sympy as sp
+from sympy.core.function import Application
 
 from attnflow.symbolic.functions import expm1, log1p, log_quotient, logarithm
 from attnflow.symbols import C, alpha, beta, complement, mu, probability
@@ -103,17 +104,24 @@ def _rational(expr: sp.Expr) -> sp.Expr:
             return generator(_logarithm(textbook(e).args[0]))
         if isinstance(e, expm1):
             return exponential(e.args[0]) - 1
-        if not e.args or not (e.has(sp.exp, sp.log, logarithm, log1p, expm1)):
-            return e
         if isinstance(e, sp.Add | sp.Mul) or (isinstance(e, sp.Pow) and e.exp.is_Integer):
             return e.func(*(reduce(a) for a in e.args))
-        return generator(e.func(*(stable(a) for a in e.args)))
+        if not e.args or not e.free_symbols:
+            return e
+        return generator(_inside(e))
 
     reduced = reduce(_merge_logarithms(expr)).subs(C, _c + 1).subs(complement, 1 - alpha)
     numerator, denominator = sp.fraction(sp.cancel(sp.together(reduced)))
     back = {symbol: atom for atom, symbol in atoms.items()}
     built = _product(numerator, unit) / _product(denominator, unit)
     return built.subs(back)
+
+
+def _inside(expr: sp.Expr) -> sp.Expr:
+    """A function of which nothing is known here: its arguments in stable form, itself left alone."""
+    if all(isinstance(a, sp.Expr) for a in expr.args):
+        return expr.func(*(stable(a) for a in expr.args))
+    return expr
 
 
 def _product(polynomial: sp.Expr, unit: dict[sp.Symbol, sp.Expr]) -> sp.Expr:
@@ -191,8 +199,11 @@ def _logarithm(argument: sp.Expr) -> sp.Expr:
         return argument.exp
     argument = _powers(argument)
     dummies: dict[sp.Expr, sp.Symbol] = {}
+    others: dict[sp.Expr, sp.Symbol] = {}
 
     def reduce(e: sp.Expr) -> sp.Expr:
+        if isinstance(e, Application) and not isinstance(e, sp.exp):
+            return others.setdefault(_inside(e), sp.Dummy("F", positive=True))
         if not isinstance(e, sp.exp):
             return e.func(*(reduce(a) for a in e.args)) if e.args else e
         result = sp.S.One
@@ -214,7 +225,8 @@ def _logarithm(argument: sp.Expr) -> sp.Expr:
         form = log1p(gap / down)
     else:
         form = log_quotient(up, down, gap)
-    return form.subs({symbol: sp.exp(inner) for symbol, inner in unit.items()})
+    back = {symbol: sp.exp(inner) for symbol, inner in unit.items()}
+    return form.subs(back | {symbol: atom for atom, symbol in others.items()})
 
 
 def _merge_logarithms(expr: sp.Expr) -> sp.Expr:
