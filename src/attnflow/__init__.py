@@ -30,6 +30,7 @@ _HOMES = {
     "best_switch": "numeric.switching",
     "best_schedule": "numeric.switching",
     "crossings": "numeric.crossings",
+    "time_to_focus": "numeric.reaching",
 }
 """Public name -> the module it lives in."""
 

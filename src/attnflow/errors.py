@@ -1,4 +1,4 @@
-"""Errors that a user meets: each is a ``ValueError`` and says what was got, what is allowed, what to do."""
+"""Errors that a user meets: each is a ``ValueError`` that says what was got and what is allowed."""
 
 
 class SettingError(ValueError):
@@ -18,7 +18,7 @@ class UnknownFunction(ValueError):
 
 
 class IntegrationFailed(ValueError):
-    """A trajectory could not be computed; names paradigm, setting, last time reached, what to try."""
+    """A trajectory could not be computed; names paradigm, setting, last time, what to try."""
 
 
 class PrecisionError(ValueError):

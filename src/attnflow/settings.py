@@ -1,4 +1,4 @@
-"""What a user chooses: the setting of the toy problem and the schedule of paradigms. Imports no sympy, no JAX."""
+"""What a user chooses: the setting of the simple problem and the schedule of paradigms."""
 
 import math
 import sys
@@ -100,9 +100,14 @@ class Setting:
     def __post_init__(self) -> None:
         check("segments (m)", self.segments, "a whole number of at least 2", whole(2))
         check("classes (C)", self.classes, "a whole number of at least 2", whole(2))
-        check("foreground_segments", self.foreground_segments, "a whole number of at least 1", whole(1))
-        known = [_numbers(v) for v in (self.segments, self.foreground_segments)]
-        if all(v is not None for v in known) and np.any(known[1] >= known[0]):
+        check(
+            "foreground_segments",
+            self.foreground_segments,
+            "a whole number of at least 1",
+            whole(1),
+        )
+        total, carrying = (_numbers(v) for v in (self.segments, self.foreground_segments))
+        if total is not None and carrying is not None and np.any(carrying >= total):
             raise SettingError(
                 f"foreground_segments must be less than segments (m = {self.segments}), "
                 f"got {self.foreground_segments}"
@@ -131,7 +136,8 @@ class Schedule:
     """Paradigms joined in time: ``Schedule([("soft", 200.0), ("hard", inf)])``.
 
     Each part is (paradigm, time at which it ends); times increase strictly and the last is
-    infinite (None and a missing time mean infinity too). Time is continuous, t = step x learning rate.
+    infinite (None and a missing time mean infinity too). Time is continuous, t = step x learning
+    rate.
 
     Args:
         parts: the parts in order; a paradigm is a name or a Paradigm.
@@ -145,7 +151,9 @@ class Schedule:
     def __init__(self, parts: Iterable[Sequence[Any]]) -> None:
         cleaned = []
         for part in parts:
-            paradigm, end = (part, None) if isinstance(part, str) else (part[0], *part[1:2], None)[:2]
+            paradigm, end = (
+                (part, None) if isinstance(part, str) else (part[0], *part[1:2], None)[:2]
+            )
             cleaned.append((paradigm, math.inf if end is None else end))
         if not cleaned:
             raise SettingError("schedule must have at least one part (paradigm, end), got none")
@@ -156,8 +164,8 @@ class Schedule:
                 continue
             if np.isnan(ends) or not ends > previous:
                 raise SettingError(
-                    f"schedule times must be positive and increase strictly, got {end} after {previous:g}"
-                    f" for {getattr(paradigm, 'name', paradigm)}"
+                    f"schedule times must be positive and increase strictly, "
+                    f"got {end} after {previous:g} for {getattr(paradigm, 'name', paradigm)}"
                 )
             previous = float(ends)
         last = _numbers(cleaned[-1][1])

@@ -4,15 +4,14 @@ import itertools
 import json
 
 import jax
-import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
 from conftest import REFERENCE
 
-from attnflow import Schedule, Setting, power_mean, solve
+from attnflow import Schedule, Setting, solve
 from oracles import high_precision
-from tolerances import CLAIM, CONDITION
+from tolerances import CLAIM, IMPLICIT
 
 QUANTITIES = ("mu", "nu", "alpha", "complement", "beta", "loss")
 NAMES = {"soft": "soft", "hard": "hard", "lvml": "lvml", "power": "power-1/2"}
@@ -30,30 +29,22 @@ def drawn(seed, count):
 
 
 def problems(seed, corners, count):
-    """Rows (m, C, mu0, nu0, focus rate), and three times for each: the first, the last, one between."""
+    """Rows (m, C, mu0, nu0, focus rate); three times each: the first, the last, and near the onset."""
     rows = [(*corner, 1.0) for corner in corners] + list(drawn(seed, count))
     draw = np.random.default_rng(seed + 100)
-    between = [m * C * 10 ** draw.uniform(-2, 2) for m, C, *_ in rows]
+    between = [m * C * 10 ** draw.uniform(-1, 1) for m, C, *_ in rows]
     return rows, np.array([[1e-6, t, 1e15] for t in between])
 
 
 def exact(name, rows, times):
-    """Every quantity, shape (rows, times), and its condition number |t dq/dt|/|q|."""
+    """Every quantity to 18 digits, shape (rows, times)."""
     values = {q: np.empty(times.shape) for q in QUANTITIES}
-    conditions = {q: np.empty(times.shape) for q in QUANTITIES}
     for index in np.ndindex(times.shape):
         m, C, mu0, nu0, rate = rows[index[0]]
-        t = times[index]
-        now = high_precision.trajectory(name, m, C, t, mu0, nu0, rate, digits=18)
-        nudge = 1e-6
-        with mpmath.workdps(60):
-            later = high_precision.trajectory(
-                name, m, C, mpmath.mpf(t) * (1 + nudge), mu0, nu0, rate, digits=18
-            )
-            for q in QUANTITIES:
-                values[q][index] = float(now[q])
-                conditions[q][index] = float(abs((later[q] - now[q]) / now[q]) / nudge)
-    return values, conditions
+        point = high_precision.trajectory(name, m, C, times[index], mu0, nu0, rate, digits=18)
+        for q in QUANTITIES:
+            values[q][index] = float(point[q])
+    return values
 
 
 def side_by_side(paradigm, rows, times):
@@ -70,7 +61,7 @@ def side_by_side(paradigm, rows, times):
 
 def assert_to_claim(name, seed, corners, count):
     rows, times = problems(seed, corners, count)
-    wanted, conditions = exact(name, rows, times)
+    wanted = exact(name, rows, times)
     found = side_by_side(NAMES[name], rows, times)
     starts = {"mu": np.array(rows)[:, 2:3], "nu": np.array(rows)[:, 3:4]}
     for q in QUANTITIES:
@@ -79,21 +70,201 @@ def assert_to_claim(name, seed, corners, count):
         # mu and nu are a start plus a change: near 0 the size of the start is the scale
         scale = np.maximum(np.abs(wanted[q]), np.abs(starts.get(q, 0.0)))
         error = np.abs(found[q] - wanted[q]) / scale
-        allowed = CLAIM + CONDITION * conditions[q]
-        worst = np.unravel_index(np.argmax(error / allowed), error.shape)
-        print(name,q,error[worst],conditions[q][worst],error.max())
-        assert error[worst] <= allowed[worst], (q, rows[worst[0]], times[worst], error[worst])
+        worst = np.unravel_index(np.argmax(error), error.shape)
+        assert error[worst] <= CLAIM, (q, rows[worst[0]], times[worst], error[worst])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_twelve_digits_over_the_whole_range(name):
-    # every other corner, the halves shared among the paradigms
-    half = CORNERS[list(NAMES).index(name) % 2 :: 2]
-    half = [c for i, c in enumerate(CORNERS) if (i // 4 + i + list(NAMES).index(name)) % 2]
-    assert_to_claim(name, list(NAMES).index(name), half, 8)
+    place = list(NAMES).index(name)
+    # half the corners: both values of m, C, mu0, nu0 meet; the next paradigm has the other half
+    half = [c for c in CORNERS if (sum(v > 10 for v in c) + place) % 2]
+    assert_to_claim(name, place, half, 5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_twelve_digits_in_every_corner_and_at_many_settings(name):
     assert_to_claim(name, 10 + list(NAMES).index(name), CORNERS, 60)
+
+
+def reference_data(section):
+    if not REFERENCE.exists():
+        pytest.skip(f"no reference data at {REFERENCE.parent.parent.name}/data beside the checkout")
+    return json.loads(REFERENCE.read_text())[section]
+
+
+@pytest.mark.parametrize("name", ["soft", "hard", "lvml"])
+def test_the_25_digit_reference_trajectories(reference, name):
+    given = [row for row in reference if row["paradigm"] == name]
+    assert given
+    rows = [(r["m"], r["C"], float(r["mu0"]), float(r["nu0"]), 1.0) for r in given]
+    times = np.array([[float(r["t"])] * 3 for r in given])  # as many as elsewhere: compiled once
+    found = side_by_side(name, rows, times)
+    for q in QUANTITIES:
+        if q in given[0]:
+            wanted = np.array([float(r[q]) for r in given])
+            starts = {"mu": np.array(rows)[:, 2], "nu": np.array(rows)[:, 3]}.get(q, 0.0)
+            scale = np.maximum(np.abs(wanted), np.abs(starts))
+            assert np.max(np.abs(found[q][:, 0] - wanted) / scale) <= CLAIM, q
+
+
+def test_the_25_digit_reference_with_the_focus_held():
+    given = reference_data("frozen_focus")
+    for name in {row["paradigm"] for row in given}:
+        rows = [row for row in given if row["paradigm"] == name]
+        # two segments: nu is the logit of alpha
+        nu0 = [
+            float(mpmath.log(mpmath.mpf(r["alpha"]) / (1 - mpmath.mpf(r["alpha"])))) for r in rows
+        ]
+        times = np.array([float(r["t"]) for r in rows])
+        classes = np.array([r["C"] for r in rows], dtype=float)
+
+        def lane(C, start, t, name=name):
+            return solve(name, Setting(2, C), t, (0.0, start), freeze="focus").mu
+
+        with jax.enable_x64(True):
+            found = np.asarray(jax.vmap(lane)(classes, np.array(nu0), times))
+        wanted = np.array([float(r["mu"]) for r in rows])
+        np.testing.assert_allclose(found, wanted, rtol=CLAIM)
+
+
+def test_the_25_digit_reference_of_a_hybrid():
+    given = reference_data("hybrid")
+    switched = [row for row in given if "switch" in row]
+    assert switched
+    for key in {(r["first"], r["then"], r["switch"], r["m"], r["C"]) for r in switched}:
+        rows = [r for r in switched if (r["first"], r["then"], r["switch"], r["m"], r["C"]) == key]
+        plan = Schedule([(key[0], float(key[2])), key[1]])
+        times = np.array([float(r["t"]) for r in rows])
+        found = solve(plan, Setting(*key[3:]), times)
+        for q in ("mu", "nu", "alpha", "beta", "loss"):
+            wanted = [float(r[q]) for r in rows]
+            np.testing.assert_allclose(getattr(found, q), wanted, rtol=CLAIM, err_msg=q)
+
+
+# Held parts: time is an explicit function of mu (of the logit of alpha), here in mpmath.
+
+FREE = [(5, 4, 0.0, 0.0), (20, 1000, -3.0, 2.0), (2, 2, 4.0, -3.0)]
+HELD_TIMES = np.array([0.5, 300.0, 1e7])
+
+
+def time_of_margin(name, C, a):
+    """t + const as a function of mu, alpha held at a."""
+    log_odds = C - 1
+    if name == "soft":
+        return lambda mu: (mpmath.exp(a * mu) + log_odds * a * mu) / a**2
+    if name == "hard":
+        return lambda mu: (mpmath.exp(mu) + log_odds * mu) / a
+    kappa = (1 - a) / (a * C)
+    return lambda mu: (
+        (1 + kappa) * mpmath.exp(mu)
+        + log_odds * (1 + 2 * kappa) * mu
+        - kappa * log_odds**2 * mpmath.exp(-mu)
+    )
+
+
+def kepler_time_of_margin(C, a):
+    """The same for lvml by the hyperbolic Kepler equation u + tanh(2 theta) sinh(u) = mean anomaly."""
+    kappa = (1 - a) / (a * C)
+    theta = mpmath.asinh(mpmath.sqrt(kappa))
+    shift = mpmath.log((C - 1) * mpmath.tanh(theta))
+
+    def time(mu):
+        u = mu - shift
+        anomaly = u + mpmath.tanh(2 * theta) * mpmath.sinh(u)
+        return (anomaly + shift) * (C - 1) * (1 + 2 * kappa)
+
+    return time
+
+
+@pytest.mark.parametrize("name", ["soft", "hard", "lvml"])
+def test_held_focus_obeys_its_implicit_solution(name):
+    for m, C, mu0, nu0 in FREE:
+        found = solve(name, Setting(m, C), HELD_TIMES, (mu0, nu0), freeze="focus")
+        assert np.all(found.nu == nu0)
+        with mpmath.workdps(40):
+            a = 1 / (1 + (m - 1) * mpmath.exp(-mpmath.mpf(nu0)))
+            clocks = [time_of_margin(name, C, a)]
+            clocks += [kepler_time_of_margin(C, a)] if name == "lvml" else []
+            for clock in clocks:
+                for t, mu in zip(HELD_TIMES, found.mu, strict=True):
+                    mu = mpmath.mpf(float(mu))
+                    late = clock(mu) - clock(mpmath.mpf(mu0)) - t
+                    error = late / mpmath.diff(clock, mu)
+                    assert abs(error) <= IMPLICIT * max(abs(mu), abs(mu0)), (m, C, t)
+
+
+def time_of_focus(name, C, mu):
+    """t + const as a function of x = logit alpha, mu held."""
+    e = mpmath.exp(mu)
+    beta = e / (e + C - 1)
+    if name == "hard":
+        return lambda x: 2 * C * (x + mpmath.sinh(x)) / mpmath.log(C * beta)
+    if name == "lvml":
+        D = beta - mpmath.mpf(1) / C
+        return lambda x: (2 / D + C) * x + (C + 1 / D) * mpmath.exp(x) - mpmath.exp(-x) / D
+
+    def time(x):
+        a, rest = 1 / (1 + mpmath.exp(-x)), 1 / (1 + mpmath.exp(x))
+        G = mpmath.exp(a * mu) * (mpmath.exp(x) - mpmath.exp(-x))
+        G += (mu + 2) * mpmath.ei(a * mu) + (mu - 2) * e * mpmath.ei(-mu * rest)
+        G += (C - 1) * (2 * mpmath.sinh(x) + 2 * x)
+        return C * G / ((C - 1) * mu)
+
+    return time
+
+
+@pytest.mark.parametrize("name", ["soft", "hard", "lvml"])
+def test_held_classifier_obeys_its_implicit_solution(name):
+    for m, C, mu0, nu0 in [(5, 4, 1.0, 0.0), (20, 1000, 7.0, 2.0), (2, 2, -1.5, 3.0)]:
+        found = solve(name, Setting(m, C), HELD_TIMES, (mu0, nu0), freeze="classifier")
+        assert np.all(found.mu == mu0)
+        with mpmath.workdps(60):
+            clock = time_of_focus(name, C, mpmath.mpf(mu0))
+            shift = mpmath.log(m - 1)
+            for t, nu in zip(HELD_TIMES, found.nu, strict=True):
+                x = mpmath.mpf(float(nu)) - shift
+                late = clock(x) - clock(mpmath.mpf(nu0) - shift) - t
+                error = late / mpmath.diff(clock, x)
+                assert abs(error) <= IMPLICIT * max(abs(nu), abs(nu0)), (m, C, t)
+
+
+@pytest.mark.parametrize("name", ["soft", "hard", "lvml"])
+def test_a_classifier_held_at_zero_leaves_the_focus_alone(name):
+    found = solve(name, Setting(5, 4), HELD_TIMES, (0.0, 1.5), freeze="classifier")
+    assert np.all(found.nu == 1.5)
+    assert np.all(found.mu == 0.0)
+
+
+# Schedules
+
+
+def test_a_schedule_is_its_parts_run_in_turn():
+    plan = Schedule([("lvml", 30.0), ("soft", 70.0), ("hard", None)])
+    times = np.array([10.0, 30.0, 50.0, 70.0, 90.0, 1e6])
+    whole = solve(plan, Setting(20, 20), times)
+    names, begin, state = ("lvml", "soft", "hard"), (0.0, 30.0, 70.0), (0.0, 0.0)
+    for name, start, end, places in zip(
+        names, begin, (30.0, 70.0, 1e6), ([0, 1], [2, 3], [4, 5]), strict=True
+    ):
+        inside = times[places] - start
+        part = solve(name, Setting(20, 20), np.append(inside, end - start), state)
+        np.testing.assert_allclose(whole.mu[places], part.mu[:2], rtol=CLAIM)
+        np.testing.assert_allclose(whole.nu[places], part.nu[:2], rtol=CLAIM)
+        state = float(part.mu[2]), float(part.nu[2])
+    # at a switch the later part holds: its loss and its pull on the focus
+    assert list(np.asarray(whole.stage)) == [0, 1, 1, 2, 2, 2]
+    at_switch = solve(
+        "soft", Setting(20, 20), np.zeros(3), (float(whole.mu[1]), float(whole.nu[1]))
+    )
+    np.testing.assert_allclose(whole.loss[1], at_switch.loss[0], rtol=CLAIM)
+    np.testing.assert_allclose(whole.focus_gradient[1], at_switch.focus_gradient[0], rtol=CLAIM)
+
+
+def test_a_schedule_of_one_paradigm_cut_in_two_is_that_paradigm():
+    times = np.array([0.0, 5.0, 700.0])
+    cut = solve(Schedule([("soft", 6.0), ("soft", np.inf)]), Setting(20, 20), times)
+    plain = solve("soft", Setting(20, 20), times)
+    np.testing.assert_allclose(cut.mu, plain.mu, rtol=CLAIM)
+    np.testing.assert_allclose(cut.nu, plain.nu, rtol=CLAIM)

@@ -1,9 +1,10 @@
 """``solve``: trajectories in closed form, by quadrature of dt/d mu and its inverse.
 
 Along an orbit nu is an explicit function of mu (Wright omega, symbolic/solution.py) and time is one
-quadrature in mu; where a part is frozen, time is a quadrature in the other. numeric/marching.py evaluates
-and inverts it; this module says what is integrated, joins the parts of a schedule, and supplies
-derivatives by the implicit function theorem, so that results are differentiable in everything.
+quadrature in mu; where a part is frozen, time is a quadrature in the other. numeric/marching.py
+evaluates and inverts it; this module says what is integrated, joins the parts of a schedule, and
+supplies derivatives by the implicit function theorem, so that results are differentiable in
+everything.
 """
 
 from collections.abc import Callable
@@ -39,7 +40,9 @@ from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import C, mu, rho, tau
 
 FEW = 6  # up to so many times each keeps its own panel; more share a table of panels
-LANES = 256  # trajectories computed side by side; more are taken in turn, so that work fits the cache
+LANES = (
+    256  # trajectories computed side by side; more are taken in turn, so that work fits the cache
+)
 
 
 @lru_cache(maxsize=256)
@@ -127,7 +130,7 @@ def _lanes(paradigm: Paradigm, freeze: str | None) -> Callable[..., tuple[Any, A
 
 
 def _settle(times: Any, end: marching.March, found: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Where panels do not reach: the start at t = 0, the equilibrium if the clock came to rest, else NaN."""
+    """Beyond the panels: the start at t = 0, the equilibrium if the clock is at rest, else NaN."""
     clock, companion = found
     rest = jnp.where(end.stuck, 1.0, jnp.nan)
     beyond = times > end.time
@@ -209,7 +212,9 @@ def _edges(paradigm: Paradigm, freeze: str | None, inputs: Any, times: Any) -> A
     return marching.march(track, first, last, visit, start)[1]
 
 
-def _trajectory(problem: Problem, reduced: Reduced, mu0: Any, nu0: Any, ends: Any) -> tuple[Any, Any]:
+def _trajectory(
+    problem: Problem, reduced: Reduced, mu0: Any, nu0: Any, ends: Any
+) -> tuple[Any, Any]:
     """mu and nu at the problem's times (flat), part by part of the schedule, for one setting."""
     times = jnp.ravel(problem.times)
     at_mu, at_nu = jnp.full(times.shape, mu0), jnp.full(times.shape, nu0)
@@ -260,8 +265,8 @@ def solve(
     mu and nu to a relative 1e-12 or better for 2 <= m, C <= 1e6, 1e-6 <= t <= 1e15 and starts
     within [-5, 20] (inside a JAX transformation, and after a switch: times 1 + |d mu/d log t|/1000,
     which matters only just after the onset of a setting with m above 1000; elsewhere such points
-    are computed with 34 digits). The cost grows with the number of times, hardly with the horizon. Pure:
-    may be jitted, vmapped and differentiated (any order, forward and reverse) in times,
+    are computed with 34 digits). The cost grows with the number of times, hardly with the horizon.
+    Pure: may be jitted, vmapped and differentiated (any order, forward and reverse) in times,
     setting, start and switch times; a sweep compiles once.
 
     Args:
@@ -305,8 +310,8 @@ def _solve(problem: Problem) -> Trajectory:
         return trajectory
     if bool(jnp.any(jnp.isnan(at_mu) | jnp.isnan(at_nu))):
         raise IntegrationFailed(
-            f"no closed-form trajectory for {problem.name} in {problem.setting.as_dict()}: the panels "
-            f"do not reach every time; use simulate, or shorter times"
+            f"no closed-form trajectory for {problem.name} in {problem.setting.as_dict()}: "
+            f"the panels do not reach every time; use simulate, or shorter times"
         )
     single = len(problem.paradigms) == 1 and problem.freeze is None
     return _refined(problem, trajectory) if single else trajectory
@@ -314,7 +319,7 @@ def _solve(problem: Problem) -> Trajectory:
 
 @jax.jit
 def _sensitivity(trajectory: Trajectory) -> Any:
-    """The larger of |d mu/d log t| and |d nu/d log t|: what a relative error of t(mu) is multiplied by."""
+    """The larger of |d mu/d log t| and |d nu/d log t|, by which a relative error of t(mu) grows."""
     reduced = per_time(trajectory)
     state = (*focus_weights(trajectory.nu, reduced.ratio), trajectory.mu, reduced.classes)
     velocity = lowered_velocity(trajectory.paradigms[0])(*state, reduced.focus, reduced.speed)
@@ -341,7 +346,12 @@ def _refined(problem: Problem, trajectory: Trajectory) -> Trajectory:
         here, picked = times[lane], chosen[lane]
         edges = _edges_compiled(problem.paradigms[0], setting, mu0, nu0, here[picked].max())
         found = refine.refine(
-            problem.paradigms[0], setting, (mu0, nu0), here[picked], at_mu[lane, picked] - mu0, np.asarray(edges)
+            problem.paradigms[0],
+            setting,
+            (mu0, nu0),
+            here[picked],
+            at_mu[lane, picked] - mu0,
+            np.asarray(edges),
         )
         at_mu[lane, picked], at_nu[lane, picked] = np.transpose(found)
     return replace(

@@ -103,7 +103,7 @@ def descend(
     mu, nu, distance = np.moveaxis(
         np.stack(results).reshape(*problem.batch_shape, *np.shape(steps), 3), -1, 0
     )
-    taken = np.broadcast_to(steps, problem.shape)
+    taken: Any = np.broadcast_to(steps, problem.shape)
     return _handed_out(
         Trajectory(
             times=taken * rate,

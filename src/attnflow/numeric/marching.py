@@ -2,14 +2,14 @@
 
 A trajectory is monotone in a clock c (mu; x = logit alpha where the classifier is frozen), so time
 is t(c) = integral of the pace dt/dc. ``march`` lays panels end to end, each as wide as a polynomial
-of the pace allows (coefficients fall geometrically; the width follows from how fast), so the number of panels
-grows with the logarithm of the horizon at most. ``Track`` says what the pace is. On an orbit the companion x follows
-from the first integral, x + e^x = z, solved relative to the start of the panel:
-delta + e^x expm1(delta) = rho (Phi - Phi_panel), which loses no digit however small the motion.
+of the pace allows (its coefficients fall geometrically; the width follows from how fast), so that
+their number grows with the logarithm of the horizon at most. ``Track`` says what the pace is. On an
+orbit the companion x follows from the first integral, x + e^x = z, solved relative to the start of
+the panel: delta + e^x expm1(delta) = rho (Phi - Phi_panel), which loses no digit however small the
+motion.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ TOLERANCE = 1e-15  # size of the last coefficients of the pace, relative to its 
 
 
 def _tables() -> tuple[np.ndarray, ...]:
-    """Gauss points and weights on [0, 1], and matrices from values there to Chebyshev coefficients."""
+    """Gauss points and weights on [0, 1], and matrices from values to coefficients."""
     nodes, weights = np.polynomial.legendre.leggauss(POINTS)
     vander = np.polynomial.legendre.legvander(nodes, POINTS)
     degrees = np.arange(POINTS)
@@ -52,7 +52,9 @@ def _tables() -> tuple[np.ndarray, ...]:
 _POINTS, _WEIGHTS, _CUMULATIVE, _MEAN, _VALUES, _POWERS = _tables()
 _DEGREES = np.array([POINTS // 2, 3 * POINTS // 4, POINTS - 2])
 _TELLING = _VALUES[np.stack([_DEGREES, _DEGREES + 1], axis=1).ravel()]
-_FUNCTIONALS = np.concatenate([_TELLING, _WEIGHTS[None], _CUMULATIVE])  # all that a panel needs at once
+_FUNCTIONALS = np.concatenate(
+    [_TELLING, _WEIGHTS[None], _CUMULATIVE]
+)  # all that a panel needs at once
 _TOLD = len(_TELLING)
 
 
@@ -154,7 +156,9 @@ def _growth(coefficients: Any, scale: Any, tolerance: float) -> tuple[Any, Any]:
     factors = (tolerance ** (_DEGREES / POINTS) / (pairs + 1e-17)) ** (1 / _DEGREES)
     low, middle, high = factors
     seen = pairs > NOISE
-    return pairs[2] < jnp.maximum(4 * tolerance ** (_DEGREES[2] / POINTS), 10 * NOISE), 0.93 * jnp.where(seen[2], high, jnp.where(seen[1], middle, low))
+    return pairs[2] < jnp.maximum(
+        4 * tolerance ** (_DEGREES[2] / POINTS), 10 * NOISE
+    ), 0.93 * jnp.where(seen[2], high, jnp.where(seen[1], middle, low))
 
 
 class March(NamedTuple):
@@ -194,12 +198,15 @@ def march(
     start_pace = track.pace(zero, track.weight)
     sign = jnp.sign(start_pace)
     still = ~jnp.isfinite(start_pace)
-    width = jnp.where(still, 0.0, sign * jnp.minimum(first / jnp.abs(start_pace), 1.0))
+    width = jnp.clip(first / jnp.abs(start_pace), 1e-280, 1.0)  # below, it would underflow
+    width = jnp.where(still, 0.0, sign * width)
     start = March(zero, zero, zero, width, 0, 0, still | (last <= 0))
 
     def going(carry: tuple[March, Any]) -> Any:
         state, _ = carry
-        return (state.time < last) & ~state.stuck & (state.count < PANELS) & (state.tries < 4 * PANELS)
+        return (
+            (state.time < last) & ~state.stuck & (state.count < PANELS) & (state.tries < 4 * PANELS)
+        )
 
     def step(carry: tuple[March, Any]) -> tuple[March, Any]:
         state, kept = carry
@@ -304,7 +311,7 @@ def _invert(track: Track, panels: Panel, ends: Any) -> Table:
     steepness = jnp.where(jnp.abs(steepness) < 0.01, 0.01, steepness)
     growth = jnp.expm1(steepness)
     length = ends - panels.time
-    share = jnp.expm1(jnp.outer(steepness, _POINTS)) / growth[:, None]
+    share = jnp.expm1(steepness[:, None] * _POINTS[None, :]) / growth[:, None]
     target = share * (length / panels.width)[:, None]
     mean = (panels.pace @ _MEAN.T)[:, None, :]
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from attnflow.errors import PrecisionError
 
 
 def traced(*trees: Any) -> bool:
     """Whether any leaf is a tracer, that is, whether a transformation of the user's is running."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
 
 
 def float64(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,7 +29,7 @@ def float64(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        enabled = jax.config.jax_enable_x64
+        enabled = jax.dtypes.canonicalize_dtype(np.float64) == np.float64
         if traced(args, kwargs):
             if not enabled:
                 raise PrecisionError(

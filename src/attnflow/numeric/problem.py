@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from attnflow.errors import SettingError
 from attnflow.numeric.precision import traced
@@ -140,7 +141,7 @@ def normalise(
 def _plain(value: Any) -> Any:
     """A tracer as it is, anything else as a NumPy float64 array."""
     if traced(value):
-        return value if isinstance(value, jax.core.Tracer) else jnp.asarray(value)
+        return value if isinstance(value, Tracer) else jnp.asarray(value)
     return np.asarray(value, dtype=np.float64)
 
 

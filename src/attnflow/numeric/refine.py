@@ -20,7 +20,9 @@ from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.invariant import derive_first_integral
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbolic.stable import textbook
-from attnflow.symbols import C, alpha, eta_classifier, eta_focus, k, m, mu, r, rho, s, tau
+from attnflow.symbols import C, alpha, eta_classifier, eta_focus, k, m, mu, r, s, tau
+
+Number = Any  # an mpmath real
 
 DIGITS = 34
 SENSITIVE = 1000.0  # |d mu/d log t| or |d nu/d log t| from which float64 leaves more than 1e-13
@@ -28,13 +30,18 @@ POINTS = 20
 
 
 @lru_cache
-def _tables() -> tuple[list[mpf], list[mpf], list[list[mpf]]]:
+def _tables() -> tuple[list[Number], list[Number], list[list[Number]]]:
     """Gauss points and weights on [0, 1], and the matrix of integrals from 0 to each point."""
     with mpmath.workdps(DIGITS + 6):
         start = np.polynomial.legendre.leggauss(POINTS)[0]
-        nodes = [mpmath.findroot(lambda x: mpmath.legendre(POINTS, x), mpf(float(x))) for x in start]
+        nodes = [
+            mpmath.findroot(lambda x: mpmath.legendre(POINTS, x), mpf(float(x))) for x in start
+        ]
         values = [[mpmath.legendre(d, x) for d in range(POINTS + 1)] for x in nodes]
-        weights = [2 * (1 - x**2) / ((POINTS) * v[POINTS - 1]) ** 2 for x, v in zip(nodes, values, strict=True)]
+        weights = [
+            2 * (1 - x**2) / ((POINTS) * v[POINTS - 1]) ** 2
+            for x, v in zip(nodes, values, strict=True)
+        ]
         integrals = [
             [x + 1] + [(v[d + 1] - v[d - 1]) / (2 * d + 1) for d in range(1, POINTS)]
             for x, v in zip(nodes, values, strict=True)
@@ -86,7 +93,7 @@ class Orbit:
             for end in (middle, mpf(edge)):
                 self.ends.append((end, *self._panel(self.ends[-1], end)))
 
-    def _change(self, force: mpf, weight: mpf) -> mpf:
+    def _change(self, force: Number, weight: Number) -> Number:
         """delta with delta + weight expm1(delta) = force."""
         small = mpmath.mp.make_mpf(force._mpf_)
         delta = small / (1 + weight) if force <= 0 else min(small, mpmath.log1p(small / weight))
@@ -98,13 +105,13 @@ class Orbit:
                 break
         return delta
 
-    def _pace(self, clock: mpf, weight: mpf) -> mpf:
+    def _pace(self, clock: Number, weight: Number) -> Number:
         return self.rate(weight / (1 + weight), self.mu0 + clock, self.classes, self.speed)
 
-    def _drive(self, clock: mpf) -> mpf:
+    def _drive(self, clock: Number) -> Number:
         return self.focus * self.slope(self.mu0 + clock, self.classes)
 
-    def _panel(self, begin: tuple[mpf, mpf, mpf], end: mpf) -> tuple[mpf, mpf]:
+    def _panel(self, begin: tuple[Number, Number, Number], end: Number) -> tuple[Number, Number]:
         """Change of nu, and time, at the end of a panel."""
         nodes, weights, cumulative = _tables()
         clock, moved, time = begin
@@ -142,7 +149,9 @@ def refine(
     """mu and nu to all digits of float64 at sensitive times of one trajectory.
 
     Args:
-        paradigm, setting, start: the trajectory; scalars.
+        paradigm: one with a first integral.
+        setting: a Setting of plain numbers.
+        start: (mu0, nu0).
         times: times, shape (n,).
         clock: mu - mu0 there to about ten digits, shape (n,).
         edges: clock at the end of each panel of a march over these times.
@@ -152,6 +161,10 @@ def refine(
     """
     with mpmath.workdps(DIGITS):
         furthest = max(abs(c) for c in clock)
-        needed = [float(e) for e in np.unique(edges)[:: 1 if edges[-1] > 0 else -1] if 0 < abs(e) < furthest]
+        needed = [
+            float(e)
+            for e in np.unique(edges)[:: 1 if edges[-1] > 0 else -1]
+            if 0 < abs(e) < furthest
+        ]
         orbit = Orbit(paradigm, setting, start, needed)
         return [orbit.at(float(t), float(c)) for t, c in zip(times, clock, strict=True)]

@@ -199,6 +199,7 @@ def _piece(
 ) -> tuple[Any, Any]:
     """One paradigm from ``start`` to the last of ascending times: states there, time reached."""
     elapsed = times - start
+    scale = jnp.ones(())
     if log_time:
         speed = jnp.max(jnp.abs(velocity(state)))
         scale = 1 / jnp.where(jnp.isfinite(speed) & (speed > 0), speed, 1.0)
@@ -228,7 +229,9 @@ def _piece(
         max_steps=max_steps + times.size,
         throw=False,
     )
-    values, last = solution.ys[0], solution.ts[1][0]
+    states: Any = solution.ys
+    reached: Any = solution.ts
+    values, last = states[0], reached[1][0]
     values = jnp.where(jnp.isfinite(values), values, jnp.nan)
     return values, start + (scale * jnp.expm1(last) if log_time else last)
 

@@ -70,7 +70,7 @@ class Reduced:
 
 
 def reduce_setting(setting: Setting) -> Reduced:
-    """The four numbers that the flow depends on, lowered from the formulas of symbolic/reduction.py."""
+    """The four numbers that the flow depends on, by the formulas of symbolic/reduction.py."""
     symbols = (m, C, k, r, s, eta_focus, eta_classifier)
     values = [jnp.asarray(v, jnp.float64) for v in setting.numbers().values()]
     assert setting.background in BACKGROUNDS
@@ -86,7 +86,8 @@ def reduce_setting(setting: Setting) -> Reduced:
 def focus_weights(nu_value: Any, ratio: Any) -> tuple[Any, Any]:
     """alpha and 1 - alpha at nu, each accurate however small (1 - alpha without subtraction)."""
     return tuple(
-        lower(weight, (nu, B), as_written=True)(nu_value, ratio) for weight in (attention, inattention)
+        lower(weight, (nu, B), as_written=True)(nu_value, ratio)
+        for weight in (attention, inattention)
     )
 
 

@@ -7,6 +7,7 @@ in the flow itself.
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import sympy as sp
 
@@ -184,7 +185,7 @@ def _late_steps(paradigm: Paradigm) -> list[Step]:
     ]
 
 
-def _check_late(paradigm: Paradigm, late: LateTime) -> None:
+def _check_late(paradigm: Paradigm, late: Any) -> None:
     """Evaluate flow and loss far out on the orbit, where what is neglected is below 50 digits.
 
     There the first integral is w + log w = rho Phi + constant with w = alpha/(1 - alpha); the

@@ -1,4 +1,4 @@
-"""The built-in paradigms, one definition each: the only file that a new built-in paradigm touches."""
+"""The built-in paradigms, one definition each: all that a new built-in paradigm touches."""
 
 from functools import lru_cache
 
@@ -8,7 +8,10 @@ from attnflow.errors import ParadigmError
 from attnflow.symbolic.paradigm import Paradigm, nearest
 from attnflow.symbols import C, alpha, beta, mu
 
-_PAPER = "Vashisht and Ramaswamy, On the Learning Dynamics of Attention Networks, ECAI 2023, arXiv 2307.13421"
+_PAPER = (
+    "Vashisht and Ramaswamy, On the Learning Dynamics of Attention Networks, "
+    "ECAI 2023, arXiv 2307.13421"
+)
 
 SOFT = Paradigm(
     "soft",
@@ -75,6 +78,4 @@ def paradigm(given: "str | Paradigm") -> Paradigm:
             return CATALOGUE[given]
         if given.startswith("power-"):
             return power_mean(given.removeprefix("power-"))
-    raise ParadigmError(
-        f"unknown paradigm {given!r}{nearest(str(given), [*CATALOGUE, 'power-S'])}"
-    )
+    raise ParadigmError(f"unknown paradigm {given!r}{nearest(str(given), [*CATALOGUE, 'power-S'])}")

@@ -10,6 +10,7 @@ class log1p(sp.Function):
     """log(1 + u)."""
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """The derivative in an argument."""
         return 1 / (1 + self.args[0])
 
     def _eval_evalf(self, prec: int) -> sp.Expr:
@@ -23,6 +24,7 @@ class expm1(sp.Function):
     """e^u - 1."""
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """The derivative in an argument."""
         return sp.exp(self.args[0])
 
     def _eval_evalf(self, prec: int) -> sp.Expr:
@@ -36,6 +38,7 @@ class log_quotient(sp.Function):
     """log(n/d), given n, d and n - d: accurate for n/d near 1 and far from it."""
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """The derivative in an argument."""
         n, d, _ = self.args
         return {1: 1 / n, 2: -1 / d, 3: sp.S.Zero}[argindex]
 
@@ -50,6 +53,7 @@ class logarithm(sp.Function):
     """A logarithm that sympy's automatic rules leave alone while an expression is taken apart."""
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """The derivative in an argument."""
         return 1 / self.args[0]
 
     def _eval_rewrite_as_log(self, arg: sp.Expr, **_: object) -> sp.Expr:
@@ -60,6 +64,7 @@ class wright_omega(sp.Function):
     """The Wright omega function: omega + log omega = z, for real z."""
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """The derivative in an argument."""
         return self / (1 + self)
 
     def _eval_evalf(self, prec: int) -> sp.Expr:
@@ -80,6 +85,7 @@ class dilog_negexp(sp.Function):
     """The dilogarithm Li2(-e^u), for real u."""
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """The derivative in an argument."""
         return -sp.log(1 + sp.exp(self.args[0]))
 
     def _eval_evalf(self, prec: int) -> sp.Expr:
@@ -96,6 +102,7 @@ class kepler(sp.Function):
     """The solution v of the hyperbolic Kepler equation v + e sinh v = M, for e > 0 and real M."""
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """The derivative in an argument."""
         slope = 1 + self.args[0] * sp.cosh(self)
         return 1 / slope if argindex == 2 else -sp.sinh(self) / slope
 

@@ -1,4 +1,4 @@
-"""A paradigm is its loss, once: a name, a title, a source and one sympy expression L(alpha, mu; C)."""
+"""A paradigm is its loss, once: a name, a title, a source and one sympy expression."""
 
 import difflib
 from dataclasses import dataclass, field
@@ -34,7 +34,8 @@ class Paradigm:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or any(c in self.name for c in " :,"):
             raise ParadigmError(
-                f"a paradigm's name must be a word without spaces, commas or colons, got {self.name!r}"
+                f"a paradigm's name must be a word without spaces, commas or colons, "
+                f"got {self.name!r}"
             )
         loss = sp.sympify(self.loss)
         object.__setattr__(self, "loss", loss)
@@ -42,8 +43,8 @@ class Paradigm:
         unknown = loss.free_symbols - {alpha, beta, mu, C}
         if unknown:
             raise ParadigmError(
-                f"the loss of {self.name!r} may hold alpha, beta, mu and C of attnflow.symbols only, "
-                f"got {', '.join(sorted(str(u) for u in unknown))}"
+                f"the loss of {self.name!r} may hold alpha, beta, mu and C of attnflow.symbols "
+                f"only, got {', '.join(sorted(str(u) for u in unknown))}"
             )
         floats = loss.atoms(sp.Float)
         if floats:
@@ -80,7 +81,8 @@ def averaging(
     Args:
         name: the paradigm's name.
         q: expression in ``mu`` or ``beta`` (and C), strictly monotone.
-        title, source: as for Paradigm.
+        title: as for Paradigm.
+        source: as for Paradigm.
         inverse: the probability as a function of the pooled value, as an expression in ``beta``
             (standing for that value), where it cannot be solved for automatically.
 
@@ -112,7 +114,9 @@ def _in_probability(q: sp.Expr, p: sp.Symbol) -> sp.Expr:
     replaced = replaced.replace(
         lambda e: isinstance(e, sp.exp) and e.has(mu), lambda e: odds ** sp.cancel(e.exp / mu)
     ).subs(mu, sp.log(odds))
-    return sp.powsimp(sp.powdenest(sp.expand_power_base(sp.simplify(replaced), force=True), force=True))
+    return sp.powsimp(
+        sp.powdenest(sp.expand_power_base(sp.simplify(replaced), force=True), force=True)
+    )
 
 
 def _solve(name: str, equation: sp.Expr, unknown: sp.Symbol, value: sp.Symbol) -> sp.Expr:
@@ -128,8 +132,8 @@ def _solve(name: str, equation: sp.Expr, unknown: sp.Symbol, value: sp.Symbol) -
         if abs(sp.N(back - point[unknown], 30)) < sp.Float("1e-20"):
             return root
     raise ParadigmError(
-        f"no inverse of q was found for {name!r}; give inverse=, the probability as a function of the "
-        f"pooled value written with beta, or define the Paradigm by its loss"
+        f"no inverse of q was found for {name!r}; give inverse=, the probability as a function of "
+        f"the pooled value written with beta, or define the Paradigm by its loss"
     )
 
 

@@ -151,7 +151,7 @@ def _code(expr: sp.Expr) -> str:
     )
     if unknown:
         raise UnknownFunction(f"no NumPy code is known for {', '.join(unknown)} in {expr}")
-    return _Printer().doprint(named).replace("numpy.", "np.")
+    return str(_Printer().doprint(named)).replace("numpy.", "np.")
 
 
 def _word(name: str) -> str:

@@ -1,4 +1,4 @@
-"""From the full problem to two parameters: the symmetric ansatz, its metric, what a setting reduces to.
+"""From the full problem to two parameters: the symmetric ansatz, its metric, its numbers.
 
 Started at zero (or anywhere inside the ansatz) the matrices stay W = mu (I - 11'/C) and
 w = nu 1 for ever, so gradient flow on (W, w) is gradient flow on (mu, nu) in the metric

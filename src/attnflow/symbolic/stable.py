@@ -12,6 +12,7 @@ Nothing here knows a paradigm; that the value is unchanged is checked by ``verif
 """
 
 from functools import lru_cache
+from typing import Any
 
 import sympy as sp
 from sympy.core.function import Application
@@ -118,7 +119,7 @@ def _rational(expr: sp.Expr) -> sp.Expr:
 
 
 def _inside(expr: sp.Expr) -> sp.Expr:
-    """A function of which nothing is known here: its arguments in stable form, itself left alone."""
+    """A function of which nothing is known here: its arguments made stable, itself left alone."""
     if all(isinstance(a, sp.Expr) for a in expr.args):
         return expr.func(*(stable(a) for a in expr.args))
     return expr
@@ -139,7 +140,7 @@ def _product(polynomial: sp.Expr, unit: dict[sp.Symbol, sp.Expr]) -> sp.Expr:
 
 
 def _positive(factor: sp.Expr, unit: dict[sp.Symbol, sp.Expr]) -> sp.Expr:
-    """One irreducible factor: homogenised in alpha and its complement, differences from one as expm1."""
+    """One irreducible factor: homogenised in alpha and its complement, or a difference as expm1."""
     difference = _exponential_difference(factor, unit)
     if difference is not None:
         return difference
@@ -187,12 +188,14 @@ def _sign(expr: sp.Expr) -> int:
 
 def _logarithms(expr: sp.Expr) -> sp.Expr:
     """Every logarithm inside an expression in stable form."""
-    return expr.replace(lambda e: isinstance(e, sp.log | logarithm), lambda e: _logarithm(e.args[0]))
+    return expr.replace(
+        lambda e: isinstance(e, sp.log | logarithm), lambda e: _logarithm(e.args[0])
+    )
 
 
 @lru_cache(maxsize=512)
 def _logarithm(argument: sp.Expr) -> sp.Expr:
-    """log(argument) by log1p of a positive quantity where the argument is a quotient of polynomials."""
+    """log(argument) by log1p of a positive quantity, for a quotient of polynomials."""
     if not argument.free_symbols - {C} or argument.is_Symbol:
         return sp.log(argument)
     if isinstance(argument, sp.exp):
@@ -201,15 +204,18 @@ def _logarithm(argument: sp.Expr) -> sp.Expr:
     dummies: dict[sp.Expr, sp.Symbol] = {}
     others: dict[sp.Expr, sp.Symbol] = {}
 
-    def reduce(e: sp.Expr) -> sp.Expr:
+    def reduce(e: Any) -> sp.Expr:
         if isinstance(e, Application) and not isinstance(e, sp.exp):
             return others.setdefault(_inside(e), sp.Dummy("F", positive=True))
         if not isinstance(e, sp.exp):
             return e.func(*(reduce(a) for a in e.args)) if e.args else e
         result = sp.S.One
-        for term in sp.Add.make_args(sp.expand(e.exp.subs(complement, 1 - alpha))):
+        exponent: Any = e.args[0]
+        for term in sp.Add.make_args(sp.expand(exponent.subs(complement, 1 - alpha))):
             power, core = term.as_coeff_Mul()
-            core, power = (core, power) if power.is_Integer else (core / power.q, sp.Integer(power.p))
+            core, power = (
+                (core, power) if power.is_Integer else (core / power.q, sp.Integer(power.p))
+            )
             result *= dummies.setdefault(core, sp.Dummy("E", positive=True)) ** power
         return result
 
@@ -230,8 +236,12 @@ def _logarithm(argument: sp.Expr) -> sp.Expr:
 
 
 def _merge_logarithms(expr: sp.Expr) -> sp.Expr:
-    """Sums k log(a) + k log(b) - k log(c) as k log(a b/c): the cancellation happens in the argument."""
-    logs = [e for e in expr.atoms(sp.log, logarithm) if not any(e in o.args[0].atoms(type(e)) for o in expr.atoms(sp.log, logarithm) if o != e)]
+    """Sums k log(a) + k log(b) - k log(c) as k log(a b/c), so that the argument cancels."""
+    logs = [
+        e
+        for e in expr.atoms(sp.log, logarithm)
+        if not any(e in o.args[0].atoms(type(e)) for o in expr.atoms(sp.log, logarithm) if o != e)
+    ]
     if len(logs) < 2:
         return expr
     stand = {e: sp.Dummy(f"l{i}") for i, e in enumerate(logs)}
@@ -260,7 +270,7 @@ def _merge_logarithms(expr: sp.Expr) -> sp.Expr:
 
 
 def verify(original: sp.Expr, rewritten: sp.Expr, digits: int = 50, points: int = 5) -> bool:
-    """Whether two expressions agree at random points, to ``digits`` digits (a check, not a proof)."""
+    """Whether two expressions agree at sample points to ``digits`` digits (a check, no proof)."""
     difference = sp.sympify(original).subs(beta, probability) - textbook(rewritten)
     symbols = sorted(difference.free_symbols | {alpha, mu, C}, key=str)
     for index in range(1, points + 1):
