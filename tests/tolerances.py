@@ -27,4 +27,4 @@ SECOND_DERIVATIVE = 1e-7
 """Second derivatives lose once more what the first lost."""
 
 STEPPED = 1e-9
-"""SciPy's DOP853 and diffrax's Dopri8 at relative tolerance 1e-12: some hundred steps of that error."""
+"""Adaptive Runge-Kutta steps (DOP853, Dopri8) at tolerance 1e-12: some hundred such errors."""

@@ -1,4 +1,4 @@
-"""``solve`` against independent digits: every paradigm, the corners of what it promises, held parts."""
+"""``solve`` against independent digits: every paradigm, the corners of its promise, held parts."""
 
 import itertools
 import json
@@ -7,19 +7,20 @@ import jax
 import mpmath
 import numpy as np
 import pytest
-from conftest import REFERENCE
 
 from attnflow import Schedule, Setting, solve
+from conftest import REFERENCE
 from oracles import high_precision
 from tolerances import CLAIM, IMPLICIT
 
 QUANTITIES = ("mu", "nu", "alpha", "complement", "beta", "loss")
 NAMES = {"soft": "soft", "hard": "hard", "lvml": "lvml", "power": "power-1/2"}
 CORNERS = list(itertools.product((2, 10**6), (2, 10**6), (-5.0, 20.0), (-5.0, 20.0)))
+LANES = 13
 
 
 def drawn(seed, count):
-    """Settings over the whole range, starts within [-5, 20], a quarter of them zero; any focus rate."""
+    """Settings over the whole range, starts within [-5, 20], a quarter zero; any focus rate."""
     draw = np.random.default_rng(seed)
     for index in range(count):
         m, C = (int(v) for v in np.exp(draw.uniform(np.log(2), np.log(1e6), 2)).round())
@@ -29,7 +30,7 @@ def drawn(seed, count):
 
 
 def problems(seed, corners, count):
-    """Rows (m, C, mu0, nu0, focus rate); three times each: the first, the last, and near the onset."""
+    """Rows (m, C, mu0, nu0, focus rate); three times: first, last, about the onset."""
     rows = [(*corner, 1.0) for corner in corners] + list(drawn(seed, count))
     draw = np.random.default_rng(seed + 100)
     between = [m * C * 10 ** draw.uniform(-1, 1) for m, C, *_ in rows]
@@ -79,7 +80,7 @@ def test_twelve_digits_over_the_whole_range(name):
     place = list(NAMES).index(name)
     # half the corners: both values of m, C, mu0, nu0 meet; the next paradigm has the other half
     half = [c for c in CORNERS if (sum(v > 10 for v in c) + place) % 2]
-    assert_to_claim(name, place, half, 5)
+    assert_to_claim(name, place, half, LANES - len(half))
 
 
 @pytest.mark.slow
@@ -94,53 +95,52 @@ def reference_data(section):
     return json.loads(REFERENCE.read_text())[section]
 
 
+def by_threes(rows, *keys):
+    """Rows of one setting, three at a time (the last repeated): one shape, compiled once."""
+    groups = {}
+    for row in rows:
+        groups.setdefault(tuple(row[k] for k in keys), []).append(row)
+    for group in groups.values():
+        for begin in range(0, len(group), 3):
+            three = group[begin : begin + 3]
+            yield three + three[-1:] * (3 - len(three))
+
+
 @pytest.mark.parametrize("name", ["soft", "hard", "lvml"])
 def test_the_25_digit_reference_trajectories(reference, name):
     given = [row for row in reference if row["paradigm"] == name]
-    assert given
-    rows = [(r["m"], r["C"], float(r["mu0"]), float(r["nu0"]), 1.0) for r in given]
-    times = np.array([[float(r["t"])] * 3 for r in given])  # as many as elsewhere: compiled once
-    found = side_by_side(name, rows, times)
-    for q in QUANTITIES:
-        if q in given[0]:
-            wanted = np.array([float(r[q]) for r in given])
-            starts = {"mu": np.array(rows)[:, 2], "nu": np.array(rows)[:, 3]}.get(q, 0.0)
-            scale = np.maximum(np.abs(wanted), np.abs(starts))
-            assert np.max(np.abs(found[q][:, 0] - wanted) / scale) <= CLAIM, q
+    lanes = list(by_threes(given, "m", "C", "mu0", "nu0"))
+    assert lanes
+    lanes += lanes[-1:] * (LANES - len(lanes))
+    rows = [(r["m"], r["C"], float(r["mu0"]), float(r["nu0"]), 1.0) for r, *_ in lanes]
+    found = side_by_side(name, rows, np.array([[float(r["t"]) for r in lane] for lane in lanes]))
+    starts = {"mu": np.array(rows)[:, 2:3], "nu": np.array(rows)[:, 3:4]}
+    for q in ("mu", "nu", "alpha", "beta", "loss"):
+        wanted = np.array([[float(r[q]) for r in lane] for lane in lanes])
+        scale = np.maximum(np.abs(wanted), np.abs(starts.get(q, 0.0)))
+        assert np.max(np.abs(found[q] - wanted) / scale) <= CLAIM, q
 
 
 def test_the_25_digit_reference_with_the_focus_held():
-    given = reference_data("frozen_focus")
-    for name in {row["paradigm"] for row in given}:
-        rows = [row for row in given if row["paradigm"] == name]
-        # two segments: nu is the logit of alpha
-        nu0 = [
-            float(mpmath.log(mpmath.mpf(r["alpha"]) / (1 - mpmath.mpf(r["alpha"])))) for r in rows
-        ]
+    for rows in by_threes(reference_data("frozen_focus"), "paradigm", "C", "alpha"):
+        a = mpmath.mpf(rows[0]["alpha"])
+        nu0 = float(mpmath.log(a / (1 - a)))  # of two segments: the logit of alpha
         times = np.array([float(r["t"]) for r in rows])
-        classes = np.array([r["C"] for r in rows], dtype=float)
-
-        def lane(C, start, t, name=name):
-            return solve(name, Setting(2, C), t, (0.0, start), freeze="focus").mu
-
-        with jax.enable_x64(True):
-            found = np.asarray(jax.vmap(lane)(classes, np.array(nu0), times))
-        wanted = np.array([float(r["mu"]) for r in rows])
-        np.testing.assert_allclose(found, wanted, rtol=CLAIM)
+        setting = Setting(2, rows[0]["C"])
+        found = solve(rows[0]["paradigm"], setting, times, (0.0, nu0), freeze="focus")
+        np.testing.assert_allclose(found.mu, [float(r["mu"]) for r in rows], rtol=CLAIM)
 
 
 def test_the_25_digit_reference_of_a_hybrid():
-    given = reference_data("hybrid")
-    switched = [row for row in given if "switch" in row]
-    assert switched
-    for key in {(r["first"], r["then"], r["switch"], r["m"], r["C"]) for r in switched}:
-        rows = [r for r in switched if (r["first"], r["then"], r["switch"], r["m"], r["C"]) == key]
-        plan = Schedule([(key[0], float(key[2])), key[1]])
-        times = np.array([float(r["t"]) for r in rows])
-        found = solve(plan, Setting(*key[3:]), times)
+    rows = reference_data("hybrid")
+    then = {row["first"]: row["then"] for row in rows if "then" in row}
+    times = np.array([float(r["t"]) for r in rows])
+    for index, row in enumerate(rows):
+        end = float(row.get("switch", 1e20))  # never, where the data know the first part only
+        plan = Schedule([(row["first"], end), (then[row["first"]], None)])
+        found = solve(plan, Setting(row["m"], row["C"]), times)
         for q in ("mu", "nu", "alpha", "beta", "loss"):
-            wanted = [float(r[q]) for r in rows]
-            np.testing.assert_allclose(getattr(found, q), wanted, rtol=CLAIM, err_msg=q)
+            assert abs(getattr(found, q)[index] / float(row[q]) - 1) <= CLAIM, (q, row)
 
 
 # Held parts: time is an explicit function of mu (of the logit of alpha), here in mpmath.
@@ -165,7 +165,7 @@ def time_of_margin(name, C, a):
 
 
 def kepler_time_of_margin(C, a):
-    """The same for lvml by the hyperbolic Kepler equation u + tanh(2 theta) sinh(u) = mean anomaly."""
+    """The same for lvml by Kepler's equation u + tanh(2 theta) sinh(u) = anomaly."""
     kappa = (1 - a) / (a * C)
     theta = mpmath.asinh(mpmath.sqrt(kappa))
     shift = mpmath.log((C - 1) * mpmath.tanh(theta))
@@ -241,30 +241,25 @@ def test_a_classifier_held_at_zero_leaves_the_focus_alone(name):
 
 
 def test_a_schedule_is_its_parts_run_in_turn():
-    plan = Schedule([("lvml", 30.0), ("soft", 70.0), ("hard", None)])
-    times = np.array([10.0, 30.0, 50.0, 70.0, 90.0, 1e6])
-    whole = solve(plan, Setting(20, 20), times)
-    names, begin, state = ("lvml", "soft", "hard"), (0.0, 30.0, 70.0), (0.0, 0.0)
-    for name, start, end, places in zip(
-        names, begin, (30.0, 70.0, 1e6), ([0, 1], [2, 3], [4, 5]), strict=True
-    ):
-        inside = times[places] - start
-        part = solve(name, Setting(20, 20), np.append(inside, end - start), state)
-        np.testing.assert_allclose(whole.mu[places], part.mu[:2], rtol=CLAIM)
-        np.testing.assert_allclose(whole.nu[places], part.nu[:2], rtol=CLAIM)
-        state = float(part.mu[2]), float(part.nu[2])
+    plan, setting = Schedule([("soft", 30.0), ("hard", None)]), Setting(20, 20)
+    times = np.array([10.0, 20.0, 30.0, 50.0, 70.0, 1e6])
+    whole = solve(plan, setting, times)
+    first = solve("soft", setting, times[:3])
+    start = float(first.mu[2]), float(first.nu[2])
+    then = solve("hard", setting, times[3:] - 30.0, start)
+    for q in ("mu", "nu"):
+        parts = np.concatenate([getattr(first, q), getattr(then, q)])
+        np.testing.assert_allclose(getattr(whole, q), parts, rtol=CLAIM)
     # at a switch the later part holds: its loss and its pull on the focus
-    assert list(np.asarray(whole.stage)) == [0, 1, 1, 2, 2, 2]
-    at_switch = solve(
-        "soft", Setting(20, 20), np.zeros(3), (float(whole.mu[1]), float(whole.nu[1]))
-    )
-    np.testing.assert_allclose(whole.loss[1], at_switch.loss[0], rtol=CLAIM)
-    np.testing.assert_allclose(whole.focus_gradient[1], at_switch.focus_gradient[0], rtol=CLAIM)
+    assert list(np.asarray(whole.stage)) == [0, 0, 1, 1, 1, 1]
+    at_switch = solve("hard", setting, np.zeros(3), start)
+    for q in ("loss", "focus_gradient"):
+        np.testing.assert_allclose(getattr(whole, q)[2], getattr(at_switch, q)[0], rtol=CLAIM)
 
 
-def test_a_schedule_of_one_paradigm_cut_in_two_is_that_paradigm():
-    times = np.array([0.0, 5.0, 700.0])
-    cut = solve(Schedule([("soft", 6.0), ("soft", np.inf)]), Setting(20, 20), times)
+def test_a_switch_after_the_last_time_changes_nothing():
+    times = np.array([0.0, 5.0, 7.0, 20.0, 90.0, 700.0])
+    cut = solve(Schedule([("soft", 1e9), ("hard", None)]), Setting(20, 20), times)
     plain = solve("soft", Setting(20, 20), times)
     np.testing.assert_allclose(cut.mu, plain.mu, rtol=CLAIM)
     np.testing.assert_allclose(cut.nu, plain.nu, rtol=CLAIM)

@@ -220,7 +220,8 @@ def _trajectory(
     at_mu, at_nu = jnp.full(times.shape, mu0), jnp.full(times.shape, nu0)
     begin = jnp.zeros(())
     for index, paradigm in enumerate(problem.paradigms):
-        here = jnp.maximum(times - begin, 0.0)
+        # from t = 0 on every time counts, so that the derivative at 0 is the velocity there
+        here = times if index == 0 else jnp.maximum(times - begin, 0.0)
         final = index == len(problem.paradigms) - 1
         if not final:
             length = ends[index] - begin
@@ -230,7 +231,7 @@ def _trajectory(
             new_mu, new_nu = jnp.full(here.shape, mu0), nu0 + clock
         else:
             new_mu, new_nu = mu0 + clock, nu0 + companion
-        later = times > begin
+        later = times >= begin if index == 0 else times > begin
         if final:
             at_mu, at_nu = jnp.where(later, new_mu, at_mu), jnp.where(later, new_nu, at_nu)
         else:
@@ -353,7 +354,11 @@ def _refined(problem: Problem, trajectory: Trajectory) -> Trajectory:
             at_mu[lane, picked] - mu0,
             np.asarray(edges),
         )
-        at_mu[lane, picked], at_nu[lane, picked] = np.transpose(found)
+        new_mu, new_nu = np.transpose(found)
+        # at an equilibrium the velocity is rounding, and time does not tell the clock
+        near = np.abs(new_mu - at_mu[lane, picked]) <= 1e-6 * (1 + np.abs(new_mu))
+        at_mu[lane, picked] = np.where(near, new_mu, at_mu[lane, picked])
+        at_nu[lane, picked] = np.where(near, new_nu, at_nu[lane, picked])
     return replace(
         trajectory, mu=jnp.asarray(at_mu.reshape(shape)), nu=jnp.asarray(at_nu.reshape(shape))
     )

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import sympy as sp
 from sympy.core.function import AppliedUndef
+from sympy.printing.lambdarepr import LambdaPrinter
 
 from attnflow.errors import UnknownFunction
 from attnflow.numeric import special
@@ -53,6 +54,13 @@ TABLE: dict[str, Callable[..., Any]] = {
 """sympy head -> JAX function: the only place where the two meet."""
 
 
+class _Printer(LambdaPrinter):
+    """``sign`` as a call: Python's conditional expression would not take arrays."""
+
+    def _print_sign(self, e: sp.Expr) -> str:
+        return f"sign({self._print(e.args[0])})"
+
+
 @lru_cache(maxsize=1024)
 def lower(
     expr: sp.Expr,
@@ -88,4 +96,6 @@ def lower(
             f"the expression holds {', '.join(sorted(map(str, missing)))}, which is not among "
             f"the arguments {', '.join(map(str, arguments))}"
         )
-    return sp.lambdify(arguments, expr, modules=[TABLE], cse=True)
+    names = {name: name for name in TABLE}
+    printer = _Printer({"fully_qualified_modules": False, "user_functions": names})
+    return sp.lambdify(arguments, expr, modules=[TABLE], printer=printer, cse=True)

@@ -22,6 +22,7 @@ POINTS = 20  # Gauss points a panel
 PANELS = 160  # room for panels of one trajectory; about 10 to 60 are used
 CHUNK = 20  # panels inverted at once; divides PANELS
 NOISE = 4e-15  # coefficients below may be rounding (that of e^35 is 35 half-ulps)
+ROUGH = 1e-4  # coefficients of a pace near an equilibrium may be rounding up to here
 TOLERANCE = 1e-15  # size of the last coefficients of the pace, relative to its mean
 
 
@@ -156,9 +157,12 @@ def _growth(coefficients: Any, scale: Any, tolerance: float) -> tuple[Any, Any]:
     factors = (tolerance ** (_DEGREES / POINTS) / (pairs + 1e-17)) ** (1 / _DEGREES)
     low, middle, high = factors
     seen = pairs > NOISE
-    return pairs[2] < jnp.maximum(
-        4 * tolerance ** (_DEGREES[2] / POINTS), 10 * NOISE
-    ), 0.93 * jnp.where(seen[2], high, jnp.where(seen[1], middle, low))
+    factor = 0.93 * jnp.where(seen[2], high, jnp.where(seen[1], middle, low))
+    fine = pairs[2] < jnp.maximum(4 * tolerance ** (_DEGREES[2] / POINTS), 10 * NOISE)
+    # small coefficients that no longer fall are rounding, as near an equilibrium, where velocity
+    # is a difference: no narrower panel would be better
+    rough = seen[2] & (pairs[2] < ROUGH) & (pairs[2] > 0.1 * pairs[0])
+    return fine | rough, jnp.where(rough, 2.0, factor)
 
 
 class March(NamedTuple):

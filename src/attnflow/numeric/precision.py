@@ -33,8 +33,8 @@ def float64(function: Callable[..., Any]) -> Callable[..., Any]:
         if traced(args, kwargs):
             if not enabled:
                 raise PrecisionError(
-                    f"{function.__name__} computes in float64, but runs here inside a JAX "
-                    f"transformation with 64-bit mode off: wrap the outer call in "
+                    f"{function.__name__.strip('_')} computes in float64, but runs here inside a "
+                    f"JAX transformation with 64-bit mode off: wrap the outer call in "
                     f"'with jax.enable_x64(True):' or set jax_enable_x64"
                 )
             return function(*args, **kwargs)

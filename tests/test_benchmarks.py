@@ -1,0 +1,93 @@
+"""The benchmark command: what it measures is what it says, in a record that its tables can show."""
+
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "benchmarks"))
+
+run = pytest.importorskip("run", reason="benchmarks/ is in a checkout only")
+
+import contenders  # noqa: E402
+import studies  # noqa: E402
+import tables  # noqa: E402
+from measure import Contender, alternate  # noqa: E402
+from reference import error, reference  # noqa: E402
+
+
+@pytest.mark.parametrize("method", ["LSODA", "DOP853", "Radau"])
+@pytest.mark.parametrize("paradigm", ["soft", "hard", "lvml"])
+def test_the_scipy_contender_solves_the_flow(paradigm, method):
+    times = np.array([0.0, 1e4, 1e5])
+    mu, nu = contenders.scipy_dense(paradigm, method, 100, 1000, times, 1e-10)()
+    truth = reference(paradigm, 100, 1000, times[1:])
+    # tolerance 1e-10 in each of some 200 steps
+    assert error(mu[1:], nu[1:], 100, truth) < 2e-8
+
+
+def test_error_sees_the_last_digits_of_one_minus_alpha():
+    truth = reference("hard", 100, 1000, [4e5])
+    mu, nu = truth[0], truth[1]
+    assert error(mu, nu, 100, truth) < 1e-14
+    assert error(mu, nu * (1 + 1e-12), 100, truth) > 5e-13
+    assert error(np.full(1, np.nan), nu, 100, truth) == np.inf
+
+
+def test_ratios_refer_to_the_first_contender():
+    calls = []
+    quick = Contender("quick", lambda: calls.append("quick"), {"error": 0.0})
+    slow = Contender("slow", lambda: sum(range(200_000)))
+    records = alternate([quick, slow], rounds=3)
+    assert [r["name"] for r in records] == ["quick", "slow"]
+    assert records[0]["ratio"] == 1 and records[0]["error"] == 0.0 and records[0]["runs"] == 3
+    assert records[1]["ratio"] > 10
+    assert len(calls) == 1 + 2 * 3  # one to see how long it takes, then untimed and timed in turn
+
+
+def test_drawn_settings_are_within_the_stated_ranges():
+    segments, classes, times = studies.draw(1000)
+    for whole in (segments, classes):
+        assert whole.min() >= 2 and whole.max() <= 1e6 and np.all(whole == np.floor(whole))
+    reach = times / (segments * classes)
+    assert reach.min() >= 1e-2 and reach.max() <= 1e2
+
+
+def test_a_small_batch_is_measured_and_shown(tmp_path):
+    with jax.enable_x64(True):
+        records = studies.batch("lvml", sizes=(50,), million=False, solvers=("Dopri8",))
+    closed, peer = records
+    assert closed["name"] == "closed form" and closed["ratio"] == 1 and closed["error"] <= 1e-12
+    assert peer["name"] == "diffrax Dopri8" and peer["error"] <= studies.EQUAL
+    assert all(r["rate"] == pytest.approx(50 / r["steady_s"]) for r in records)
+    record = {
+        "device": "cpu: test",
+        "cores": 1,
+        "versions": {"jax": jax.__version__},
+        "created": "2026-01-01T00:00:00",
+        "quick": True,
+        "load": [0.0, 0.0],
+        "dense": [],
+        "batch": records,
+        "horizon": [],
+        "designs": [],
+    }
+    assert "| lvml | 50 | closed form |" in tables.full(record)
+    document = tmp_path / "README.md"
+    document.write_text(f"before\n{run.BEGIN}\nold\n{run.END}\nafter\n", encoding="utf-8")
+    run.insert(document, tables.short(record))
+    text = document.read_text(encoding="utf-8")
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert "50: diffrax Dopri8" in text
+    run.insert(document, "again\n")
+    assert document.read_text(encoding="utf-8").count(run.BEGIN) == 1
+
+
+def test_a_document_without_markers_is_refused(tmp_path):
+    document = tmp_path / "README.md"
+    document.write_text("nothing", encoding="utf-8")
+    with pytest.raises(SystemExit, match="README.md lacks the lines <!-- benchmark -->"):
+        run.insert(document, "text")

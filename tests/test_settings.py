@@ -1,0 +1,180 @@
+"""What a user may choose, and the sentence for everything else."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attnflow import Schedule, Setting, power_mean, solve
+from attnflow.errors import ParadigmError, SettingError
+from attnflow.numeric.focus import focus_score
+from attnflow.numeric.problem import normalise
+from attnflow.symbolic.catalogue import CATALOGUE, SOFT, paradigm
+
+SMALL = Setting(5, 3)
+nan, inf = np.nan, np.inf
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"segments": 1}, r"segments \(m\) must be a whole number of at least 2, got 1$"),
+        ({"segments": 2.5}, r"segments \(m\) must be a whole number of at least 2, got 2\.5$"),
+        ({"segments": nan}, r"segments \(m\) must be a whole number of at least 2, got nan$"),
+        ({"segments": inf}, r"segments \(m\) must be a whole number of at least 2, got inf$"),
+        ({"segments": "5"}, r"segments \(m\) must be a whole number of at least 2, got 5$"),
+        ({"segments": True}, r"segments \(m\) must be a whole number of at least 2, got True$"),
+        ({"segments": None}, r"segments \(m\) must be a whole number of at least 2, got None$"),
+        ({"segments": [5, 1, 0]}, r"segments \(m\) must be .* at least 2, got 1\.0$"),
+        ({"classes": 1}, r"classes \(C\) must be a whole number of at least 2, got 1$"),
+        ({"classes": -3}, r"classes \(C\) must be a whole number of at least 2, got -3$"),
+        ({"foreground_segments": 0}, r"foreground_segments must be .* at least 1, got 0$"),
+        (
+            {"foreground_segments": 5},
+            r"foreground_segments must be less than segments \(m = 5\), got 5$",
+        ),
+        ({"foreground_norm": 0}, r"foreground_norm must be a finite number above 0, got 0$"),
+        ({"foreground_norm": inf}, r"foreground_norm must be a finite number above 0, got inf$"),
+        (
+            {"background_norm": -1},
+            r"background_norm must be a finite number of at least 0, got -1$",
+        ),
+        ({"focus_rate": 0.0}, r"focus_rate must be a finite number above 0, got 0\.0$"),
+        ({"classifier_rate": -2.0}, r"classifier_rate must be a finite number above 0, got -2\.0$"),
+        ({"background": "none"}, r"background must be one of shared, distinct, got 'none'$"),
+    ],
+)
+def test_a_setting_refuses(arguments, sentence):
+    with pytest.raises(SettingError, match=sentence):
+        Setting(**{"segments": 5, "classes": 3, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ([], r"schedule must have at least one part \(paradigm, end\), got none"),
+        ([("soft", 0.0), "hard"], r"positive and increase strictly, got 0\.0 after 0 for soft$"),
+        ([("soft", 5.0), ("hard", 5.0), "lvml"], r"increase strictly, got 5\.0 after 5 for hard$"),
+        ([("soft", -1.0), "hard"], r"positive and increase strictly, got -1\.0 after 0 for soft$"),
+        ([("soft", nan), "hard"], r"increase strictly, got nan after 0 for soft$"),
+        ([("soft", "x"), "hard"], r"increase strictly, got x after 0 for soft$"),
+        ([(SOFT, inf), "hard"], r"increase strictly, got inf after inf for hard$"),
+        (
+            [("soft", 5.0), ("hard", 9.0)],
+            r"last part .* must end at infinity, got 9\.0$",
+        ),
+    ],
+)
+def test_a_schedule_refuses(parts, sentence):
+    with pytest.raises(SettingError, match=sentence):
+        Schedule(parts)
+
+
+def test_the_ways_to_write_the_last_part_of_a_schedule_are_one():
+    wanted = Schedule([("soft", 200.0), ("hard", inf)])
+    for last in (("hard", None), ("hard",), "hard"):
+        assert Schedule([("soft", 200.0), last]) == wanted
+    assert wanted.parts == (("soft", 200.0), ("hard", inf))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            {"setting": (5, 3)},
+            r"must be an attnflow\.Setting\(segments, classes\), got \(5",
+        ),
+        ({"freeze": "both"}, r"freeze must be None, 'focus' or 'classifier', got 'both'$"),
+        ({"initial": 0.0}, r"initial must be a pair \(mu0, nu0\), got 0\.0$"),
+        ({"initial": (1, 2, 3)}, r"initial must be a pair \(mu0, nu0\), got \(1, 2, 3\)$"),
+        ({"times": -1.0}, r"times must be finite and at least 0, got -1\.0$"),
+        ({"times": [1.0, nan]}, r"times must be finite and at least 0, got nan$"),
+        ({"times": inf}, r"times must be finite and at least 0, got inf$"),
+        ({"times": "soon"}, r"times must be finite and at least 0, got soon$"),
+        ({"initial": (nan, 0)}, r"initial mu \(mu0\) must be a finite number, got nan$"),
+        ({"initial": (0, inf)}, r"initial nu \(nu0\) must be a finite number, got inf$"),
+        (
+            {"setting": Setting([5, 6], 3), "initial": (np.zeros(3), 0.0)},
+            r"arrays in setting and initial must broadcast together, got shapes \(2,\), \(3,\)$",
+        ),
+    ],
+)
+def test_solve_refuses(arguments, sentence):
+    given = {"paradigm": "soft", "setting": SMALL, "times": 1.0, **arguments}
+    with pytest.raises(SettingError, match=sentence):
+        solve(**given)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "sotf",
+            r"'sotf'; did you mean 'soft'\? known: soft, hard, lvml, power-S$",
+        ),
+        ("LVLM", r"unknown paradigm 'LVLM'; known: soft, hard, lvml, power-S$"),
+        (3, r"unknown paradigm 3; known: soft, hard, lvml, power-S$"),
+        ("power-x", r"exponent of a power mean must be an exact number such as 1/2, got 'x'$"),
+    ],
+)
+def test_an_unknown_paradigm_is_refused_with_the_nearest_name(name, sentence):
+    for ask in (paradigm, lambda n: solve(n, SMALL, 1.0)):
+        with pytest.raises(ParadigmError, match=sentence):
+            ask(name)
+
+
+def test_a_paradigm_is_found_by_name_or_given_as_an_object():
+    for name, known in CATALOGUE.items():
+        assert paradigm(name) is known
+        assert paradigm(known) is known
+    assert paradigm("power-1/2") is power_mean("1/2")
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0, -0.1, nan])
+def test_a_focus_weight_outside_0_and_1_is_refused(weight):
+    with pytest.raises(SettingError, match="alpha must be a number above 0 and below 1, got"):
+        focus_score(weight, SMALL)
+
+
+def test_the_focus_score_gives_back_its_weight():
+    weights = np.array([1e-9, 0.2, 0.5, 0.999])
+    scores = focus_score(weights, Setting(20, 3, foreground_segments=4))
+    np.testing.assert_allclose(1 / (1 + 4 * np.exp(-scores)), weights, rtol=1e-14)
+
+
+def test_tracers_and_arrays_pass_a_setting_and_it_is_a_pytree():
+    setting = Setting(np.array([2, 5]), 3, background="distinct")
+    leaves, tree = jax.tree.flatten(setting)
+    assert len(leaves) == 7
+    assert jax.tree.unflatten(tree, leaves).background == "distinct"
+
+    @jax.jit
+    def inside(m, C):
+        return Setting(m, C).segments + 1
+
+    assert inside(jnp.int32(4), jnp.int32(3)) == 5
+    assert setting.as_dict()["segments"] == [2, 5]
+    assert Setting(5, 3).as_dict() == {
+        "segments": 5,
+        "classes": 3,
+        "foreground_segments": 1,
+        "foreground_norm": 1.0,
+        "background_norm": 0.0,
+        "background": "shared",
+        "focus_rate": 1.0,
+        "classifier_rate": 1.0,
+    }
+
+
+def test_a_problem_names_its_parts_and_stages():
+    plan = Schedule([("soft", 200.0), ("hard", None)])
+    problem = normalise(plan, Setting([5, 6, 7], 3), [[1.0, 200.0]], (np.zeros((2, 1)), 0.0))
+    assert problem.name == "soft until 200, hard"
+    assert problem.batch_shape == (2, 3)
+    assert problem.shape == (2, 3, 1, 2)
+    with jax.enable_x64(True):
+        stage = np.asarray(problem.stage())
+    assert stage.shape == problem.shape
+    assert np.all(stage[..., 0] == 0)
+    assert np.all(stage[..., 1] == 1)
+    assert problem.setting.segments.shape == (2, 3)
