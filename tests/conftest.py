@@ -2,13 +2,10 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # accelerators are for tests that ask for one
-sys.path.insert(0, str(Path(__file__).parent))  # the oracles, imported as oracles.textbook
 
 import jax
 import pytest
@@ -18,6 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from attnflow.settings import Setting
 from attnflow.symbolic.catalogue import CATALOGUE, power_mean
 from attnflow.symbolic.paradigm import Paradigm
+from oracles.recorded import REFERENCE
 
 # compiling makes the first example slow; the same examples every time
 hypothesis_settings.register_profile(
@@ -28,8 +26,6 @@ hypothesis_settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 hypothesis_settings.load_profile("attnflow")
-
-REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "data" / "reference-trajectories.json"
 
 PARADIGMS = [*CATALOGUE.values(), power_mean("1/2")]
 SETTINGS = [Setting(2, 2), Setting(5, 3), Setting(20, 20), Setting(100, 1000)]

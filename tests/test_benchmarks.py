@@ -1,14 +1,8 @@
 """The benchmark command: what it measures is what it says, in a record that its tables can show."""
 
-import sys
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "benchmarks"))
 
 run = pytest.importorskip("run", reason="benchmarks/ is in a checkout only")
 

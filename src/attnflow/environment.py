@@ -129,7 +129,6 @@ def optional_parts() -> list[Part]:
     """The optional parts, present or missing, each with what it is for and how to get it."""
     plugin = next((f"{p} {v}" for p in _GPU_PLUGINS if (v := _installed(p))), "")
     tests = _installed("pytest")
-    bench = _installed("pytest-benchmark")
     tex = typesetter() or ""
     return [
         Part(
@@ -152,13 +151,6 @@ def optional_parts() -> list[Part]:
             f"pytest {tests}" if tests else "",
             "running the tests",
             "pip install 'attnflow[test]'",
-        ),
-        Part(
-            "benchmarks",
-            bench is not None,
-            f"pytest-benchmark {bench}" if bench else "",
-            "running the benchmarks",
-            "pip install 'attnflow[bench]'",
         ),
     ]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from attnflow import Schedule, Setting, solve
-from conftest import REFERENCE
 from oracles import high_precision
+from oracles.recorded import REFERENCE
 from tolerances import CLAIM, IMPLICIT
 
 QUANTITIES = ("mu", "nu", "alpha", "complement", "beta", "loss")

@@ -1,9 +1,7 @@
 """LaTeX says what sympy means: every formula is read back and gives the same numbers."""
 
 import random
-import sys
 from functools import lru_cache
-from pathlib import Path
 
 import pytest
 import sympy as sp
@@ -17,9 +15,7 @@ from attnflow.symbolic.derivation import derive
 from attnflow.symbolic.functions import wright_omega
 from attnflow.symbolic.prose import typeset
 from attnflow.symbolic.steps import Step, definition
-
-sys.path.insert(0, str(Path(__file__).parent))
-from latex_reader import read, rows  # noqa: E402
+from oracles.latex_reader import read, rows
 
 BUILT_IN = (SOFT, HARD, LVML, power_mean("1/2"))
 UNIT = {names.alpha, names.alpha0, names.beta}
