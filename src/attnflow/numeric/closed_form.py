@@ -172,8 +172,13 @@ def _many(track: Track, times: Any, first: Any, last: Any) -> tuple[Any, Any]:
     final, (table, ends) = marching.march(
         track, first, last, visit, (table, jnp.full(room, jnp.inf)), marching.TOLERANCE * 1e-4
     )
-    index = jnp.searchsorted(ends, times, method="scan_unrolled")
-    index = jnp.minimum(index, final.count - 1)
+    # the table is short: counting the panels gone by is quicker than searching it
+    index = lax.fori_loop(
+        0,
+        final.count - 1,
+        lambda k, gone: jnp.where(times > ends[k], k + 1, gone),
+        jnp.zeros(times.shape, int),
+    )
     found = marching.read(marching.tabulate(track, table, ends, final.count), index, times)
     return _settle(times, final, found)
 

@@ -22,7 +22,6 @@ POINTS = 20  # Gauss points a panel
 PANELS = 160  # room for panels of one trajectory; about 10 to 60 are used
 CHUNK = 20  # panels inverted at once; divides PANELS
 NOISE = 4e-15  # coefficients below may be rounding (that of e^35 is 35 half-ulps)
-ROUGH = 1e-4  # coefficients of a pace near an equilibrium may be rounding up to here
 TOLERANCE = 1e-15  # size of the last coefficients of the pace, relative to its mean
 
 
@@ -146,7 +145,17 @@ def _make(track: Track, clock: Any, companion: Any, time: Any, width: Any) -> Ma
     )
 
 
-def _growth(coefficients: Any, scale: Any, tolerance: float) -> tuple[Any, Any]:
+def _noise(track: Track, clock: Any, weight: Any) -> Any:
+    """By how much rounding of clock and weight may change the pace, relatively.
+
+    Large near an equilibrium, where velocity is a difference: no narrower panel is better there.
+    """
+    pace, slopes = jax.value_and_grad(track.pace, argnums=(0, 1))(clock, weight)
+    change = jnp.abs(slopes[0]) * (1 + jnp.abs(clock)) + jnp.abs(slopes[1]) * weight
+    return NOISE * (1 + change / jnp.abs(pace))
+
+
+def _growth(coefficients: Any, scale: Any, tolerance: float, noise: Any) -> tuple[Any, Any]:
     """Whether a panel resolves a function, and by what factor its width may change.
 
     The d-th Chebyshev coefficient grows as the d-th power of the width. The highest one that
@@ -159,9 +168,8 @@ def _growth(coefficients: Any, scale: Any, tolerance: float) -> tuple[Any, Any]:
     seen = pairs > NOISE
     factor = 0.93 * jnp.where(seen[2], high, jnp.where(seen[1], middle, low))
     fine = pairs[2] < jnp.maximum(4 * tolerance ** (_DEGREES[2] / POINTS), 10 * NOISE)
-    # small coefficients that no longer fall are rounding, as near an equilibrium, where velocity
-    # is a difference: no narrower panel would be better
-    rough = seen[2] & (pairs[2] < ROUGH) & (pairs[2] > 0.1 * pairs[0])
+    # coefficients that do not fall any more are rounding, if that can be so large
+    rough = seen[2] & (pairs[2] < noise) & (pairs[2] > 0.1 * pairs[0])
     return fine | rough, jnp.where(rough, 2.0, factor)
 
 
@@ -216,8 +224,9 @@ def march(
         state, kept = carry
         made = _make(track, state.clock, state.companion, state.time, state.width)
         panel, clock, companion, time = made[:4]
-        resolved, factor = _growth(made.pace, jnp.min(jnp.abs(panel.pace)), tolerance)
-        smooth, factor_drive = _growth(made.drive, jnp.max(jnp.abs(panel.drive)), tolerance)
+        noise = _noise(track, clock, track.weight * jnp.exp(companion))
+        resolved, factor = _growth(made.pace, jnp.min(jnp.abs(panel.pace)), tolerance, noise)
+        smooth, factor_drive = _growth(made.drive, jnp.max(jnp.abs(panel.drive)), tolerance, NOISE)
         sound = jnp.all(jnp.isfinite(panel.pace) & (panel.pace * sign > 0))
         good = resolved & smooth & sound
         factor = jnp.where(sound, jnp.minimum(factor, factor_drive), 0.25)
