@@ -286,7 +286,7 @@ def designs(paradigm: str) -> list[dict[str, Any]]:
         args = _arrays(segments, classes, times)
         entries = []
         for name, few in (("a panel for each time", 10_000), ("a table of panels", 0)):
-            with _design(FEW=few):
+            with _design(FEW_TOGETHER=few):
                 run, cost = compiled(ways.closed_form_batch(paradigm), *args)
             details = {**cost, "study": "few", "size": size, "times": count}
             entries.append(Contender(name, _bound(run, *args), details))

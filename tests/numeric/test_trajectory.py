@@ -160,7 +160,7 @@ def test_the_onset_of_a_large_setting_comes_at_a_known_multiple_of_m_times_C(nam
     size = 1e5
     times = size * size * ratio * np.array([0.0, 0.1, 0.5, 1 - 5e-4, 1 + 5e-4, 2.0, 5.0, 10.0])
     with jax.enable_x64(True):  # under jit, where float64 is all there is and enough here
-        weight = jax.jit(lambda t: solve(name, Setting(size, size), t).alpha)(times)
+        weight = np.asarray(jax.jit(lambda t: solve(name, Setting(size, size), t).alpha)(times))
     assert weight[3] < 0.5 < weight[4]
 
 

@@ -40,6 +40,7 @@ from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import C, mu, rho, tau
 
 FEW = 6  # up to so many times each keeps its own panel; more share a table of panels
+FEW_TOGETHER = 64  # the same where trajectories are computed side by side: tables cost more there
 LANES = (
     256  # trajectories computed side by side; more are taken in turn, so that work fits the cache
 )
@@ -89,12 +90,16 @@ def _state(
 
 
 def _lane(
-    paradigm: Paradigm, freeze: str | None, inputs: tuple[Reduced, Any, Any], times: Any
+    paradigm: Paradigm,
+    freeze: str | None,
+    few: int,
+    inputs: tuple[Reduced, Any, Any],
+    times: Any,
 ) -> tuple[Any, Any]:
     track = _track(paradigm, freeze, inputs)
     last = jnp.max(times)
     first = jnp.min(jnp.where(times > 0, times, last))
-    if times.shape[0] <= FEW:
+    if times.shape[0] <= few:
         return _few(track, times, first, last)
     return _many(track, times, first, last)
 
@@ -106,7 +111,7 @@ def _lanes(paradigm: Paradigm, freeze: str | None) -> Callable[..., tuple[Any, A
     Lanes marched together take as many panels as the longest of them, so they are sorted by how
     far they go (time in units of the onset's) before they are taken in turn.
     """
-    one = custom_vmap(partial(_lane, paradigm, freeze))
+    one = custom_vmap(partial(_lane, paradigm, freeze, FEW))
 
     @one.def_vmap
     def _batched(size: int, batched: Any, inputs: Any, times: Any) -> tuple[Any, Any]:
@@ -115,7 +120,7 @@ def _lanes(paradigm: Paradigm, freeze: str | None) -> Callable[..., tuple[Any, A
             (inputs, times),
             tuple(batched),
         )
-        lane = partial(_lane, paradigm, freeze)
+        lane = partial(_lane, paradigm, freeze, FEW_TOGETHER)
         if size <= LANES:
             return jax.vmap(lane)(*args), (True, True)
         (reduced, _, nu0), spans = args
@@ -295,13 +300,21 @@ def solve(
     Source: symbolic/solution.py and symbolic/frozen.py; accuracy and cost, benchmarks/.
     """
     problem = normalise(paradigm, setting, times, initial, freeze)
-    for part in problem.paradigms:
-        _formulas(part, freeze)
-    return _solve(problem)
+    trajectory = evaluate(problem)
+    if traced(trajectory.mu) or len(problem.paradigms) > 1 or problem.freeze is not None:
+        return trajectory
+    return _refined(problem, trajectory)
 
 
 @float64
-def _solve(problem: Problem) -> Trajectory:
+def evaluate(problem: Problem) -> Trajectory:
+    """The trajectory of a problem in float64 alone: ``solve`` without its second look.
+
+    Raises:
+        NoFirstIntegral, IntegrationFailed, PrecisionError: as ``solve``.
+    """
+    for part in problem.paradigms:
+        _formulas(part, problem.freeze)
     at_mu, at_nu = _solve_compiled(problem)
     trajectory = Trajectory(
         times=problem.batched_times(),
@@ -319,8 +332,7 @@ def _solve(problem: Problem) -> Trajectory:
             f"no closed-form trajectory for {problem.name} in {problem.setting.as_dict()}: "
             f"the panels do not reach every time; use simulate, or shorter times"
         )
-    single = len(problem.paradigms) == 1 and problem.freeze is None
-    return _refined(problem, trajectory) if single else trajectory
+    return trajectory
 
 
 @jax.jit
@@ -332,6 +344,7 @@ def _sensitivity(trajectory: Trajectory) -> Any:
     return trajectory.times * jnp.maximum(*(jnp.abs(v) for v in velocity))
 
 
+@float64
 def _refined(problem: Problem, trajectory: Trajectory) -> Trajectory:
     """Sensitive points once more with 34 digits; rarely any."""
     chosen = np.asarray(_sensitivity(trajectory) > refine.SENSITIVE)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from attnflow.errors import SettingError
-from attnflow.numeric.closed_form import solve
+from attnflow.numeric.closed_form import evaluate
 from attnflow.numeric.precision import traced
 from attnflow.numeric.problem import normalise
 from attnflow.settings import Schedule, Setting, check, positive
@@ -43,7 +43,10 @@ class _Comparison:
         The latter is relative to how far the curves have moved, and 0 where rounding hides it.
         """
         logs = np.linspace(low, high, GRID)
-        paths = (solve(curve, self.setting, np.exp(logs), self.initial) for curve in self.curves)
+        problems = (
+            normalise(curve, self.setting, np.exp(logs), self.initial) for curve in self.curves
+        )
+        paths = (evaluate(problem) for problem in problems)
         a, b = (np.asarray(getattr(path, self.coordinate)) for path in paths)
         start = float(self.initial[0] if self.coordinate == "mu" else self.initial[1])
         size = np.abs(a - start) + np.abs(b - start)
