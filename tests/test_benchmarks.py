@@ -50,6 +50,7 @@ def test_drawn_settings_are_within_the_stated_ranges():
     assert reach.min() >= 1e-2 and reach.max() <= 1e2
 
 
+@pytest.mark.slow
 def test_a_small_batch_is_measured_and_shown(tmp_path):
     with jax.enable_x64(True):
         records = studies.batch("lvml", sizes=(50,), million=False, solvers=("Dopri8",))

@@ -23,6 +23,7 @@ from attnflow.symbolic.paradigm import Paradigm
 SETTING = Setting(5, 4)
 HALF = Schedule([("soft", 20.0), ("hard", None)])
 MIXED = Paradigm("mixed", SOFT.loss / 2 + HARD.loss / 2)
+QUICK = {("phase", False), ("error", True)}
 STARTS = {"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}
 
 
@@ -31,8 +32,20 @@ def dataset() -> xr.Dataset:
     return compare(("soft", "hard", HALF), SETTING, points=41)
 
 
-@pytest.mark.parametrize("name", FIGURES)
-@pytest.mark.parametrize("log_time", [False, True], ids=["linear", "log"])
+@pytest.mark.parametrize(
+    ("name", "log_time"),
+    [
+        pytest.param(
+            name,
+            log_time,
+            id=f"{name}-{'log' if log_time else 'linear'}",
+            # two kinds of axes in a default run, all of them in a slow one
+            marks=() if (name, log_time) in QUICK else pytest.mark.slow,
+        )
+        for name in FIGURES
+        for log_time in (False, True)
+    ],
+)
 def test_each_figure_is_drawn_to_the_same_bytes_from_the_reloaded_dataset(
     dataset: xr.Dataset, name: str, log_time: bool, tmp_path: Path
 ) -> None:

@@ -83,6 +83,13 @@ def test_figures_are_drawn_again_from_the_file(compared, attnflow, tmp_path):
     assert (tmp_path / "again" / "mu.svg").read_bytes() == (folder / "mu.svg").read_bytes()
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are drawn in other tests."""
+    monkeypatch.setattr("attnflow.cli.comparison.draw_all", lambda *_, **__: None)
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_disagreement_exits_with_one_and_names_the_paradigm(attnflow, monkeypatch, tmp_path):
     from attnflow.numeric import compare
 
@@ -114,6 +121,7 @@ def test_results_of_another_run_are_replaced_and_other_files_stay(attnflow, tmp_
     assert sorted(os.listdir(folder)) == sorted([*FILES, "notes.txt"])
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("error", "code"), [(KeyboardInterrupt, 130), (OSError(28, "No space left on device"), 2)]
 )
@@ -127,6 +135,7 @@ def test_an_interrupted_or_failed_run_leaves_nothing(attnflow, monkeypatch, erro
     assert os.listdir() == []
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_descent_is_a_third_method(document):
     found = document(*QUICK, "--horizon", "20", "--descent", "0.01")
     deviation = found["deviation"]["hard"]["descent"]

@@ -42,7 +42,9 @@ def differences(function, point):
     return np.transpose(slopes)
 
 
-@pytest.mark.parametrize("name", ["soft", "hard", "lvml"])
+@pytest.mark.parametrize(
+    "name", ["soft", *(pytest.param(n, marks=pytest.mark.slow) for n in ("hard", "lvml"))]
+)
 def test_forward_derivatives_in_time_setting_start_and_rate(name):
     with jax.enable_x64(True):
         found = jax.jit(jax.jacfwd(partial(state, name)))(jnp.array(POINT))
@@ -59,6 +61,7 @@ def test_reverse_derivatives_are_the_forward_ones_and_batch():
         np.testing.assert_allclose(slopes, wanted, rtol=DERIVATIVE)
 
 
+@pytest.mark.slow
 def test_second_derivatives():
     with jax.enable_x64(True):
         hessian = jax.jit(jax.hessian(lambda p: state("soft", p)[0]))(jnp.array(POINT))

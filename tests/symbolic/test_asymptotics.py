@@ -78,7 +78,11 @@ def test_series_solves_the_flow_to_its_order(given, order):
     [(mu0, nu0), (0, nu0), (sp.Rational(1, 2), 0), (-1, 2)],
     ids=["symbols", "score-only", "margin-only", "numbers"],
 )
-@pytest.mark.parametrize("given", [SOFT, HARD, LVML, power_mean("1/2")], ids=str)
+@pytest.mark.parametrize(
+    "given",
+    [SOFT, HARD, LVML, pytest.param(power_mean("1/2"), marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_series_from_any_start_solves_the_flow(given, start):
     series = start_series(given, 2, start)
     point = {**POINT, mu0: sp.Rational(-3, 4), nu0: sp.Rational(2, 3)}
