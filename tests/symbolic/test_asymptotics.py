@@ -369,7 +369,9 @@ def test_where_the_late_rule_does_not_apply_it_says_why(given, reason):
     assert not [s for s in steps(given) if s.name.startswith("late")]
 
 
-@pytest.mark.parametrize("given", [SOFT, HARD, LVML, power_mean("1/2")], ids=str)
+@pytest.mark.parametrize(
+    "given", [SOFT, HARD, LVML, power_mean("1/2"), power_mean("-1/3"), power_mean("2")], ids=str
+)
 def test_all_steps_are_checked(given):
     found = steps(given)
     assert [s.name for s in found][:4] == ["start-mu", "start-nu", "start-alpha", "start-loss"]

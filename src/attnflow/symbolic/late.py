@@ -68,7 +68,8 @@ class _Term:
 def _terms(expression: sp.Expr, count: int) -> list[_Term]:
     """The leading terms of an expression in (mu, C) as mu -> infinity, by powers of e^-mu.
 
-    Of each coefficient of a power of e^-mu the highest power of mu is kept.
+    As many whole powers as counted, with the roots of e^-mu that lie between them if there are
+    any. Of each coefficient of a power of e^-mu the highest power of mu is kept.
     """
 
     def compute(field: Field) -> list[_Term]:
@@ -78,7 +79,7 @@ def _terms(expression: sp.Expr, count: int) -> list[_Term]:
         first, root = series.leading(expression), field.atoms.get(sp.exp(mu), 1)
         return [
             _in_powers(field.expression(series[n]), sp.Rational(-n, root))
-            for n in range(first, first + count)
+            for n in range(first, first + (count - 1) * root + 1)
         ]
 
     return in_growing_field({C: 1, mu: 1}, compute)
@@ -121,7 +122,7 @@ def late_time(paradigm: Paradigm) -> LateTime:
     try:
         # by order in 1 - alpha, at full focus: f(1 - e) = f(1) - e f'(1) + ...
         lead = _leading(slope)
-        pace_0, offset = _terms(pace.subs(alpha, 1), 2)
+        pace_0, *between, offset = _terms(pace.subs(alpha, 1), 2)
         pace_1 = _leading(-sp.diff(pace, alpha).subs(alpha, 1))
         loss_0 = _leading(loss.subs(alpha, 1))
         loss_1 = _leading(-sp.diff(loss, alpha).subs(alpha, 1))
@@ -132,6 +133,8 @@ def late_time(paradigm: Paradigm) -> LateTime:
             f"at full focus dt/dmu ~ {pace_0.expression} and L ~ {loss_0.expression}, "
             f"where the rule needs multiples of e^mu and e^-mu"
         )
+    if any(term.coefficient != 0 for term in between):
+        return _no("dt/dmu has roots of e^mu between e^mu and a constant")
     if lead.rate == 1 and lead.power == 0:
         return _exponential(lead, pace_0, offset, pace_1, loss_0, loss_1)
     if lead.rate == 0 and lead.power > 0:

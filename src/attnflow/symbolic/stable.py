@@ -67,11 +67,12 @@ def _powers(expr: sp.Expr) -> sp.Expr:
         if not power.is_Rational:
             rest.append(base**power)
             continue
-        integer = sp.Integer(int(power))
+        # to the nearest whole power, so that x^(2/3) = x x^(-1/3) joins y^(1/3) in one root
+        integer = sp.Integer(int(power) if (2 * power).is_integer else sp.floor(power + sp.S.Half))
         rest.append(base**integer)
         if power != integer:
             size = abs(power - integer)
-            groups[size] = groups.get(size, sp.S.One) * base ** sp.sign(power)
+            groups[size] = groups.get(size, sp.S.One) * base ** sp.sign(power - integer)
     return sp.Mul(*rest, *(sp.exp(size * logarithm(g)) for size, g in groups.items()))
 
 
