@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from attnflow import Schedule, Setting, solve
+from attnflow.numeric.closed_form import _sensitivity
 from oracles import high_precision
 from oracles.recorded import REFERENCE
 from tolerances import CLAIM, IMPLICIT
@@ -91,6 +92,35 @@ def test_twelve_digits_over_the_whole_range(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_twelve_digits_in_every_corner_and_at_many_settings(name):
     assert_to_claim(name, 10 + list(NAMES).index(name), CORNERS, 60)
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in ("hard", "lvml") else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+)
+def test_many_times_read_from_one_table_are_each_time_alone(name):
+    rows = [(25, 4, 0, 0, 1), (6926, 3, 0, 0, 1), (11667, 6, 0, 0, 1)]
+    rows += list(drawn(20 + list(NAMES).index(name), 21))
+    onset = np.array([m * C for m, C, *_ in rows])[:, None]
+    times = np.sort(
+        np.concatenate(
+            [onset * np.linspace(0.02, 8, 120), np.geomspace(1e-3, 1e3 * onset[:, 0], 80).T], axis=1
+        )
+    )
+
+    def lane(row, at):
+        m, C, mu0, nu0, rate = row
+        found = solve(NAMES[name], Setting(m, C, focus_rate=rate), at, (mu0, nu0))
+        return found.mu, found.nu, _sensitivity(found)
+
+    with jax.enable_x64(True):
+        settings = tuple(np.array(rows, float).T)
+        together = jax.vmap(lane)(settings, times)
+        alone = jax.vmap(jax.vmap(lane, in_axes=(None, 0)))(settings, times)
+    # each errs by rounding times how sensitive the state is to time
+    allowed = CLAIM * (1 + np.asarray(alone[2]) / 1000)
+    size = sum(np.abs(np.array(rows))[:, 2:4].T)[:, None]  # a start plus a change
+    for one, other in zip(together[:2], alone[:2], strict=True):
+        assert np.all(np.abs(one - other) <= allowed * np.maximum(np.abs(other), size))
 
 
 def reference_data(section):

@@ -41,6 +41,7 @@ from attnflow.symbols import C, mu, rho, tau
 
 FEW = 6  # up to so many times each keeps its own panel; more share a table of panels
 FEW_TOGETHER = 64  # the same where trajectories are computed side by side: tables cost more there
+TABLE = 1e-6  # how much better panels are resolved that are read as polynomials of time
 LANES = (
     256  # trajectories computed side by side; more are taken in turn, so that work fits the cache
 )
@@ -175,7 +176,13 @@ def _many(track: Track, times: Any, first: Any, last: Any) -> tuple[Any, Any]:
         return jax.tree.map(lambda a, value: a.at[count].set(value), kept, new)
 
     final, (table, ends) = marching.march(
-        track, first, last, visit, (table, jnp.full(room, jnp.inf)), marching.TOLERANCE * 1e-4
+        track,
+        first,
+        last,
+        visit,
+        (table, jnp.full(room, jnp.inf)),
+        marching.TOLERANCE * TABLE,
+        True,
     )
     # the table is short: counting the panels gone by is quicker than searching it
     index = lax.fori_loop(
@@ -306,7 +313,7 @@ def solve(
     return _refined(problem, trajectory)
 
 
-@float64
+@float64(called="solve")
 def evaluate(problem: Problem) -> Trajectory:
     """The trajectory of a problem in float64 alone: ``solve`` without its second look.
 
@@ -344,7 +351,7 @@ def _sensitivity(trajectory: Trajectory) -> Any:
     return trajectory.times * jnp.maximum(*(jnp.abs(v) for v in velocity))
 
 
-@float64
+@float64(called="solve")
 def _refined(problem: Problem, trajectory: Trajectory) -> Trajectory:
     """Sensitive points once more with 34 digits; rarely any."""
     chosen = np.asarray(_sensitivity(trajectory) > refine.SENSITIVE)

@@ -124,6 +124,7 @@ class Made(NamedTuple):
     time: Any
     pace: Any
     drive: Any
+    velocity: Any
 
 
 def _make(track: Track, clock: Any, companion: Any, time: Any, width: Any) -> Made:
@@ -142,6 +143,7 @@ def _make(track: Track, clock: Any, companion: Any, time: Any, width: Any) -> Ma
         time=time + width * of_pace[_TOLD],
         pace=of_pace[:_TOLD],
         drive=of_drive[:_TOLD],
+        velocity=_FUNCTIONALS[:_TOLD] @ (1 / pace),
     )
 
 
@@ -192,6 +194,7 @@ def march(
     visit: Callable[..., Any],
     kept: Any,
     tolerance: float = TOLERANCE,
+    inverse: bool = False,
 ) -> tuple[March, Any]:
     """Lay panels until the time ``last`` is covered.
 
@@ -202,6 +205,8 @@ def march(
         visit: (kept, panel, end_time, count, accepted) -> kept, called for each tried panel.
         kept: what visit accumulates.
         tolerance: what the coefficients of degree POINTS of pace and drive are to fall to.
+        inverse: whether the clock is to be a polynomial of time too, so that no zero of the pace,
+            near in the complex plane, may be closer than the coefficients of its inverse allow.
 
     Returns:
         The final march (``stuck`` where the clock stands still: an equilibrium) and ``kept``.
@@ -227,6 +232,10 @@ def march(
         noise = _noise(track, clock, track.weight * jnp.exp(companion))
         resolved, factor = _growth(made.pace, jnp.min(jnp.abs(panel.pace)), tolerance, noise)
         smooth, factor_drive = _growth(made.drive, jnp.max(jnp.abs(panel.drive)), tolerance, NOISE)
+        if inverse:
+            least = 1 / jnp.max(jnp.abs(panel.pace))
+            read, factor_inverse = _growth(made.velocity, least, tolerance, noise)
+            resolved, factor = resolved & read, jnp.minimum(factor, factor_inverse)
         sound = jnp.all(jnp.isfinite(panel.pace) & (panel.pace * sign > 0))
         good = resolved & smooth & sound
         factor = jnp.where(sound, jnp.minimum(factor, factor_drive), 0.25)

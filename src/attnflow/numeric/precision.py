@@ -1,7 +1,7 @@
 """float64 on demand: run a computation in 64-bit JAX without changing the user's settings."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import jax
@@ -16,16 +16,25 @@ def traced(*trees: Any) -> bool:
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
 
 
-def float64(function: Callable[..., Any]) -> Callable[..., Any]:
+def float64(
+    function: Callable[..., Any] | None = None, *, called: str | None = None
+) -> Callable[..., Any]:
     """Let a function compute in float64, whatever the global JAX setting, which stays as it is.
 
     Called from plain Python it runs under a local ``jax.enable_x64``; where JAX is globally in
     32-bit mode the arrays come back as NumPy float64 arrays (JAX would round them to float32 at
     the next operation), else as JAX arrays. Inside a user's transformation 64-bit mode must be on.
 
+    Args:
+        function: what is decorated.
+        called: how its user knows it, for the message; its own name if None.
+
     Raises:
         PrecisionError: called inside a transformation with 64-bit mode off.
     """
+    if function is None:
+        return partial(float64, called=called)
+    name = called or function.__name__.strip("_")
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -33,7 +42,7 @@ def float64(function: Callable[..., Any]) -> Callable[..., Any]:
         if traced(args, kwargs):
             if not enabled:
                 raise PrecisionError(
-                    f"{function.__name__.strip('_')} computes in float64, but runs here inside a "
+                    f"{name} computes in float64, but runs here inside a "
                     f"JAX transformation with 64-bit mode off: wrap the outer call in "
                     f"'with jax.enable_x64(True):' or set jax_enable_x64"
                 )

@@ -117,7 +117,7 @@ def simulate(
     )
 
 
-@float64
+@float64(called="simulate")
 def _run(problem: Problem, rtol: Any, atol: Any, options: dict[str, Any]) -> tuple[Any, ...]:
     problem = problem.cast()
     tolerances = tuple(jnp.asarray(v, jnp.float64) for v in (rtol, atol))
