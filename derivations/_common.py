@@ -90,14 +90,16 @@ class Derivation:
         pairs = [_without_functions(pair) for pair in claims or ((left, right),)]
         # numbers are compared as numbers: a normal form of e^100000 is nothing to wait for
         numbers = [pair for pair in pairs if not pair[0].free_symbols | pair[1].free_symbols]
+        check = PROVED
         for one, other in numbers:
-            if not agree(one, other):
-                raise UncheckedStep(f"step {name!r} does not hold: {one} is not {other}")
+            if one != other or one.has(sp.Float):
+                check = DIGITS
+                if not agree(one, other):
+                    raise UncheckedStep(f"step {name!r} does not hold: {one!s} is not {other!s}")
         general = [pair for pair in pairs if pair not in numbers]
-        if general:
-            self._add(checked(name, title, left, right, text, *general))
-        else:
-            self._add(Step(name, title, equation(left, right), text, DIGITS))
+        if general and checked(name, title, left, right, text, *general).check == DIGITS:
+            check = DIGITS
+        self._add(Step(name, title, equation(left, right), text, check))
 
     def _add(self, step: Step) -> None:
         assert step.name not in {known.name for known in self.steps}, f"{step.name!r} twice"
