@@ -36,6 +36,7 @@ from attnflow.symbols import (
 
 
 def main() -> Derivation:
+    """The steps of this derivation, all checked."""
     told = Derivation(1, "The ansatz and its metric", __doc__)
     plain = {rho: 1, tau: 1}
 
@@ -94,7 +95,10 @@ def main() -> Derivation:
             "Obtained from its definition over segments, for any C, and from the explicit matrices "
             "for m = 4, C = 3.",
             (reduced, paradigm.loss),
-            (small, paradigm.loss.subs(beta, probability).subs({alpha: attention}).subs({B: 3, C: 3})),
+            (
+                small,
+                paradigm.loss.subs(beta, probability).subs({alpha: attention}).subs({B: 3, C: 3}),
+            ),
         )
 
     # -- The metric ------------------------------------------------------------------------------
@@ -107,8 +111,12 @@ def main() -> Derivation:
     explicit_lengths = []
     for classes in (2, 3, 5):
         projector = sp.eye(classes) - sp.ones(classes) / classes
-        explicit_lengths.append((reduction.metric[0].subs(C, classes), (projector.T * projector).trace()))
-        explicit_lengths.append((reduction.metric[1].subs(C, classes), (sp.ones(1, classes) * sp.ones(classes, 1))[0]))
+        explicit_lengths.append(
+            (reduction.metric[0].subs(C, classes), (projector.T * projector).trace())
+        )
+        explicit_lengths.append(
+            (reduction.metric[1].subs(C, classes), (sp.ones(1, classes) * sp.ones(classes, 1))[0])
+        )
     told.prove(
         "metric-mu",
         "Squared length of d/d mu",

@@ -30,6 +30,7 @@ from attnflow.symbols import (
 
 
 def main() -> Derivation:
+    """The steps of this derivation, all checked."""
     told = Derivation(2, "The flow", __doc__)
     told.prove(
         "softmax-slope",

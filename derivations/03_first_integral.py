@@ -48,6 +48,7 @@ def drift(conserved: sp.Expr, loss: sp.Expr) -> sp.Expr:
 
 
 def main() -> Derivation:
+    """The steps of this derivation, all checked."""
     told = Derivation(3, "The first integral", __doc__)
     theorem(told)
     converse(told)
@@ -59,6 +60,7 @@ def main() -> Derivation:
 
 
 def theorem(told: Derivation) -> None:
+    """Any F and any q."""
     q, c = sp.Function("q", real=True)(mu), sp.Symbol("c", real=True)
     F = sp.Function("F", real=True)
     loss = F(alpha * q + (1 - alpha) * c)
@@ -116,6 +118,7 @@ def theorem(told: Derivation) -> None:
 
 
 def converse(told: Derivation) -> None:
+    """Only such losses separate."""
     psi = sp.Function("psi", real=True)(mu)
     G = sp.Function("G", real=True)
     loss = G(alpha * psi, mu)
@@ -124,8 +127,7 @@ def converse(told: Derivation) -> None:
     told.prove(
         "converse",
         "No other losses",
-        alpha * sp.Derivative(L, alpha, evaluate=False)
-        - Q * sp.Derivative(L, mu, evaluate=False),
+        alpha * sp.Derivative(L, alpha, evaluate=False) - Q * sp.Derivative(L, mu, evaluate=False),
         -Q * sp.Derivative(sp.Symbol("G"), mu, evaluate=False),
         "Conversely, write any loss as G(alpha psi, mu), with psi chosen such that Q = psi/psi'. "
         "If alpha L_alpha = Q L_mu then G does not depend on its second argument, so the loss is "

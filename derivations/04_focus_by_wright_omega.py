@@ -29,6 +29,7 @@ from attnflow.symbols import (
 
 
 def main() -> Derivation:
+    """The steps of this derivation, all checked."""
     told = Derivation(4, "The focus on the orbit", __doc__)
     w = wright_omega(z)
     told.prove(

@@ -11,8 +11,8 @@ from _common import Derivation, positive, velocities
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
 from attnflow.symbolic.solution import derive_solution
 from attnflow.symbols import (
-    C,
     K0,
+    C,
     alpha,
     attention,
     dt_dmu,
@@ -28,6 +28,7 @@ from attnflow.symbols import (
 
 
 def main() -> Derivation:
+    """The steps of this derivation, all checked."""
     told = Derivation(5, "Time", __doc__)
     for paradigm in (SOFT, HARD, LVML, power_mean("1/2")):
         solution = derive_solution(paradigm)

@@ -37,6 +37,7 @@ MOMENT = {C: sp.Integer(10), t: sp.Integer(200), tau: sp.Integer(1), mu0: sp.Int
 
 
 def main() -> Derivation:
+    """The steps of this derivation, all checked."""
     told = Derivation(6, "The focus held", __doc__)
     e, mean = sp.Rational(5, 4), sp.Rational(-7, 3)
     held = kepler(e, mean)

@@ -17,7 +17,6 @@ from attnflow.symbols import (
     alpha0,
     attention,
     dt_dx,
-    mu,
     nu,
     rho,
     t,
@@ -30,6 +29,7 @@ WEIGHT = sp.exp(x) / (1 + sp.exp(x))
 
 
 def main() -> Derivation:
+    """The steps of this derivation, all checked."""
     told = Derivation(7, "The classifier held", __doc__)
     told.prove(
         "weight",

@@ -33,8 +33,18 @@ def coefficients(
     def along(expr: sp.Expr) -> sp.Expr:
         return sp.diff(expr, mu) * speed + sp.diff(expr, alpha) * alpha * (1 - alpha) * turn
 
-    found = {"mu": [sp.S.Zero], "nu": [sp.S.Zero], "alpha": [start[alpha]], "loss": [loss.subs(start)]}
-    derivatives = {"mu": speed, "nu": turn, "alpha": alpha * (1 - alpha) * turn, "loss": along(loss)}
+    found = {
+        "mu": [sp.S.Zero],
+        "nu": [sp.S.Zero],
+        "alpha": [start[alpha]],
+        "loss": [loss.subs(start)],
+    }
+    derivatives = {
+        "mu": speed,
+        "nu": turn,
+        "alpha": alpha * (1 - alpha) * turn,
+        "loss": along(loss),
+    }
     if focus_only:
         derivatives = {"alpha": derivatives["alpha"]}
     for n in range(1, order + 1):
@@ -46,6 +56,7 @@ def coefficients(
 
 
 def main() -> Derivation:
+    """The steps of this derivation, all checked."""
     told = Derivation(8, "The start", __doc__)
     kinds = {"mu": mu, "nu": nu, "alpha": alpha, "loss": L}
     for paradigm in (SOFT, HARD, LVML, power_mean("1/2")):

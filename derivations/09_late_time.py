@@ -20,7 +20,9 @@ from attnflow.symbols import B, C, L, Phi, alpha, c, dt_dmu, mu, nu, rho, t, tau
 
 EPSILON = sp.Symbol("epsilon", positive=True)
 
+
 def main() -> Derivation:
+    """The steps of this derivation, all checked."""
     told = Derivation(9, "Late time", __doc__)
     w = sp.Symbol("w", positive=True)
     told.prove(
@@ -69,7 +71,10 @@ def exponential(told: Derivation, paradigm) -> None:
     loss = paradigm.expanded.subs(alpha, focus).subs(mu, margin)
     # Corrections are of relative order epsilon (times log epsilon): the claim is made of the
     # difference, with a remainder that epsilon = 10^-70 leaves below the fiftieth digit.
-    points = [{C: sp.Rational(7, 2), rho: sp.Rational(5, 4), B: 3, tau: 2}, {C: 10, rho: 1, B: 9, tau: 1}]
+    points = [
+        {C: sp.Rational(7, 2), rho: sp.Rational(5, 4), B: 3, tau: 2},
+        {C: 10, rho: 1, B: 9, tau: 1},
+    ]
 
     def far(what: sp.Expr, claim: sp.Expr) -> list[tuple[sp.Expr, sp.Expr]]:
         return [(round_off(digits_at(what.subs(p))), round_off(claim.subs(p))) for p in points]

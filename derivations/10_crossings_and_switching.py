@@ -42,6 +42,7 @@ PAIRS = ((SOFT, HARD), (LVML, HARD), (SOFT, LVML))
 
 
 def main() -> Derivation:
+    """The steps of this derivation, all checked."""
     told = Derivation(10, "Crossings and the best switch", __doc__)
     crossings(told)
     told.say(
@@ -216,6 +217,7 @@ def best_switch(told: Derivation) -> None:
 
 def linear_integrals(expr: sp.Expr) -> sp.Expr:
     """A sum with its factors taken out of the integrals, so that equal integrals are one symbol."""
+
     def pull(integral: sp.Integral) -> sp.Expr:
         terms = []
         for term in sp.Add.make_args(sp.expand(integral.function)):
@@ -298,9 +300,10 @@ def witness(told: Derivation) -> None:
         step = mpmath.mpf(10) ** -3
         # central differences of sixth order
         weights = ((1, mpmath.mpf(3) / 4), (2, -mpmath.mpf(3) / 20), (3, mpmath.mpf(1) / 60))
-        by_difference = sum(
-            w * (total(switch + n * step)[0] - total(switch - n * step)[0]) for n, w in weights
-        ) / step
+        by_difference = (
+            sum(w * (total(switch + n * step)[0] - total(switch - n * step)[0]) for n, w in weights)
+            / step
+        )
         _, final, reached = total(switch)
         sensitivity = numeric(slopes[1].sensitivity, point)
         rates = [numeric(term.slope, point) for term in slopes]

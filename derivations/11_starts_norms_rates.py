@@ -1,8 +1,8 @@
 """General starts, norms and rates.
 
 Vectors of any length, several foreground segments, a background that is not zero, learning rates
-that differ, and any start inside the ansatz: all of it enters through three numbers. B is the number
-of background segments to a foreground segment, tau the overall speed, rho the speed of the focus
+that differ, and any start inside the ansatz: all of it enters through three numbers. B is the
+number of background segments to a foreground segment, tau the overall speed, rho the speed of the focus
 relative to that of the classifier. The margin mu is that of the classifier's output.
 
 The background's own weights: its column of the classifier's matrix never moves, since a background
@@ -44,6 +44,7 @@ from attnflow.symbols import (
 
 
 def main() -> Derivation:
+    """The steps of this derivation, all checked."""
     told = Derivation(11, "General starts, norms and rates", __doc__)
     told.prove(
         "ratio",
@@ -153,7 +154,12 @@ def explicit(
     speed, turn = (e.subs(speeds).subs(numbers) for e in velocities(paradigm.expanded))
     by_W, by_V, by_w, by_v = (
         [-rate * e for e in slopes(loss, list(entries), at)]
-        for entries, rate in ((W, eta_classifier), (V, eta_classifier), (w, eta_focus), (v, eta_focus))
+        for entries, rate in (
+            (W, eta_classifier),
+            (V, eta_classifier),
+            (w, eta_focus),
+            (v, eta_focus),
+        )
     )
     claims = [(r * one, speed * share) for one, share in zip(by_W, projector, strict=True)]
     claims += [(one, sp.S.Zero) for one in by_V]

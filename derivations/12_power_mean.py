@@ -33,6 +33,7 @@ MEMBERS = tuple(sp.Rational(e) for e in ("-1", "-1/2", "1/3", "1/2", "3/4", "1")
 
 
 def main() -> Derivation:
+    """The steps of this derivation, all checked."""
     told = Derivation(12, "The power-mean family", __doc__)
     pooled = power(s)((alpha, 1 - alpha), ((mu, 0), (0, 0)), softmax_over(C))
     told.prove(
@@ -41,9 +42,7 @@ def main() -> Derivation:
         L,
         FAMILY,
         "The full loss on the ansatz, and each built-in member.",
-        *(
-            (pooled.subs(s, e), power_mean(e).expanded) for e in MEMBERS
-        ),
+        *((pooled.subs(s, e), power_mean(e).expanded) for e in MEMBERS),
         *((FAMILY.subs(s, e).subs(beta, probability), power_mean(e).expanded) for e in MEMBERS),
     )
     told.prove(

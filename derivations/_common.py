@@ -11,7 +11,7 @@ from pathlib import Path
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-from attnflow.symbolic.latex import fragment
+from attnflow.symbolic.latex import fragment, latex
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbolic.prose import typeset
 from attnflow.symbolic.stable import stable, textbook
@@ -156,7 +156,9 @@ def shown(expr: sp.Expr) -> sp.Expr:
 def named(symbol: sp.Symbol, paradigm: Paradigm | str) -> sp.Symbol:
     """The symbol with a paradigm's name as an index."""
     name = paradigm if isinstance(paradigm, str) else paradigm.name
-    return sp.Symbol(rf"{sp.latex(symbol)}_{{\mathrm{{{name}}}}}", real=True)
+    base, index = latex(symbol), rf"\mathrm{{{name}}}"
+    joined = f"{base[:-1]}, {index}}}" if "_{" in base else f"{base}_{{{index}}}"
+    return sp.Symbol(joined, real=True)
 
 
 def velocities(loss: sp.Expr) -> tuple[sp.Expr, sp.Expr]:

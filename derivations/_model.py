@@ -18,7 +18,10 @@ Pool = Callable[[Sequence[sp.Expr], Sequence[Sequence[sp.Expr]], Callable], sp.E
 
 def soft(weights: Sequence, logits: Sequence, probability: Callable) -> sp.Expr:
     """Cross entropy of the classifier on the weighted input (the classifier is linear)."""
-    pooled = [sum(a * z for a, z in zip(weights, column, strict=True)) for column in zip(*logits, strict=True)]
+    pooled = [
+        sum(a * z for a, z in zip(weights, column, strict=True))
+        for column in zip(*logits, strict=True)
+    ]
     return -sp.log(probability(pooled))
 
 
