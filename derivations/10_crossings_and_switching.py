@@ -256,8 +256,8 @@ def condition(told: Derivation, first, then) -> None:
     told.prove(
         f"condition-{first.name}-{then.name}",
         f"Where {first.title} hands over to {then.title}",
-        equation.lhs,
         equation.rhs,
+        equation.lhs,
         "Stationary total time.",
         (equation.lhs - equation.rhs, jump + costate * turned),
     )

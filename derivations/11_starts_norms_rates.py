@@ -2,8 +2,8 @@
 
 Vectors of any length, several foreground segments, a background that is not zero, learning rates
 that differ, and any start inside the ansatz: all of it enters through three numbers. B is the
-number of background segments to a foreground segment, tau the overall speed, rho the speed of the focus
-relative to that of the classifier. The margin mu is that of the classifier's output.
+number of background segments to a foreground segment, tau the overall speed, rho the speed of the
+focus relative to that of the classifier. The margin mu is that of the classifier's output.
 
 The background's own weights: its column of the classifier's matrix never moves, since a background
 segment says nothing about the class; its score moves, and adds to the speed of nu.
