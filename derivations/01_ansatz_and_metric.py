@@ -12,7 +12,7 @@ directions give the metric in which these descend.
 """
 
 import sympy as sp
-from _common import Derivation, shown, velocities
+from _common import Derivation, by_probability, shown, velocities
 from _model import models, population, slopes, softmax_over
 
 from attnflow.symbolic import reduction
@@ -89,7 +89,7 @@ def main() -> Derivation:
         small = explicit(pool)
         told.prove(
             f"loss-{paradigm.name}",
-            f"Loss of {paradigm.title}",
+            f"{paradigm.title}: loss",
             L,
             paradigm.loss,
             "Obtained from its definition over segments, for any C, and from the explicit matrices "
@@ -147,14 +147,16 @@ def main() -> Derivation:
         on_ansatz = {a: mu, b: 0}  # up to what is common to all logits
         diagonal, beside = (-sp.diff(loss, e).subs(on_ansatz) / C for e in (a, b))
         speed = velocities(paradigm.expanded)[0].subs(plain)
+        printed = (by_probability(paradigm) or (shown(speed),))[0].subs(plain)
         told.prove(
             f"tangent-{paradigm.name}",
             f"{paradigm.title} stays in the ansatz",
             mu_dot,
-            shown(speed),
+            printed,
             "All entries of the velocity of W have the proportions of I - 11'/C, with this factor.",
             (diagonal, speed * (1 - 1 / C)),
             (beside, -speed / C),
+            (printed.subs(beta, probability), speed),
         )
         check_every_entry(told, paradigm, pool)
     return told
@@ -186,14 +188,16 @@ def check_every_entry(told: Derivation, paradigm, pool) -> None:
     wanted = [speed * projector[i, j] for i in range(size) for j in range(size)]
     wanted += [sp.S.Zero] * size + [turn] * size
     found = slopes(loss, [*W, *V, *w], at)
+    printed = (by_probability(paradigm) or (None, shown(turn)))[1].subs({rho: 1, tau: 1, C: size})
     told.prove(
         f"entries-{paradigm.name}",
         f"{paradigm.title}: all {len(found)} entries for m = C = 3",
         sp.Symbol(r"\dot{\nu}", real=True),
-        shown(turn),
+        printed,
         "The gradient by every entry of W and w, background included, is that of the ansatz; the "
         "focus moves with this velocity.",
         *((-one, other) for one, other in zip(found, wanted, strict=True)),
+        (printed.subs(beta, probability.subs(C, size)), turn),
     )
 
 

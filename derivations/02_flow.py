@@ -7,7 +7,7 @@ zero background, rho = tau = 1; what they are in general is told among the gener
 """
 
 import sympy as sp
-from _common import Derivation, named, shown, velocities
+from _common import Derivation, by_probability, named, shown, velocities
 from _model import models, softmax_over
 
 from attnflow.symbolic.flow import derive_flow
@@ -59,23 +59,26 @@ def main() -> Derivation:
         pull = -tau * rho * sp.diff(loss.subs({a: mu, b: 0}), alpha) * alpha * (1 - alpha) / C
         flow = derive_flow(paradigm)
         general[paradigm.name] = flow
+        printed = by_probability(paradigm) or (shown(flow.mu_dot), shown(flow.nu_dot))
         told.prove(
             f"margin-{paradigm.name}",
             f"{paradigm.title}: margin",
             mu_dot,
-            shown(flow.mu_dot),
+            printed[0],
             "Minus L_mu/(C - 1), and what a diagonal entry of W says by the full loss.",
             (entry * C / (C - 1), flow.mu_dot),
             (velocities(paradigm.expanded)[0], flow.mu_dot),
+            (printed[0].subs(beta, probability), flow.mu_dot),
         )
         told.prove(
             f"focus-{paradigm.name}",
             f"{paradigm.title}: focus score",
             nu_dot,
-            shown(flow.nu_dot),
+            printed[1],
             "Minus alpha (1 - alpha) L_alpha/C, and what an entry of w says by the full loss.",
             (pull, flow.nu_dot),
             (velocities(paradigm.expanded)[1], flow.nu_dot),
+            (printed[1].subs(beta, probability), flow.nu_dot),
         )
 
     # What the flow descends, and how fast.

@@ -150,13 +150,18 @@ def instance(told: Derivation, paradigm: Paradigm, quantity: sp.Expr) -> None:
     )
     found, potential = derive_first_integral(paradigm), derive_potential(paradigm)
     ratio = (q - q.subs(mu, 0)) / sp.diff(q, mu)
+    printed = shown(found.ratio)
+    if name.startswith("power-"):  # best read with beta left in
+        printed = sp.factor((quantity - quantity.subs(beta, 1 / C)) / sp.diff(quantity, beta))
+        printed = printed / (beta * (1 - beta))
     told.prove(
         f"ratio-{name}",
         f"{title}: ratio",
         named(Q, name),
-        shown(found.ratio),
+        printed,
         "By the theorem, and by the derivatives of the loss.",
         (ratio, found.ratio),
+        (printed.subs(beta, probability), found.ratio),
         (
             alpha * sp.diff(paradigm.expanded, alpha),
             found.ratio * sp.diff(paradigm.expanded, mu),
@@ -166,7 +171,7 @@ def instance(told: Derivation, paradigm: Paradigm, quantity: sp.Expr) -> None:
         f"slope-{name}",
         f"{title}: slope of the potential",
         named(slope, name),
-        shown(found.slope),
+        shown(found.slope) if printed.free_symbols.isdisjoint({beta}) else printed * (C - 1) / C,
         "(C - 1)/C times the ratio, in the form in which it is computed.",
         (found.slope, (C - 1) / C * ratio),
         (potential.slope, (C - 1) / C * ratio),

@@ -64,6 +64,7 @@ def main() -> Derivation:
         (frozen.pace * velocities(power_mean("1/2").expanded)[0], sp.S.One),
         (sp.diff(frozen.time, mu), frozen.pace),
     )
+    implicit(told)
     for paradigm in PARADIGMS:
         signature(told, paradigm)
     apart(told)
@@ -116,6 +117,29 @@ def sensitivity(paradigm) -> sp.Expr:
     return sp.diff(loss, alpha) + sp.diff(loss, mu) * moved
 
 
+def implicit(told: Derivation) -> None:
+    """The derivative at a fixed time, for any loss and any time t(mu; alpha)."""
+    loss_alpha, loss_mu, time_alpha, time_mu = (
+        sp.Symbol(rf"{name}_{{\{by}}}", real=True) for name in "Lt" for by in ("alpha", "mu")
+    )
+    total, moved = sp.symbols("total moved", real=True)  # dL/d alpha and d mu/d alpha
+    (solved,) = sp.solve(
+        [time_alpha + time_mu * moved, loss_alpha + loss_mu * moved - total],
+        [moved, total],
+        dict=True,
+    )
+    stated = loss_alpha - loss_mu * time_alpha / time_mu
+    told.prove(
+        "implicit",
+        "Derivative in alpha at a fixed time",
+        sp.Derivative(L, alpha, evaluate=False),
+        stated,
+        "By implicit differentiation: t(mu; alpha) is known, and stays the same while alpha and "
+        "with it mu are changed. Indices are partial derivatives.",
+        (stated, solved[total]),
+    )
+
+
 def signature(told: Derivation, paradigm) -> None:
     """The floor of the curves, and loss and derivative at one moment for five focus weights."""
     name, title, loss = paradigm.name, paradigm.title, paradigm.expanded
@@ -138,37 +162,53 @@ def signature(told: Derivation, paradigm) -> None:
     frozen = derive_frozen_focus(paradigm)
     rate = sensitivity(paradigm)
     curve = loss.subs(mu, frozen.solution)
-    values, rates = [], []
+    values, rates, checks = [], [], []
     for weight in HELD:
         # full focus is the limit of the formulas that hold for alpha < 1
         place = weight if weight < 1 or name != "lvml" else 1 - sp.Rational(1, 10**40)
         at = {**MOMENT, alpha: place}
         margin = sp.N(frozen.solution.subs(at), 70)
+        checks.append((sp.N(frozen.time.subs(at).subs(mu, margin), 60), at[t]))
         values.append(sp.N(loss.subs(at).subs(mu, margin), 6))
         rates.append(sp.N(rate.subs(mu, margin).subs(at).subs(mu, margin), 6))
+    delay = sp.diff(frozen.time, alpha).subs(mu0, 0)
+    delay = sp.collect(sp.expand(delay), [sp.exp(mu), sp.exp(-mu), mu], sp.factor)
     check = {**MOMENT, alpha: sp.Rational(3, 5)}
     told.prove(
-        f"signature-{name}",
-        f"{title}: derivative in alpha",
-        sp.Derivative(L, alpha, evaluate=False),
-        shown(rate.subs(mu0, 0)) if name != "lvml" else rate.subs(mu0, 0),
-        "At a fixed time, by implicit differentiation of the time; it is the derivative of the "
-        "loss with the solved margin put in.",
+        f"delay-{name}",
+        f"{title}: time by focus",
+        sp.Derivative(t, alpha, evaluate=False),
+        delay,
+        "From the zero start, at a given margin. This over dt/d mu, with a minus sign, is how the "
+        "margin at a given time depends on the focus; the derivative of the loss with the solved "
+        "margin put in is that of the general formula.",
+        (delay, sp.diff(frozen.time, alpha).subs(mu0, 0)),
         (
             sp.diff(curve, alpha).subs(check),
             rate.subs(mu, frozen.solution).subs(check),
         ),
     )
+    if name != "lvml":  # LVML's is a long formula that says no more than its parts
+        told.prove(
+            f"signature-{name}",
+            f"{title}: derivative in alpha",
+            sp.Derivative(L, alpha, evaluate=False),
+            shown(rate.subs(mu0, 0)),
+            "The general formula with the time put in.",
+            (shown(rate.subs(mu0, 0)), rate.subs(mu0, 0)),
+        )
     assert all(x > y for x, y in zip(values, values[1:], strict=False)), f"{name} is not ordered"
     assert all(r < 0 for r in rates), f"more focus does not help {name}"
     row = sp.Matrix([HELD, values, rates])
-    told.define(
+    told.prove(
         f"numbers-{name}",
         f"{title}: five curves at one moment",
         sp.Matrix([alpha, L, sp.Derivative(L, alpha, evaluate=False)]),
         row,
         "C = 10, from the zero start, at t = 200: focus weight, loss, and its derivative in alpha. "
-        "A better focus means a lower loss: all derivatives are negative, as is asserted.",
+        "Better focus means a lower loss: all derivatives are negative, as is asserted. The margin "
+        "of each column takes the time 200.",
+        *checks,
     )
 
 

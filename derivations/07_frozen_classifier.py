@@ -6,7 +6,7 @@ attention's time holds the exponential integral and is left as it is.
 """
 
 import sympy as sp
-from _common import Derivation, velocities
+from _common import Derivation, shown, velocities
 
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
 from attnflow.symbolic.frozen import derive_frozen_classifier
@@ -61,10 +61,11 @@ def main() -> Derivation:
             f"closing-{paradigm.name}",
             f"{paradigm.title}: closing",
             sp.Limit(sp.Derivative(x, t, evaluate=False) / (1 - alpha), alpha, 1),
-            strength,
+            shown(strength),
             "With the classifier held the focus closes like 1/t, for each of the paradigms: what "
             "slows soft attention is the classifier that moves on.",
             (sp.cancel(pull.subs(alpha, 1 - gap) / gap).subs(gap, 0), strength),
+            (shown(strength), strength),
         )
     return told
 

@@ -11,7 +11,7 @@ focus, in the order LVML, soft, hard for more than two classes.
 from functools import lru_cache
 
 import sympy as sp
-from _common import Derivation, named, positive, velocities
+from _common import Derivation, inline, named, positive, velocities
 
 from attnflow.symbolic.asymptotics import first_difference, start_series
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
@@ -89,7 +89,7 @@ def parting(told: Derivation, first: Paradigm, second: Paradigm) -> None:
         factor = sp.factor(coefficient.subs(B, m - 1))
         told.prove(
             f"parting-{first.name}-{second.name}-{name}",
-            f"{first.title} and {second.title}: {name}",
+            f"{first.title} and {inline(second)}: {name}",
             named(symbol, first) - named(symbol, second),
             factor * t**order + remainder(order + 1),
             "For one true segment of m, B = m - 1. All lower coefficients are equal; this one is "

@@ -1,6 +1,6 @@
 """Late time: why soft attention splutters.
 
-Far out on an orbit the margin is large and the focus nearly closed. With epsilon = e^-mu as the
+Far out on an orbit the margin is large and the focus nearly closed. With epsilon = e^(-mu) as the
 small quantity, and the first integral for what is left of the focus, the leading terms are limits
 that can be read off.
 
@@ -92,7 +92,7 @@ def exponential(told: Derivation, paradigm) -> None:
         f"{title}: pace",
         dt_dmu,
         (late.clock * sp.exp(mu) + late.linear) / tau + vanishing,
-        "The focus is put in as 1 - a e^-mu, where a is 1/rho times the inverse of the growth of "
+        "The focus is put in as 1 - b e^(-mu), where b is 1/rho times the inverse of the growth of "
         "the potential; then the pace is expanded.",
         *far(pace - late.clock / EPSILON / tau, late.linear / tau),
     )
@@ -114,7 +114,7 @@ def exponential(told: Derivation, paradigm) -> None:
         f"{title}: closing of the focus",
         sp.Limit(t * (1 - alpha), t, sp.oo),
         late.inattention,
-        "1 - alpha falls like e^-mu, and e^mu grows like t.",
+        "1 - alpha falls like e^(-mu), and e^mu grows like t.",
         (sp.expand(time * closing * EPSILON), late.inattention),
     )
     told.prove(

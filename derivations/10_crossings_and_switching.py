@@ -11,7 +11,7 @@ which going over from one paradigm to another makes the time to a focus level st
 
 import mpmath
 import sympy as sp
-from _common import Derivation, named, positive, shown, velocities
+from _common import Derivation, inline, named, positive, shown, velocities
 
 from attnflow.symbolic.asymptotics import first_difference, late_time
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT
@@ -26,10 +26,12 @@ from attnflow.symbols import (
     C,
     L,
     alpha,
+    beta,
     costate,
     m,
     mu,
     nu,
+    probability,
     rho,
     t,
     tau,
@@ -81,10 +83,10 @@ def crossings(told: Derivation) -> None:
             left = sp.Limit(named(nu, HARD) - named(nu, SOFT), t, sp.oo)
         told.prove(
             f"crossing-{first.name}-{second.name}",
-            f"{first.title} and {second.title} cross",
+            f"{first.title} and {inline(second)} cross",
             left,
             value,
-            f"At first {first.title} leads, by the sign of the coefficient of t to the power "
+            f"At first {inline(first)} leads, by the sign of the coefficient of t to the power "
             f"{order}, {text}. The curves are continuous: they cross, for all m of at least 2 and "
             "C of at least 3.",
             *claims,
@@ -97,6 +99,15 @@ POINTS = tuple(
 )
 
 
+EXCESS = mu / (C * beta - 1) - 1
+GREEDY = {
+    (SOFT, HARD): sp.log((C - 1) * (mu / sp.log(C * beta) - 1)) / mu,
+    (LVML, HARD): 1 / sp.log(C * beta) - 1 / (C * beta - 1),
+    (SOFT, LVML): -(EXCESS + sp.LambertW(-sp.exp(-EXCESS) / (C - 1))) / mu,
+}
+"""The curves as they are best read, with beta for the class probability."""
+
+
 def greedy(told: Derivation, first, second) -> None:
     """The curve, put into the equality of the two pulls."""
     curve = greedy_curve(first, second)
@@ -104,7 +115,7 @@ def greedy(told: Derivation, first, second) -> None:
     pulls = [-sp.diff(p.expanded, alpha) for p in (first, second)]
     told.prove(
         f"pulls-{first.name}-{second.name}",
-        f"{first.title} and {second.title} pull alike",
+        f"{first.title} and {inline(second)} pull alike",
         shown(curve.equation.lhs),
         shown(curve.equation.rhs),
         "Minus L_alpha of the one and of the other: the velocities of the focus are the same "
@@ -118,12 +129,17 @@ def greedy(told: Derivation, first, second) -> None:
     )
     values = [curve.alpha.subs(point) for point in POINTS]
     assert all(0 < sp.N(value, 30) < 1 for value in values)
+    printed = GREEDY[first, second]
     told.prove(
         f"greedy-{first.name}-{second.name}",
-        f"Greedy curve: {first.title} and {second.title}",
+        f"Greedy curve: {inline(first)} and {inline(second)}",
         alpha,
-        curve.alpha,
+        printed,
         "The root between 0 and 1, put into the equality of the pulls at four points (C, mu).",
+        *(
+            (printed.subs(beta, probability).subs(point), value)
+            for value, point in zip(values, POINTS, strict=True)
+        ),
         *(
             (pulls[0].subs(alpha, sp.N(value, 120)).subs(point).n(80),
              pulls[1].subs(alpha, sp.N(value, 120)).subs(point).n(80))
@@ -136,8 +152,8 @@ def greedy(told: Derivation, first, second) -> None:
     told.prove(
         f"greedy-start-{first.name}-{second.name}",
         "It starts at one half",
-        named(L, first) - named(L, second),
-        sp.factor(gap.coeff(mu, 2)) * mu**2,
+        sp.Derivative(named(L, second) - named(L, first), alpha, evaluate=False),
+        sp.factor(gap.coeff(mu, 2)) * mu**2 + sp.Symbol(r"\mathcal{O}\left(\mu^{3}\right)"),
         "The difference of the pulls to second order in mu, which changes its sign at 1/2.",
         (gap.coeff(mu, 2).subs(alpha, sp.Rational(1, 2)), sp.S.Zero),
         (gap.coeff(mu, 1), sp.S.Zero),
@@ -255,7 +271,7 @@ def condition(told: Derivation, first, then) -> None:
     turned = (turn_a / speed_a - turn_b / speed_b) / (1 - alpha)
     told.prove(
         f"condition-{first.name}-{then.name}",
-        f"Where {first.title} hands over to {then.title}",
+        f"Where {inline(first)} hands over to {inline(then)}",
         equation.rhs,
         equation.lhs,
         "Stationary total time.",

@@ -10,7 +10,7 @@ segment says nothing about the class; its score moves, and adds to the speed of 
 """
 
 import sympy as sp
-from _common import Derivation, shown, velocities
+from _common import Derivation, by_probability, shown, velocities
 from _model import hard, lvml, models, population, slopes, soft, softmax_over
 
 from attnflow.symbolic import reduction
@@ -24,6 +24,7 @@ from attnflow.symbols import (
     alpha,
     alpha0,
     attention,
+    beta,
     eta_classifier,
     eta_focus,
     k,
@@ -34,6 +35,7 @@ from attnflow.symbols import (
     nu,
     nu0,
     nu_dot,
+    probability,
     r,
     remainder,
     rho,
@@ -102,17 +104,20 @@ def any_size(told: Derivation, paradigm, pool) -> None:
     for background in ("shared", "distinct"):
         speeds = {rho: reduction.relative_speed(background), tau: reduction.overall_speed}
         wanted[background] = [e.subs(speeds) for e in (flow.mu_dot, flow.nu_dot)]
+    printed = by_probability(paradigm) or (shown(flow.mu_dot), shown(flow.nu_dot))
+    printed = [e.subs(tau, reduction.overall_speed) for e in printed]
     told.prove(
         f"margin-{paradigm.name}",
         f"{paradigm.title}: margin in any setting",
         mu_dot,
-        shown(wanted["shared"][0]),
+        printed[0],
         "From the full loss, for any m, C and k: the entries of W have the proportions of the "
         "ansatz, the background's column stays at zero.",
         (r * diagonal, wanted["shared"][0] * (1 - 1 / C)),
         (r * beside, -wanted["shared"][0] / C),
         (still, sp.S.Zero),
         (wanted["distinct"][0], wanted["shared"][0]),
+        (printed[0].subs(beta, probability), wanted["shared"][0]),
     )
     turned = {
         "shared": pull * (own - shared),
@@ -123,8 +128,12 @@ def any_size(told: Derivation, paradigm, pool) -> None:
             f"focus-{background}-{paradigm.name}",
             f"{paradigm.title}: focus in any setting, {background} background",
             nu_dot,
-            shown(found.subs(ahead, sp.log(alpha / (1 - alpha) * (m - k) / k) + behind)),
+            printed[1].subs(rho, reduction.relative_speed(background)),
             "The score of the foreground minus that of the background.",
+            (
+                printed[1].subs(rho, reduction.relative_speed(background)).subs(beta, probability),
+                wanted[background][1],
+            ),
             (
                 found.subs(ahead, sp.log(alpha / (1 - alpha) * (m - k) / k) + behind),
                 wanted[background][1],
@@ -215,11 +224,21 @@ def anywhere(told: Derivation, paradigm) -> None:
         return sp.diff(expr, mu) * speed + sp.diff(expr, alpha) * alpha * (1 - alpha) * turn
 
     told.prove(
+        f"start-focus-{paradigm.name}",
+        f"{paradigm.title}: focus from any start",
+        nu,
+        nu0 + shown(series.nu.coeff(t, 1)) * t + remainder(2),
+        "The velocity at the start; alpha_0 is the initial focus weight.",
+        (shown(series.nu.coeff(t, 1)), turn.subs(start)),
+    )
+    told.prove(
         f"start-{paradigm.name}",
-        f"{paradigm.title}: from any start",
+        f"{paradigm.title}: margin from any start",
         mu,
-        series.mu + remainder(3),
-        "The first coefficients, by differentiation along the flow; alpha_0 is the initial focus.",
+        mu0 + shown(series.mu.coeff(t, 1)) * t + remainder(2),
+        "The velocity at the start; the second coefficients of margin and focus, by "
+        "differentiation along the flow, and the first of the loss are checked as well.",
+        (shown(series.mu.coeff(t, 1)), speed.subs(start)),
         *(
             (polynomial.coeff(t, n), value.subs(start) / sp.factorial(n))
             for polynomial, first in ((series.mu, speed), (series.nu, turn))

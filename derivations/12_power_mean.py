@@ -6,7 +6,7 @@ s = 1 and hard attention in the limit s = 0. All of it follows from one formula 
 """
 
 import sympy as sp
-from _common import Derivation, named, shown, velocities
+from _common import Derivation, named, velocities
 from _model import power, softmax_over
 
 from attnflow.symbolic.asymptotics import first_difference, late_time
@@ -25,6 +25,7 @@ from attnflow.symbols import (
     mu_dot,
     probability,
     slope,
+    tau,
 )
 
 s = sp.Symbol("s", real=True)  # here the exponent
@@ -48,7 +49,7 @@ def main() -> Derivation:
     told.prove(
         "one",
         "LVML is its member 1",
-        FAMILY.subs(s, 1),
+        sp.Limit(L, s, 1),
         LVML.loss,
         "s = 1.",
         (FAMILY.subs(s, 1).subs(beta, probability), LVML.expanded),
@@ -112,13 +113,17 @@ def member(told: Derivation, exponent: sp.Rational) -> None:
     speed, turn = velocities(FAMILY.subs(s, exponent).subs(beta, probability))
     excess = (C * beta) ** exponent - 1
     ratio = (excess / (exponent * (excess + 1) * (1 - beta))).subs(beta, probability)
+    # as printed: with beta for the class probability
+    margin = -tau * sp.diff(FAMILY.subs(s, exponent), beta) * beta * (1 - beta) / (C - 1)
+    growth = (C - 1) / C * excess / (exponent * (excess + 1) * (1 - beta))
     label = f"power-{exponent}".replace("/", "over")
     told.prove(
         f"flow-{label}",
         f"s = {exponent}: margin",
         mu_dot,
-        shown(flow.mu_dot),
+        margin,
         "The flow of the formula with s.",
+        (margin.subs(beta, probability), flow.mu_dot),
         (flow.mu_dot, speed),
         (flow.nu_dot, turn),
     )
@@ -126,7 +131,7 @@ def member(told: Derivation, exponent: sp.Rational) -> None:
         f"slope-{label}",
         f"s = {exponent}: slope of the potential",
         slope,
-        shown(found.slope),
+        growth,
         "The ratio of the formula with s, times (C - 1)/C. "
         + (
             "The potential has a closed form."
@@ -135,6 +140,7 @@ def member(told: Derivation, exponent: sp.Rational) -> None:
         ),
         (found.slope, (C - 1) / C * ratio),
         (found.ratio, ratio),
+        (growth.subs(beta, probability), found.slope),
         (sp.diff(potential.value, mu), (C - 1) / C * ratio),
     )
 

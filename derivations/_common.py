@@ -26,7 +26,7 @@ from attnflow.symbolic.steps import (
     definition,
     equation,
 )
-from attnflow.symbols import C, alpha, mu, rho, tau
+from attnflow.symbols import C, alpha, beta, mu, rho, tau
 
 FOLDER = Path(__file__).resolve().parents[1] / "build" / "latex"
 
@@ -159,6 +159,21 @@ def named(symbol: sp.Symbol, paradigm: Paradigm | str) -> sp.Symbol:
     base, index = latex(symbol), rf"\mathrm{{{name}}}"
     joined = f"{base[:-1]}, {index}}}" if "_{" in base else f"{base}_{{{index}}}"
     return sp.Symbol(joined, real=True)
+
+
+def inline(paradigm: Paradigm) -> str:
+    """A paradigm's title within a sentence."""
+    title = paradigm.title
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
+
+
+def by_probability(paradigm: Paradigm) -> tuple[sp.Expr, sp.Expr] | None:
+    """mu' and nu' of a power mean with beta left in, which is how they are best read."""
+    if not paradigm.name.startswith("power-"):
+        return None
+    assert mu not in paradigm.loss.free_symbols, "the margin enters by beta alone"
+    slope = sp.diff(paradigm.loss, beta) * beta * (1 - beta)  # d beta/d mu = beta (1 - beta)
+    return -tau * slope / (C - 1), velocities(paradigm.loss)[1]
 
 
 def velocities(loss: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
