@@ -110,6 +110,8 @@ def each(told: Derivation, paradigm) -> None:
         (sp.diff(solution.nu, mu), (turn / speed).subs(on_orbit)),
         (attention.subs(nu, solution.nu), solution.alpha),
         (conserved, K0),
+        (solution.argument, K0 + rho * potential.value - sp.log(B)),
+        (solution.nu, sp.log(wright_omega(solution.argument)) + sp.log(B)),
     )
     told.prove(
         f"constant-{paradigm.name}",

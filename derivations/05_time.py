@@ -65,8 +65,9 @@ def main() -> Derivation:
         inside = sp.factor(sp.simplify(inside.subs(alpha, omega / (1 + omega))))
         assert positive(inside, C=2), f"mu' of {paradigm.name} is not shown to be positive"
     told.say(
-        """The pace is a quotient of sums of positive terms for C of at least 2, so that mu grows under each
-        of the three paradigms from every start, and time is a function of the margin."""
+        """The pace is a quotient of sums of positive terms for C of at least 2, so that mu grows
+        under each of the three paradigms from every start, and time is a function of the
+        margin."""
     )
     y = alpha * mu
     speed, turn = velocities(SOFT.expanded)
