@@ -104,8 +104,8 @@ plt.show()
 # %% [markdown]
 # ## What Euler steps make of it
 #
-# The published scheme on the first setting, as a plain loop, until $t = 600$. Its error is proportional to
-# the step, as that of Euler's method must be; the limit is the closed form.
+# The published scheme on the first setting, as a plain loop, until $t = 600$. Its error is
+# proportional to the step, as that of Euler's method must be; the limit is the closed form.
 
 
 # %%

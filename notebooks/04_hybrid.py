@@ -8,6 +8,7 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
+# ---
 
 # %% [markdown]
 # # 4. The hybrid: when to switch
@@ -43,7 +44,9 @@ def weight(switch: af.Schedule, segments: int) -> float:
 # For $m = C = 20$, from soft or LVML to hard attention.
 
 # %%
-targets = np.array([0.5, 0.9, 0.99] if QUICK else [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999])
+targets = np.array(
+    [0.5, 0.9, 0.99] if QUICK else [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999]
+)
 switches = {
     first: [af.best_switch(setting, target, first, "hard") for target in targets]
     for first in ("soft", "lvml")

@@ -8,6 +8,7 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
+# ---
 
 # %% [markdown]
 # # 5. Your own paradigm
@@ -142,7 +143,9 @@ for name in ("soft", "hard"):
 point = {C: 5, beta: sp.Rational(1, 3), alpha: sp.Rational(2, 5)}
 assert abs(sp.N((half.loss - af.power_mean("1/2").loss).subs(point), 30)) < 1e-25
 assert np.all(np.diff(reached) < 0), "the larger s, the earlier the onset"
-far = {s: af.solve(p, setting, np.linspace(0.0, 1e9, 51 if QUICK else 401)) for s, p in family.items()}
+far = {
+    s: af.solve(p, setting, np.linspace(0.0, 1e9, 51 if QUICK else 401)) for s, p in family.items()
+}
 assert np.all(np.diff([curve.nu[-1] for curve in far.values()]) < 0), "late it is the other way"
 gap = far["0"].nu[-1] - far["1"].nu[-1]
 assert abs(gap - np.log(20 * np.log(20) / 19)) < 1e-6

@@ -8,6 +8,7 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
+# ---
 
 # %% [markdown]
 # # 6. Differentiate through the closed form
@@ -71,8 +72,8 @@ def misfit(parameters):
 
 
 with jax.enable_x64(True):
-    steps = 600
-    optimiser = optax.adam(optax.cosine_decay_schedule(0.05, steps))
+    steps = 1000
+    optimiser = optax.adam(optax.cosine_decay_schedule(0.1, steps))
 
     @jax.jit
     def step(parameters, state):
@@ -162,8 +163,8 @@ assert np.max(np.abs(curves[-1] - np.asarray(run.alpha))) < 0.006
 assert np.all((alpha > 0) & (alpha < 1)) and np.all(growth > 0)
 # the derivatives by a difference quotient
 with jax.enable_x64(True):
-    low, high = (np.asarray(both(*args[:2], shift)[0]) for shift in (-1e-4, 1e-4))
-assert np.max(np.abs((high - low) / 2e-4 - growth)) < 1e-6
+    low, high = (np.asarray(both(*args[:2], shift)[0]) for shift in (-1e-5, 1e-5))
+assert np.max(np.abs((high - low) / 2e-5 - growth)) < 1e-5
 if not QUICK:  # a few settings by themselves, from plain Python
     for m, classes in ((3, 3), (100, 1000), (10_000, 20)):
         with jax.enable_x64(True):
