@@ -18,7 +18,7 @@
 # margin $\mu$ and the focus score $\nu$. This notebook takes one setting from beginning to end:
 # solve, simulate, compare, export.
 #
-# Expected time: half a minute, most of it compilation.
+# Expected time: one minute, most of it compilation.
 
 # %%
 import os

@@ -133,7 +133,7 @@ for dt, error in zip(steps, errors, strict=True):
 # ## What was claimed
 
 # %%
-assert elapsed < 60 and again < 5, "seconds, not hours"
+assert elapsed < 300 and again < 5, "seconds, not hours"
 for label, (_, horizon) in cases.items():
     soft, hard, lvml = (curves[label][name] for name in PARADIGMS)
     onset = [af.time_to_focus(name, cases[label][0], 0.5) for name in ("lvml", "soft", "hard")]
