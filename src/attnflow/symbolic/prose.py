@@ -2,7 +2,7 @@
 
 import re
 
-_GREEK = "alpha|beta|mu|nu|rho|tau|omega|psi|Phi|phi|eta"
+_GREEK = "alpha|beta|epsilon|lambda|mu|nu|rho|tau|omega|psi|Phi|phi|eta"
 _NAME = rf"(?:(?:{_GREEK}|[A-Zb-hj-z])(?:_(?:{_GREEK}|\w+))?'*)(?![\w'])"
 _WORD = rf"\d+'*|log\b|logit\b|sinh\b|dt/dmu\b|d(?= (?:{_GREEK})\b)|{_NAME}"
 _RUN = re.compile(
@@ -17,6 +17,7 @@ def _formula(run: str) -> str:
     run = run.replace("nu 1", r"nu \,\mathbf{1}")
     run = re.sub(r"\be\b(?!\^)", r"\\varepsilon ", run)
     run = re.sub(rf"(?<![A-Za-z\\])({_GREEK})(?![A-Za-z])", r"\\\1 ", run)
+    run = re.sub(r"\^\(([^()]*)\)", r"^{\1}", run)
     run = re.sub(r"([_^])(\\\w+ |-?\w+)", lambda found: f"{found[1]}{{{found[2].strip()}}}", run)
     run = re.sub(r"\b(log|sinh)\b", r"\\\1", run)
     run = re.sub(r"\blogit\b", r"\\operatorname{logit}", run)
@@ -36,6 +37,7 @@ def typeset(text: str, escape: bool = True) -> str:
         escape: whether the rest is escaped for LaTeX (Markdown needs none).
     """
     text = text.replace("step x learning", "step \0 learning").replace("Wright omega", "Wright \1")
+    text = re.sub(r"(^|[.:] )A(?= [a-z])", "\\1\2", text)  # the article, not a name
     parts, last = [], 0
     for found in _RUN.finditer(text):
         run = found.group()
@@ -48,7 +50,7 @@ def typeset(text: str, escape: bool = True) -> str:
         parts += [_plain(text[last:start], escape), f"${_formula(core)}$"]
         last = start + len(core)
     parts.append(_plain(text[last:], escape))
-    return "".join(parts).replace("\0", r"$\times$").replace("\1", "omega")
+    return "".join(parts).replace("\0", r"$\times$").replace("\1", "omega").replace("\2", "A")
 
 
 def _balanced(run: str) -> str:
