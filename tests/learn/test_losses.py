@@ -11,7 +11,7 @@ from attnflow.learn import losses
 from attnflow.numeric.trajectory import focus_weights, lowered_loss, lowered_velocity
 from attnflow.symbolic.catalogue import paradigm as find
 
-SETTINGS = [(2, 2), (5, 3), (20, 20), (100, 50)]
+SETTINGS = [(2, 2), (5, 3), (100, 30)]
 STATES = [(0.0, 0.0), (1e-6, 1e-6), (0.3, -0.5), (2.0, 1.5), (9.0, 12.0), (-1.0, 0.2)]
 
 

@@ -1,0 +1,96 @@
+"""What a training step minimises, by the name of the paradigm: one object for every loss."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from attnflow.errors import ParadigmError
+from attnflow.learn import losses
+from attnflow.numeric.pooling import power_exponent
+from attnflow.symbolic.catalogue import CATALOGUE, paradigm
+
+ESTIMATORS = {"hard-sampled": "hard", "lvml-em": "lvml"}
+"""Other ways to train a paradigm -> the paradigm itself."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A paradigm as a loss of networks' outputs.
+
+    Attributes:
+        name: as the user says it.
+        paradigm: name of the symbolic paradigm that it realises.
+        exponent: of a power mean; None for the others.
+    """
+
+    name: str
+    paradigm: str
+    exponent: float | None = None
+
+    @property
+    def needs_responsibilities(self) -> bool:
+        """Whether an E step comes before each epoch."""
+        return self.name == "lvml-em"
+
+    def losses(
+        self,
+        classifier: Any,
+        segments: Any,
+        log_weights: Any,
+        labels: Any,
+        key: Any,
+        baseline: Any,
+        responsibilities: Any,
+    ) -> Any:
+        """The loss of each input of a batch, float32 [B].
+
+        Args:
+            classifier: the classification network, a callable.
+            segments: [B, m, *shape].
+            log_weights: of the focus, [B, m].
+            labels: [B].
+            key: random key, used where segments are drawn.
+            baseline: running mean of the loss, used there too.
+            responsibilities: of the last E step, [B, m], or None.
+        """
+        if self.name == "soft":
+            pooled = losses.weighted_input(log_weights, segments)
+            return losses.soft(classifier(pooled).astype(jnp.float32), labels)
+        logits = classifier(segments).astype(jnp.float32)
+        each = losses.label_log_probabilities(logits, labels)
+        if self.name == "hard-sampled":
+            return losses.hard_sampled(key, log_weights, each, baseline)
+        if self.needs_responsibilities:
+            return losses.em(responsibilities, log_weights, each)
+        if self.exponent is not None:
+            return losses.power_mean(self.exponent, log_weights, each)
+        return {"hard": losses.hard, "lvml": losses.lvml}[self.name](log_weights, each)
+
+
+def objective(name: str) -> Objective:
+    """The objective of that name.
+
+    Raises:
+        ParadigmError: no paradigm, or none that real networks can be trained by, has this name.
+    """
+    if name in ESTIMATORS:
+        return Objective(name, ESTIMATORS[name])
+    if name in CATALOGUE:
+        return Objective(name, name)
+    found = paradigm(name)  # says which names there are
+    exponent = 0.0 if found.name == "power-0" else power_exponent(found)
+    if exponent is None:
+        raise ParadigmError(f"paradigm {name!r} has no loss for real networks")
+    return Objective(found.name, found.name, exponent)
+
+
+def fixed_weights(alpha: float, true: Any, shape: tuple[int, ...], mask: Any) -> Any:
+    """Log-weights that hold alpha on the true segment and share the rest equally, [B, m]."""
+    places = jnp.arange(shape[-1])[None]
+    there = places == true[:, None]
+    present = jnp.ones(shape, bool) if mask is None else mask
+    others = jnp.sum(present, axis=-1, keepdims=True) - 1
+    rest = jnp.log1p(-alpha) - jnp.log(others.astype(jnp.float32))
+    return jnp.where(there, jnp.log(alpha), jnp.where(present, rest, -jax.numpy.inf))
