@@ -12,6 +12,7 @@ fast on a GPU; inside compiled epochs on a CPU ``Convolution`` below is much fas
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -258,15 +259,32 @@ def networks(
     Raises:
         SettingError: the name is not known, or the pair does not fit the segments.
     """
-    if isinstance(given, str):
-        if given not in NETWORKS:
-            raise SettingError(f"networks must be one of {', '.join(NETWORKS)}, got {given!r}")
-        maker = NETWORKS[given]
-    else:
-        maker = given
+    maker = find_pair(given) if isinstance(given, str) else given
     focus, classifier = maker(shape, classes, nnx.Rngs(seed))
     _check(focus, classifier, shape, classes)
     return focus, classifier
+
+
+def find_pair(name: str) -> Pair:
+    """A maker of a pair by name, or as "FILE.py:NAME", in which case the file is run.
+
+    Raises:
+        SettingError: there is no such name or file, or the file fails.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    file, colon, function = name.rpartition(":")
+    if not (colon and file.endswith(".py")):
+        known = ", ".join(NETWORKS)
+        raise SettingError(f"networks must be one of {known}, or FILE.py:NAME, got {name!r}")
+    found: dict[str, Any] = {"__name__": "networks"}
+    try:
+        exec(compile(Path(file).read_bytes(), file, "exec"), found)
+    except Exception as error:  # whatever a user's file may raise
+        raise SettingError(f"{file!r} cannot be run: {type(error).__name__}: {error}") from error
+    if not callable(found.get(function)):
+        raise SettingError(f"no function {function!r} in {file!r}")
+    return found[function]
 
 
 def _check(focus: Any, classifier: Any, shape: tuple[int, ...], classes: int) -> None:

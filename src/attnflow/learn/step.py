@@ -120,6 +120,10 @@ def run_epoch(
     base: Any,
     train: Mosaics,
 ) -> tuple[Any, dict[str, Any]]:
+    """One epoch of one run, from its state to the next and the epoch's metrics (see Engine.epoch).
+
+    The order of inputs and every draw follow from (seed, epoch, step).
+    """
     key = jax.random.fold_in(jax.random.key(seed), number)
     order_key, draw_key = jax.random.split(key)
     share = None

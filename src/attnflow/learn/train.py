@@ -1,0 +1,239 @@
+"""Trains a run from beginning to end, or from where it was interrupted, bit for bit."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attnflow.errors import SettingError, TrainingFailed
+from attnflow.learn.config import Part, Training, parse_schedule
+from attnflow.learn.engine import Engine, build
+from attnflow.learn.folder import RunFolder
+from attnflow.learn.networks import Pair, find_pair
+from attnflow.learn.objective import Objective, objective
+from attnflow.learn.tasks import Task, task
+from attnflow.settings import Setting
+
+THEORY_TARGET = 0.9
+"""The focus weight that a switch proposed by theory reaches soonest."""
+
+Progress = Callable[[int, int, list[dict[str, Any]]], None]
+"""(epochs done, epochs in all, the rows of the last one) -> None."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves.
+
+    Attributes:
+        engine: the compiled functions, with task and config.
+        state: weights and optimiser after the last epoch, with a leading axis of runs.
+        rows: metrics, one row an epoch and run.
+        objective: what was minimised last.
+        folder: where the run is on disk, or None.
+    """
+
+    engine: Engine
+    state: Any
+    rows: list[dict[str, Any]]
+    objective: Objective
+    folder: RunFolder | None = None
+
+
+def task_of(run: Training) -> Task:
+    """The task that a config names.
+
+    Raises:
+        SettingError, MissingPart, DataError: as ``attnflow.learn.tasks.task``.
+    """
+    names = ("segments", "classes", "train", "heldout", "test", "data")
+    options = {name: getattr(run, name) for name in names}
+    if run.task != "orthogonal" and run.classes is not None:
+        raise SettingError(f"classes is for the orthogonal task only, got {run.classes}")
+    if not run.task.startswith("cifar") and run.data is not None:
+        raise SettingError(f"data is for cifar10 and cifar100 only, got {run.data!r}")
+    if run.task == "orthogonal":
+        if run.test is not None:
+            raise SettingError("the orthogonal task has no test set: leave test out")
+        options.pop("test")
+    options = {name: value for name, value in options.items() if value is not None}
+    return task(run.task, seed=run.data_seed, **options)
+
+
+def train(
+    run: Training | None = None,
+    out: str | Path | None = None,
+    *,
+    task: Task | None = None,
+    networks: Pair | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train a focus and a classification network together.
+
+    Args:
+        run: the config; None with ``resume`` takes the folder's own.
+        out: folder of the run; None keeps nothing on disk.
+        task: a task of one's own in place of the config's.
+        networks: a maker of networks of one's own in place of the config's.
+        resume: go on with the run in ``out``; it ends with the weights of an unbroken run. Where
+            nothing is there yet, it starts.
+        progress: called after each epoch.
+
+    Returns:
+        The trained state, the metrics, and the engine that evaluates them.
+
+    Raises:
+        SettingError: the config does not hold together, or is not that of the folder's run.
+        TrainingFailed: the loss was not finite or diverged; the last good checkpoint stays.
+        MissingPart, DataError: data are missing or damaged.
+    """
+    folder = None if out is None else RunFolder(out)
+    begun = folder is not None and resume and (folder.path / "config.toml").exists()
+    if begun:
+        assert folder is not None
+        kept = folder.config()
+        if run is not None and run.resolved() != kept:
+            raise SettingError(
+                f"{str(folder.path)!r} holds a run with another config: resume it without options"
+            )
+        run = kept
+    run = (run or Training()).resolved()
+    parts = parse_schedule(run.paradigm, run.epochs or 1)
+    objectives = [objective(part.paradigm) for part in parts]
+    made = task if task is not None else task_of(run)
+    parts = tuple(_at_theorys_time(part, parts, objectives, made) for part in parts)
+    _comparable(run, parts)
+    pair = networks or find_pair(run.networks or "linear")
+    engine = build(made, run, pair)
+    state, stage, first = engine.start(pair), 0, 0
+    rows: list[dict[str, Any]] = []
+    if folder is not None and not begun:
+        from attnflow.environment import report
+
+        folder.begin(run, report())
+    if folder is not None and begun:
+        found = folder.restore(state, write=True)
+        if found is not None:
+            state, record, first = found
+            stage = int(record["stage"])
+        rows = folder.keep_metrics(first)
+    try:
+        for epoch in range(first, run.epochs or 1):
+            stage = _stage(run, parts, stage, epoch, rows, engine)
+            state, new = _epoch(engine, objectives[stage], state, epoch)
+            rows += new
+            if folder is not None:
+                folder.append(new)
+                done = epoch + 1
+                if done % run.checkpoint_every == 0 or done == run.epochs:
+                    folder.save(state, done, {"stage": stage}, _score(new))
+            if progress is not None:
+                progress(epoch + 1, run.epochs or 1, new)
+    finally:
+        if folder is not None:
+            folder.close()
+    return Trained(engine, state, rows, objectives[stage], folder)
+
+
+def _at_theorys_time(
+    part: Part, parts: tuple[Part, ...], objectives: list[Objective], made: Task
+) -> Part:
+    """A part that ends when theory says, with the time at which that is."""
+    if part.kind != "theory":
+        return part
+    if len(parts) != 2:
+        raise SettingError(
+            f"theory proposes one switch between two paradigms, got {len(parts)} paradigms"
+        )
+    from attnflow.numeric.switching import best_switch
+
+    setting = made.setting or Setting(made.segments, made.classes)
+    found = best_switch(setting, THEORY_TARGET, *(one.paradigm for one in objectives))
+    return Part(part.paradigm, "time", float(found.switch_time))
+
+
+def _comparable(run: Training, parts: tuple[Part, ...]) -> None:
+    """Refuse switches that would fall at different epochs in the runs trained at once."""
+    if len(run.learning_rates or ()) > 1 and any(p.kind in ("time", "focus") for p in parts):
+        raise SettingError(
+            "several learning rates at once need switches by epoch: at one time or focus weight "
+            "they would be at different epochs"
+        )
+
+
+def _stage(
+    run: Training,
+    parts: tuple[Part, ...],
+    stage: int,
+    epoch: int,
+    rows: list[dict[str, Any]],
+    engine: Engine,
+) -> int:
+    """Which part of the schedule the next epoch belongs to."""
+    rate = (run.learning_rates or (0.0,))[0]
+    last = [row["alpha"] for row in rows if row["epoch"] == epoch]
+    reached = {
+        "epoch": epoch,
+        "focus": float(np.mean(last)) if last else -math.inf,
+        "time": run.time_of(epoch * engine.steps, rate),
+    }
+    while stage + 1 < len(parts) and reached[parts[stage].kind] >= parts[stage].value:
+        stage += 1
+    return stage
+
+
+def _epoch(
+    engine: Engine, objective: Objective, state: Any, epoch: int
+) -> tuple[Any, list[dict[str, Any]]]:
+    """One epoch for all runs, and its rows."""
+    run = engine.run
+    began = time.perf_counter()
+    state, stream = engine.epoch(objective, state, epoch)
+    stream = {name: np.asarray(values) for name, values in stream.items()}
+    seconds = time.perf_counter() - began
+    _stop_if_bad(engine, stream["bad"], objective)
+    done = epoch + 1
+    sets = {}
+    if done % run.measure_every == 0 or done == run.epochs:
+        found = engine.measure(state, objective)
+        sets = {s: {k: np.asarray(v) for k, v in part.items()} for s, part in found.items()}
+    rows = []
+    for lane, (seed, rate) in enumerate(run.lanes):
+        rows.append(
+            {
+                "epoch": done,
+                "seed": seed,
+                "learning_rate": rate,
+                "paradigm": objective.name,
+                "step": done * engine.steps,
+                "time": run.time_of(done * engine.steps, rate),
+                "loss": float(stream["loss"][lane]),
+                "alpha": float(stream["alpha"][lane]),
+                "sets": {
+                    s: {k: float(v[lane]) for k, v in part.items()} for s, part in sets.items()
+                },
+                "seconds": seconds,
+            }
+        )
+    return state, rows
+
+
+def _stop_if_bad(engine: Engine, bad: np.ndarray, objective: Objective) -> None:
+    for (seed, rate), step in zip(engine.run.lanes, bad.tolist(), strict=True):
+        if step >= 0:
+            raise TrainingFailed(
+                f"training under {objective.name} diverged at step {step} (seed {seed}, learning "
+                f"rate {rate:g}): the loss or the weights were not finite or grew without bound; "
+                f"try learning rate {rate / 4:g}, or less momentum than {engine.run.momentum:g}"
+            )
+
+
+def _score(rows: list[dict[str, Any]]) -> float:
+    """What makes a checkpoint the best: held-out accuracy, else a low loss."""
+    accuracies = [row["sets"]["heldout"]["accuracy"] for row in rows if "heldout" in row["sets"]]
+    return float(np.mean(accuracies or [-row["loss"] for row in rows]))
