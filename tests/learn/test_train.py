@@ -1,4 +1,4 @@
-"""Training learns, repeats itself, resumes bit for bit, follows the theory, and stops when it must."""
+"""Training learns, repeats itself, resumes bit for bit, follows the theory, stops when it must."""
 
 import json
 import os

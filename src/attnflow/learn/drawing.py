@@ -1,0 +1,137 @@
+"""Figures of training: curves over epochs, joint histograms, mosaics, theory over practice."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from attnflow.learn.engine import Engine
+from attnflow.learn.evaluate import BINS, one_run
+from attnflow.learn.scoring import looked_up, score_base
+from attnflow.learn.theory import Practice
+from attnflow.report.style import COLOURS, DASHES, LABELS, new_figure, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from attnflow.learn.train import Trained
+
+NAMES = {**LABELS, "beta": r"class probability $\beta$", "focus_true": "focus true"}
+
+
+def over_epochs(runs: Sequence[tuple[str, list[dict[str, Any]]]], part: str) -> "Figure":
+    """Focus, class probability, focus true and accuracy over epochs, one colour a run.
+
+    Args:
+        runs: (label, rows of metrics) of each run.
+        part: the set.
+    """
+    names = ("alpha", "beta", "focus_true", "accuracy")
+    with style():
+        figure = new_figure(2, 3.4)
+        panels = figure.subplots(2, 2, sharex=True).ravel()
+        for axes, name in zip(panels, names, strict=True):
+            for place, (label, rows) in enumerate(runs):
+                used = [row for row in rows if part in row["sets"]]
+                axes.plot(
+                    [row["epoch"] for row in used],
+                    [row["sets"][part][name] for row in used],
+                    color=COLOURS[place % len(COLOURS)],
+                    linestyle=DASHES[place % len(DASHES)],
+                    label=label,
+                )
+            axes.set_ylabel(NAMES.get(name, name))
+            axes.set_ylim(0, 1.02)
+        for axes in panels[2:]:
+            axes.set_xlabel("epoch")
+        figure.legend(
+            *panels[0].get_legend_handles_labels(),
+            loc="outside upper center",
+            ncols=min(4, len(runs)),
+        )
+    return figure
+
+
+def heat_maps(shares: Sequence[tuple[str, np.ndarray]]) -> "Figure":
+    """Joint histograms of focus weight and class probability on the true segment, side by side."""
+    with style():
+        figure = new_figure(2, 2.2)
+        panels = figure.subplots(1, len(shares), squeeze=False)[0]
+        edges = np.linspace(0, 1, BINS + 1)
+        middles = (edges[:-1] + edges[1:]) / 2
+        for axes, (label, share) in zip(panels, shares, strict=True):
+            axes.pcolormesh(edges, edges, share, cmap="Blues", vmin=0, vmax=1)
+            for row, column in np.ndindex(share.shape):
+                value = share[row, column]
+                axes.text(
+                    middles[column],
+                    middles[row],
+                    f"{100 * value:.0f}",
+                    ha="center",
+                    va="center",
+                    color="white" if value > 0.5 else "black",
+                )
+            axes.set_aspect("equal")
+            axes.grid(False)
+            axes.set_title(label)
+            axes.set_xlabel(NAMES["beta"])
+        panels[0].set_ylabel(f"{NAMES['alpha']}\n(percent of inputs)")
+    return figure
+
+
+def mosaics(trained: "Trained", part: str, count: int = 6, lane: int = 0) -> "Figure":
+    """The first inputs of a set, with the weight on each segment; the true one is framed.
+
+    Only for tasks whose segments are images.
+    """
+    engine: Engine = trained.engine
+    inputs = engine.task.sets[part].at(np.arange(min(count, len(engine.task.sets[part]))))
+    scores, logits = score_base(engine, one_run(trained, lane), engine.base)
+    weights = np.exp(np.asarray(looked_up(engine, scores, logits, _on_device(inputs))[0]))
+    with style():
+        figure = new_figure(2, 0.95 * len(inputs))
+        grid = figure.subplots(len(inputs), engine.task.segments, squeeze=False)
+        for row in range(len(inputs)):
+            for column, axes in enumerate(grid[row]):
+                item = np.asarray(engine.task.base[inputs.segments[row, column]])
+                axes.imshow(item.squeeze(), cmap="gray_r" if item.shape[-1] == 1 else None)
+                axes.set_xticks([])
+                axes.set_yticks([])
+                axes.set_title(f"{weights[row, column]:.2f}", pad=2)
+                true = column == inputs.true[row]
+                for side in axes.spines.values():
+                    side.set_visible(bool(true))
+                    side.set_color(COLOURS[1])
+                    side.set_linewidth(2)
+            label = engine.task.class_names[inputs.labels[row]] if engine.task.class_names else ""
+            grid[row][0].set_ylabel(label)
+    return figure
+
+
+def _on_device(inputs: Any) -> Any:
+    import jax
+
+    return jax.tree.map(jnp.asarray, inputs)
+
+
+def practice(found: Practice) -> "Figure":
+    """Measured quantities as points, closed form as lines, largest distance in the title."""
+    with style():
+        names = list(found.measured)
+        figure = new_figure(2, 2.0)
+        for axes, name in zip(figure.subplots(1, len(names)), names, strict=True):
+            axes.plot(found.times, found.theory[name], color=COLOURS[0], label="closed form")
+            axes.plot(
+                found.times,
+                found.measured[name],
+                "o",
+                color=COLOURS[1],
+                markersize=2,
+                label="trained",
+            )
+            axes.set_xlabel("time t")
+            axes.set_title(f"{NAMES.get(name, name)}\nmax. distance {found.deviation[name]:.1e}")
+            if name == names[0]:
+                axes.legend()
+    return figure
