@@ -22,7 +22,7 @@ class IntegrationFailed(ValueError):
 
 
 class TrainingFailed(ValueError):
-    """A training run stopped: the loss was not finite or diverged; names step, rate, what to try."""
+    """A training run stopped: the loss was not finite or grew; names step, rate, what to try."""
 
 
 class DataError(ValueError):

@@ -1,4 +1,4 @@
-"""``attnflow train``, ``evaluate``, ``report``, ``fit`` and ``data``: real networks, real images."""
+"""``attnflow train``, ``evaluate``, ``report``, ``fit``, ``data``: real networks, real images."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path

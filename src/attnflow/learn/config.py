@@ -280,7 +280,6 @@ def from_dict(found: dict[str, Any]) -> Training:
                 f"{name} must be {'text' if name in texts else 'a number'}, got {value!r}"
             )
         if (name in {"seeds", "learning_rates"}) != isinstance(value, tuple):
-            raise SettingError(
-                f"{name} must{'' if name in texts else ' not'} be a list, got {value!r}"
-            )
+            kind = "one number" if isinstance(value, tuple) else "a list of numbers"
+            raise SettingError(f"{name} must be {kind}, got {value!r}")
     return Training(**plain)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from attnflow.learn.train import Trained
 
-NAMES = {**LABELS, "beta": r"class probability $\beta$", "focus_true": "focus true"}
+TITLES = {**LABELS, "beta": r"class probability $\beta$", "focus_true": "focus true"}
 
 
 def over_epochs(runs: Sequence[tuple[str, list[dict[str, Any]]]], part: str) -> "Figure":
@@ -41,7 +41,7 @@ def over_epochs(runs: Sequence[tuple[str, list[dict[str, Any]]]], part: str) -> 
                     linestyle=DASHES[place % len(DASHES)],
                     label=label,
                 )
-            axes.set_ylabel(NAMES.get(name, name))
+            axes.set_ylabel(TITLES.get(name, name))
             axes.set_ylim(0, 1.02)
         for axes in panels[2:]:
             axes.set_xlabel("epoch")
@@ -75,8 +75,8 @@ def heat_maps(shares: Sequence[tuple[str, np.ndarray]]) -> "Figure":
             axes.set_aspect("equal")
             axes.grid(False)
             axes.set_title(label)
-            axes.set_xlabel(NAMES["beta"])
-        panels[0].set_ylabel(f"{NAMES['alpha']}\n(percent of inputs)")
+            axes.set_xlabel(TITLES["beta"])
+        panels[0].set_ylabel(f"{TITLES['alpha']}\n(percent of inputs)")
     return figure
 
 
@@ -131,7 +131,7 @@ def practice(found: Practice) -> "Figure":
                 label="trained",
             )
             axes.set_xlabel("time t")
-            axes.set_title(f"{NAMES.get(name, name)}\nmax. distance {found.deviation[name]:.1e}")
+            axes.set_title(f"{TITLES.get(name, name)}\nmax. distance {found.deviation[name]:.1e}")
             if name == names[0]:
                 axes.legend()
     return figure

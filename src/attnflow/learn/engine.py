@@ -143,6 +143,6 @@ def build(task: Task, run: Training, pair: Pair | str) -> Engine:
         batch,
         min(chunk, batch),
         jax.device_put(task.base),
-        jax.device_put(task.sets),
+        {name: jax.device_put(part) for name, part in task.sets.items()},  # in their order
         {},
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NAMES = ("focus", "classifier")
 """The two networks, as the weights of a state are keyed."""
 
-SCORED_AT_ONCE = 256
+SCORED_AT_ONCE = 64
 
 
 def modules_of(engine: "Engine", weights: Any) -> tuple[Any, Any]:

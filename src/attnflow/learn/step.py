@@ -148,10 +148,13 @@ def run_epoch(
         )
         if engine.run.fixed_focus is not None:
             gradient["focus"] = jax.tree.map(jnp.zeros_like, gradient["focus"])
-        updates, optimizer = transform.update(gradient, state["optimizer"], state["weights"])
+        with jax.numpy_dtype_promotion("standard"):  # optax counts its steps with mixed types
+            updates, optimizer = transform.update(gradient, state["optimizer"], state["weights"])
         scale = rate
         if engine.run.rate_schedule == "cosine":
-            scale = rate * optax.cosine_decay_schedule(1.0, total)(state["step"])
+            scale = rate * optax.cosine_decay_schedule(1.0, total)(
+                state["step"].astype(jnp.float32)
+            )
         new = {
             "weights": jax.tree.map(lambda w, u: w - scale * u, state["weights"], updates),
             "optimizer": optimizer,

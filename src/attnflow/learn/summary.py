@@ -40,7 +40,8 @@ def markdown(labels: Sequence[str], found: Sequence[dict[str, Any]], figures: Se
     ]
     for label, one in zip(labels, found, strict=True):
         lines.append(
-            f"| {label} | {one['task']} | {one['paradigm']} | {one['epochs']} | `{one['weights']}` |"
+            f"| {label} | {one['task']} | {one['paradigm']} | {one['epochs']} "
+            f"| `{one['weights']}` |"
         )
     lines += ["", *(f"![{Path(f).stem}]({f})\n" for f in figures)]
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -96,9 +96,23 @@ def theory_over_practice(trained: Trained, lane: int = 0) -> Practice:
         start = (0.0, float(focus_score(alpha, setting)))
         path = solve(schedule_of(rows), setting, times, start, freeze="focus")
         found.pop("nu")  # the focus network is not asked
+    # a row at a switch was measured under the paradigm that led to it
+    order = [p.name for p in path.paradigms]
+    names = [objective(row["paradigm"]).paradigm for row in rows if "train" in row["sets"]]
+    path = replace(path, stage=np.minimum(np.asarray(path.stage), _stages(names, order)))
     theory = {name: np.asarray(getattr(path, name)) for name in found}
     deviation = {name: float(np.max(np.abs(found[name] - theory[name]))) for name in found}
     return Practice(times, found, theory, deviation)
+
+
+def _stages(names: Sequence[str], order: Sequence[str]) -> np.ndarray:
+    """The part of a schedule that each name of a sequence belongs to."""
+    stage, found = 0, []
+    for name in names:
+        while order[stage] != name:
+            stage += 1
+        found.append(stage)
+    return np.array(found)
 
 
 @dataclass(frozen=True)
