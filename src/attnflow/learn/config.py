@@ -272,7 +272,7 @@ def from_dict(found: dict[str, Any]) -> Training:
     for name in found:
         if name not in known:
             raise SettingError(f"unknown entry {name!r}; known are {', '.join(sorted(known))}")
-    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
     texts = {"task", "paradigm", "data", "networks", "optimizer", "rate_schedule", "dtype"}
     for name, value in plain.items():
         if (name in texts) != isinstance(value, str):

@@ -89,7 +89,8 @@ def compare_runs(
             if lane == 0:
                 shares.append((trained.engine.run.paradigm, signature(trained, part, lane)))
         figures |= _own_figures(trained, Path(path).name, part)
-    figures["curves"] = drawing.over_epochs(curves, part)
+    everywhere = all("heldout" in one["sets"] for one in found)
+    figures["curves"] = drawing.over_epochs(curves, "heldout" if everywhere else "train")
     for start in range(0, len(shares), 4):
         figures[f"signatures{start // 4 + 1}"] = drawing.heat_maps(shares[start : start + 4])
     names = []

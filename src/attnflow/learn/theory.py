@@ -195,7 +195,7 @@ def fit_curves(
         start = np.array([math.log(max(classes - 1.0, 0.1)), speed, speed])
         tries.append(least_squares(distance, start, bounds=bounds, xtol=1e-12, ftol=1e-12))
     best = min(tries, key=lambda one: one.cost)
-    ours = dict(zip(("alpha", "beta"), model(best.x), strict=True))
+    ours: dict[str, np.ndarray] = dict(zip(("alpha", "beta"), model(best.x), strict=True))
     theirs = {"alpha": np.asarray(alpha), "beta": np.asarray(beta)}
     explained = {
         name: 1.0 - float(np.sum((ours[name] - values) ** 2) / _spread(values))

@@ -153,7 +153,8 @@ def _at_theorys_time(
     from attnflow.numeric.switching import best_switch
 
     setting = made.setting or Setting(made.segments, made.classes)
-    found = best_switch(setting, THEORY_TARGET, *(one.paradigm for one in objectives))
+    first, then = (one.paradigm for one in objectives)
+    found = best_switch(setting, THEORY_TARGET, first, then)
     return Part(part.paradigm, "time", float(found.switch_time))
 
 

@@ -1,5 +1,7 @@
 """Mosaics of real 8 x 8 digits, which come with scikit-learn: the task that runs anywhere."""
 
+from typing import Any
+
 import numpy as np
 
 from attnflow.errors import MissingPart
@@ -38,7 +40,7 @@ def digits(
             "the digits come with scikit-learn, which is not installed: "
             "pip install 'attnflow[train]'"
         ) from error
-    data = load_digits()
+    data: Any = load_digits()
     images = data.images.astype(np.uint8)[..., None]
     order = np.random.default_rng(SPLIT_SEED).permutation(len(images))
     cut = int(len(images) * TEST_SHARE)

@@ -4,6 +4,7 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -80,9 +81,10 @@ def _assemble(pairs: Iterable[tuple[str, bytes]], where: str) -> Images:
             f"{where!r} must hold train/<class>/*.jpg and test/<class>/*.jpg with equal classes, "
             f"got {len(kinds['train'])} and {len(kinds['test'])} classes"
         )
-    arrays = []
+    arrays: list[Any] = []
     for items in found.values():
         items.sort(key=lambda item: item[:2])  # the order of a tar is nobody's choice
         arrays.append(np.stack([pixels for _, _, pixels in items]))
         arrays.append(np.array([kinds["train"].index(kind) for kind, _, _ in items]))
-    return Images(*arrays, tuple(kinds["train"]))
+    train, train_labels, test, test_labels = arrays
+    return Images(train, train_labels, test, test_labels, tuple(kinds["train"]))

@@ -38,7 +38,7 @@ class Mosaics:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def at(self, index: Int[Array, " B"]) -> "Mosaics":
+    def at(self, index: Int[Any, " B"]) -> "Mosaics":
         """The inputs of these indices."""
         return jax.tree.map(lambda values: values[index], self)
 
