@@ -15,7 +15,7 @@ from attnflow.errors import SettingError
 if TYPE_CHECKING:
     from attnflow.learn.config import Training
 
-TASK, LEARNING = "Task", "Learning"
+TASK, LEARNING, MACHINE = "Task", "Learning", "Machine"
 
 
 def _text(help: str, *names: str, panel: str, metavar: str = "N") -> Any:
@@ -61,7 +61,11 @@ class TrainingOptions:
     ] = None
     fixed_focus: Annotated[
         str | None,
-        _text("Hold this focus weight; learn the classifier.", panel=LEARNING, metavar="ALPHA"),
+        _text(
+            "Hold this focus weight and learn the classifier; several by commas, trained at once.",
+            panel=LEARNING,
+            metavar="ALPHA,...",
+        ),
     ] = None
     epochs: Annotated[str | None, _text("Epochs.", panel=LEARNING)] = None
     passes: Annotated[str | None, _text("Passes over the inputs an epoch.", panel=LEARNING)] = None
@@ -107,7 +111,7 @@ class TrainingOptions:
             value = getattr(self, field.name)
             if value is None:
                 continue
-            if field.name in ("seeds", "learning_rates"):
+            if field.name in ("seeds", "learning_rates", "fixed_focus"):
                 found[field.name] = [_number(field.name, part) for part in value.split(",")]
             else:
                 found[field.name] = value if field.name in texts else _number(field.name, value)
@@ -134,9 +138,49 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+@dataclass(frozen=True)
+class MachineOptions:
+    """What shares the work."""
+
+    devices: Annotated[
+        str | None, _text("How many of this machine's devices (default: all).", panel=MACHINE)
+    ] = None
+    distributed: Annotated[
+        bool,
+        Option(
+            "--distributed",
+            help="One of several processes, each started with this command.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = False
+    coordinator: Annotated[
+        str | None,
+        _text("Where the first process listens.", panel=MACHINE, metavar="HOST:PORT"),
+    ] = None
+    processes: Annotated[str | None, _text("How many processes.", panel=MACHINE)] = None
+    process_id: Annotated[
+        str | None, _text("Number of this process, from 0.", panel=MACHINE, metavar="I")
+    ] = None
+
+    def join(self) -> int | None:
+        """Connect with the other processes if there are any; the number of devices to use."""
+        from attnflow.learn import parallel
+
+        names = ("devices", "processes", "process_id")
+        numbers: dict[str, Any] = {}
+        for name in names:
+            text = getattr(self, name)
+            numbers[name] = None if text is None else _whole(name.replace("_", "-"), text)
+        described = (self.coordinator, self.processes, self.process_id) != (None, None, None)
+        if self.distributed or described or parallel.asked_for():
+            parallel.join(self.coordinator, numbers["processes"], numbers["process_id"])
+        return numbers["devices"]
+
+
 @grouped
 def train(
     options: TrainingOptions,
+    machine: MachineOptions,
     config: Annotated[
         str | None, Option(metavar="FILE", help="A config in TOML; options come on top.")
     ] = None,
@@ -146,30 +190,47 @@ def train(
     resume: Annotated[
         bool, Option("--resume", help="Go on with the run in --out, bit for bit.")
     ] = False,
+    tensorboard: Annotated[
+        bool, Option("--tensorboard", help="Keep logs for TensorBoard in --out too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train focus and classifier together, then show the four rates."""
-    if resume and out is None:
-        raise SettingError("--resume needs the run's folder: give --out DIR")
+    if (resume or tensorboard) and out is None:
+        option = "--resume" if resume else "--tensorboard"
+        raise SettingError(f"{option} needs the run's folder: give --out DIR")
     alone = resume and config is None and not options.given()
     asked = None if alone else _config(options, config)
     if out is not None:
         output.check_place(out, folder=True)
+    devices = machine.join()
+    from attnflow.learn import parallel
     from attnflow.learn.evaluate import evaluate
     from attnflow.learn.train import train as function
 
-    with _bar() as show:
-        trained = function(asked, out, resume=resume, progress=show)
+    with _bar(parallel.first()) as show:
+        trained = function(
+            asked, out, resume=resume, devices=devices, tensorboard=tensorboard, progress=show
+        )
     lanes = range(len(trained.engine.run.lanes))
     found = [evaluate(trained, lane) for lane in lanes]
+    if not parallel.first():
+        return
     if as_json:
         output.emit(found[0] if len(found) == 1 else found)
         return
-    for one, (seed, rate) in zip(found, trained.engine.run.lanes, strict=True):
-        _show(one, f"seed {seed}, learning rate {rate:g}")
+    for one, lane in zip(found, trained.engine.run.lanes, strict=True):
+        _show(one, str(lane))
 
 
-def _bar() -> Any:
+def _whole(name: str, text: str) -> int:
+    value = number(text.strip())
+    if not isinstance(value, int):
+        raise SettingError(f"{name} must be a whole number, got {text!r}")
+    return value
+
+
+def _bar(wanted: bool) -> Any:
     """A progress bar on a terminal, with rate and time left; nothing elsewhere."""
     from contextlib import contextmanager
 
@@ -179,12 +240,16 @@ def _bar() -> Any:
 
         console = output.console(stderr=True)
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+        with Progress(
+            *columns, console=console, disable=not (wanted and console.is_terminal)
+        ) as shown:
             line = shown.add_task("training", total=None)
 
             def show(done: int, total: int, rows: list[dict[str, Any]]) -> None:
                 text = f"{rows[0]['paradigm']}: loss {rows[0]['loss']:.4f}"
-                text += f", focus {rows[0]['alpha']:.3f}, {1 / rows[0]['seconds']:.3g} epochs/s"
+                text += (
+                    f", focus {rows[0]['alpha']:.3f}, {rows[0]['inputs_per_second']:,.0f} inputs/s"
+                )
                 shown.update(line, completed=done, total=total, description=text)
 
             yield show
@@ -220,8 +285,7 @@ def evaluate(
     if as_json:
         output.emit(found)
     else:
-        seed, rate = trained.engine.run.lanes[lane]
-        _show(found, f"seed {seed}, learning rate {rate:g}")
+        _show(found, str(trained.engine.run.lanes[lane]))
 
 
 def report(

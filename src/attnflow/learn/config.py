@@ -5,7 +5,7 @@ import re
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from attnflow.errors import SettingError
 from attnflow.settings import check, nonnegative, positive, whole
@@ -14,6 +14,9 @@ OPTIMIZERS = ("sgd", "adam")
 RATE_SCHEDULES = ("constant", "cosine")
 DTYPES = ("float32", "bfloat16")
 SWITCHES = "an epoch (soft:15,hard), focus=ALPHA, t=TIME or theory"
+
+SEVERAL = frozenset({"seeds", "learning_rates", "fixed_focus"})
+"""Entries that hold a list."""
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {"networks": "two-layer", "epochs": 40, "learning_rate": 0.05, "batch": 64},
@@ -37,6 +40,29 @@ GENERAL: dict[str, Any] = {
     "batch": 256,
     "passes": 1,
 }
+
+
+class Lane(NamedTuple):
+    """One of the runs trained at once; inside compiled functions the fields are arrays.
+
+    Attributes:
+        seed: of the start, the order and the draws.
+        rate: the learning rate.
+        focus: the focus weight that is held, or None.
+    """
+
+    seed: Any
+    rate: Any
+    focus: Any = None
+
+    def as_row(self) -> dict[str, Any]:
+        """How a row of metrics names the run."""
+        row = {"seed": self.seed, "learning_rate": self.rate}
+        return row if self.focus is None else {**row, "fixed_focus": self.focus}
+
+    def __str__(self) -> str:
+        held = "" if self.focus is None else f", focus {self.focus:g}"
+        return f"seed {self.seed}, rate {self.rate:g}{held}"
 
 
 @dataclass(frozen=True)
@@ -127,8 +153,8 @@ class Training:
         data: where image data are.
         data_seed: of the task's inputs.
         networks: name of the pair of networks.
-        fixed_focus: alpha, the weight held on the true segment while only the classifier learns;
-            None to learn both.
+        fixed_focus: alpha, the weight held on the true segment while only the classifier learns,
+            one or several, trained at once; None to learn both.
         epochs: how many.
         passes: how often an epoch goes over the inputs.
         batch: inputs a step; None for all at once where the task is exact.
@@ -156,7 +182,7 @@ class Training:
     data: str | None = None
     data_seed: int = 0
     networks: str | None = None
-    fixed_focus: float | None = None
+    fixed_focus: tuple[float, ...] | None = None
     epochs: int | None = None
     passes: int | None = None
     batch: int | None = None
@@ -189,14 +215,15 @@ class Training:
             check("learning_rate", rate, "a finite number above 0", positive)
         for seed in self.seeds:
             check("seed", seed, "a whole number of at least 0", whole(0))
-        if not self.seeds or self.learning_rates == ():
-            raise SettingError("seeds and learning_rates must each hold at least one number")
+        if not self.seeds or self.learning_rates == () or self.fixed_focus == ():
+            raise SettingError(
+                "seeds, learning_rates and fixed_focus must each hold at least one number"
+            )
         if self.momentum is not None:
             allowed = "at least 0 and below 1"
             check("momentum", self.momentum, allowed, lambda v: nonnegative(v) & (v < 1))
-        if self.fixed_focus is not None:
-            allowed = "above 0 and at most 1"
-            check("fixed_focus", self.fixed_focus, allowed, lambda a: (a > 0) & (a <= 1))
+        for focus in self.fixed_focus or ():
+            check("fixed_focus", focus, "above 0 and at most 1", lambda a: (a > 0) & (a <= 1))
 
     def resolved(self) -> "Training":
         """The same run with what follows from the task filled in."""
@@ -216,13 +243,11 @@ class Training:
         return run
 
     @property
-    def lanes(self) -> tuple[tuple[int, float], ...]:
-        """(seed, learning rate) of each run trained at once."""
-        return tuple((s, r) for r in self.learning_rates or () for s in self.seeds)
-
-    def time_of(self, step: Any, rate: float) -> Any:
-        """Continuous time at a step: step x learning rate / (1 - momentum)."""
-        return step * rate / (1 - (self.momentum or 0.0))
+    def lanes(self) -> tuple[Lane, ...]:
+        """What tells the runs trained at once apart."""
+        focus = self.fixed_focus or (None,)
+        rates = self.learning_rates or ()
+        return tuple(Lane(s, r, a) for a in focus for r in rates for s in self.seeds)
 
     def as_dict(self) -> dict[str, Any]:
         """All fields that are not None."""
@@ -279,7 +304,7 @@ def from_dict(found: dict[str, Any]) -> Training:
             raise SettingError(
                 f"{name} must be {'text' if name in texts else 'a number'}, got {value!r}"
             )
-        if (name in {"seeds", "learning_rates"}) != isinstance(value, tuple):
+        if (name in SEVERAL) != isinstance(value, tuple):
             kind = "one number" if isinstance(value, tuple) else "a list of numbers"
             raise SettingError(f"{name} must be {kind}, got {value!r}")
     return Training(**plain)

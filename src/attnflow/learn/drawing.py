@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from attnflow.learn.engine import Engine
-from attnflow.learn.evaluate import BINS, one_run
-from attnflow.learn.scoring import looked_up, score_base
+from attnflow.learn.evaluate import BINS
+from attnflow.learn.scoring import looked_up
 from attnflow.learn.theory import Practice
 from attnflow.report.style import COLOURS, DASHES, LABELS, new_figure, style
 
@@ -87,8 +88,10 @@ def mosaics(trained: "Trained", part: str, count: int = 6, lane: int = 0) -> "Fi
     """
     engine: Engine = trained.engine
     inputs = engine.task.sets[part].at(np.arange(min(count, len(engine.task.sets[part]))))
-    scores, logits = score_base(engine, one_run(trained, lane), engine.base)
-    weights = np.exp(np.asarray(looked_up(engine, scores, logits, _on_device(inputs))[0]))
+    scores, logits = (jnp.asarray(np.asarray(table[lane])) for table in engine.score(trained.state))
+    held = engine.run.lanes[lane]
+    found = looked_up(engine, scores, logits, jax.tree.map(jnp.asarray, inputs), held)
+    weights = np.exp(np.asarray(found[0]))
     with style():
         figure = new_figure(2, 0.95 * len(inputs))
         grid = figure.subplots(len(inputs), engine.task.segments, squeeze=False)
@@ -107,12 +110,6 @@ def mosaics(trained: "Trained", part: str, count: int = 6, lane: int = 0) -> "Fi
             label = engine.task.class_names[inputs.labels[row]] if engine.task.class_names else ""
             grid[row][0].set_ylabel(label)
     return figure
-
-
-def _on_device(inputs: Any) -> Any:
-    import jax
-
-    return jax.tree.map(jnp.asarray, inputs)
 
 
 def practice(found: Practice) -> "Figure":

@@ -7,6 +7,7 @@ composes inputs.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from attnflow.errors import SettingError
-from attnflow.learn import losses
+from attnflow.learn import losses, parallel
+from attnflow.learn.config import Lane
 from attnflow.learn.engine import Engine, build
 from attnflow.learn.folder import RunFolder, digest
 from attnflow.learn.networks import Pair, find_pair
 from attnflow.learn.objective import objective
-from attnflow.learn.scoring import looked_up, modules_of, score_base
+from attnflow.learn.scoring import in_pieces, looked_up, modules_of, score_base
 from attnflow.learn.tasks.task import Mosaics, Task
 from attnflow.learn.train import Trained, task_of
 
@@ -29,7 +31,12 @@ POOLED_AT_ONCE = 64
 
 
 def load(
-    path: Any, *, best: bool = False, task: Task | None = None, networks: Pair | None = None
+    path: Any,
+    *,
+    best: bool = False,
+    task: Task | None = None,
+    networks: Pair | None = None,
+    devices: int | None = None,
 ) -> Trained:
     """A run from its folder, at its newest or best checkpoint.
 
@@ -38,6 +45,7 @@ def load(
         best: the best checkpoint in place of the newest.
         task: the task, if it was one's own.
         networks: the maker of networks, if it was one's own.
+        devices: how many share the work; None for all.
 
     Raises:
         SettingError: there is no run, or none with a checkpoint.
@@ -46,12 +54,14 @@ def load(
     folder = RunFolder(path)
     run = folder.config()
     pair = networks or find_pair(run.networks or "linear")
-    engine = build(task if task is not None else task_of(run), run, pair)
+    made = task if task is not None else task_of(run)
+    engine = build(made, run, pair, parallel.devices(devices))
     found = folder.restore(engine.start(pair), best=best)
     folder.close()
     if found is None:
         raise SettingError(f"{str(path)!r} holds no checkpoint yet: resume its training first")
     state, _, epoch = found
+    state = engine.devices.put(state)
     rows = [row for row in folder.metrics() if row["epoch"] <= epoch]
     last = rows[-1]["paradigm"] if rows else "hard"
     return Trained(engine, state, rows, objective(last), folder)
@@ -86,7 +96,7 @@ def evaluate(trained: Trained, lane: int = 0) -> dict[str, Any]:
     for name, inputs in engine.inputs.items():
         if np.any(np.asarray(inputs.true) < 0):
             raise SettingError(f"the true segments of set {name!r} are not known")
-        found = predictions(weights, engine.base, inputs)
+        found = predictions(weights, lane_of(engine, lane), engine.base, inputs)
         sets[name] = _rates(jax.tree.map(np.asarray, found), inputs)
     return {
         "task": engine.task.name,
@@ -99,14 +109,23 @@ def evaluate(trained: Trained, lane: int = 0) -> dict[str, Any]:
 
 def _compiled(engine: Engine, key: str, function: Callable[..., Any]) -> Callable[..., Any]:
     if key not in engine.compiled:
-        engine.compiled[key] = jax.jit(lambda *arguments: function(engine, *arguments))
+        engine.compiled[key] = engine.devices.compile(partial(function, engine))
     return engine.compiled[key]
 
 
-def _predict(engine: Engine, weights: Any, base: Any, inputs: Mosaics) -> dict[str, Any]:
+def lane_of(engine: Engine, lane: int) -> Lane:
+    """One of the runs trained at once, as compiled functions take it."""
+    found = engine.run.lanes[lane]
+    held = None if found.focus is None else np.float32(found.focus)
+    return engine.devices.put(Lane(np.uint32(found.seed), np.float32(found.rate), held))
+
+
+def _predict(
+    engine: Engine, weights: Any, lane: Lane, base: Any, inputs: Mosaics
+) -> dict[str, Any]:
     """Chosen segment and, by each rule, predicted class of every input."""
     scores, logits = score_base(engine, weights, base)
-    log_weights, _, _ = looked_up(engine, scores, logits, inputs)
+    log_weights, _, _ = looked_up(engine, scores, logits, inputs, lane)
     chosen = jnp.argmax(log_weights, axis=1)
     rows = jnp.arange(len(inputs))
     picked = inputs.segments[rows, chosen]
@@ -126,16 +145,14 @@ def _predict(engine: Engine, weights: Any, base: Any, inputs: Mosaics) -> dict[s
 
 def _pooled(engine: Engine, weights: Any, base: Any, inputs: Mosaics, log_weights: Any) -> Any:
     kind = jnp.dtype(engine.run.dtype)
-    _, classifier = modules_of(engine, jax.tree.map(lambda w: w.astype(kind), weights))
-    count = len(inputs)
-    size = min(POOLED_AT_ONCE, count)
 
-    def one(piece: Any) -> Any:
-        rows = jnp.minimum(piece * size + jnp.arange(size), count - 1)
+    def some(rows: Any, weights: Any, base: Any, inputs: Mosaics, log_weights: Any) -> Any:
+        _, classifier = modules_of(engine, jax.tree.map(lambda w: w.astype(kind), weights))
         segments = engine.task.gather(base, inputs.segments[rows]).astype(kind)
         return jnp.argmax(classifier(losses.weighted_input(log_weights[rows], segments)), axis=1)
 
-    return jax.lax.map(one, jnp.arange(-(-count // size))).reshape(-1)[:count]
+    shared = weights, base, inputs, log_weights
+    return in_pieces(engine, some, POOLED_AT_ONCE, len(inputs), *shared)
 
 
 def _rates(found: dict[str, np.ndarray], inputs: Mosaics) -> dict[str, Any]:
@@ -173,7 +190,8 @@ def signature(trained: Trained, name: str, lane: int = 0) -> np.ndarray:
     if name not in engine.inputs:
         raise SettingError(f"set must be one of {', '.join(engine.inputs)}, got {name!r}")
     inputs = engine.inputs[name]
-    alpha, beta = _compiled(engine, "signature", _on_true)(weights, engine.base, inputs)
+    function = _compiled(engine, "signature", _on_true)
+    alpha, beta = function(weights, lane_of(engine, lane), engine.base, inputs)
     edges = np.linspace(0, 1, BINS + 1)
     counts, _, _ = np.histogram2d(
         np.clip(np.asarray(alpha, np.float64), 0, 1),
@@ -183,8 +201,10 @@ def signature(trained: Trained, name: str, lane: int = 0) -> np.ndarray:
     return counts / len(inputs)
 
 
-def _on_true(engine: Engine, weights: Any, base: Any, inputs: Mosaics) -> tuple[Any, Any]:
+def _on_true(
+    engine: Engine, weights: Any, lane: Lane, base: Any, inputs: Mosaics
+) -> tuple[Any, Any]:
     scores, logits = score_base(engine, weights, base)
-    log_weights, each, _ = looked_up(engine, scores, logits, inputs)
+    log_weights, each, _ = looked_up(engine, scores, logits, inputs, lane)
     rows = jnp.arange(len(inputs))
     return jnp.exp(log_weights[rows, inputs.true]), jnp.exp(each[rows, inputs.true])

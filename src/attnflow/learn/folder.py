@@ -11,9 +11,11 @@ import numpy as np
 
 from attnflow.errors import DataError, SettingError
 from attnflow.learn.config import Training, from_toml, to_toml
+from attnflow.learn.logs import Boards, check_tensorboard, table
 from attnflow.runs import atomic, save_json, save_text
 
 CONFIG, RECORD, METRICS, CHECKPOINTS = "config.toml", "run.json", "metrics.jsonl", "checkpoints"
+TABLE, BOARDS = "metrics.csv", "tensorboard"
 LATEST_KEPT = 2
 
 
@@ -37,7 +39,7 @@ class RunFolder:
     """A run on disk.
 
     Checkpoints are orbax's: a folder under a temporary name, renamed when complete; the newest
-    two and the best one are kept. Metrics are one JSON object a line and run.
+    two and the best one are kept. Metrics are one JSON object a line and run, and a table.
 
     Args:
         path: the folder.
@@ -47,19 +49,36 @@ class RunFolder:
         """Name the folder; nothing is made or read yet."""
         self.path = Path(path)
         self._manager: Any = None
+        self._boards: Boards | None = None
 
-    def begin(self, run: Training, record: dict[str, Any]) -> None:
+    def exists(self) -> bool:
+        """Whether there is a run."""
+        return (self.path / CONFIG).exists()
+
+    def begin(self, run: Training, record: dict[str, Any], *, tensorboard: bool = False) -> None:
         """Make the folder of a new run.
+
+        Args:
+            run: its config.
+            record: versions and devices.
+            tensorboard: whether logs for TensorBoard are written too.
 
         Raises:
             SettingError: it holds a run already, or cannot be written.
+            MissingPart: tensorboardX is not installed.
         """
-        if (self.path / CONFIG).exists():
+        if tensorboard:
+            check_tensorboard()
+        if self.exists():
             raise SettingError(
                 f"out {str(self.path)!r} holds a run already: resume it, or name another place"
             )
         save_json(self.path / RECORD, record)
         save_text(self.path / METRICS, "")
+        save_text(self.path / TABLE, table([], header=True))
+        if tensorboard:
+            (self.path / BOARDS).mkdir(exist_ok=True)
+            self._boards = Boards(self.path / BOARDS, 1)
         save_text(self.path / CONFIG, to_toml(run))
 
     def config(self) -> Training:
@@ -93,12 +112,20 @@ class RunFolder:
             file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
             file.flush()
             os.fsync(file.fileno())
+        with (self.path / TABLE).open("a", encoding="utf-8") as file:
+            file.write(table(rows, header=False))
+        if self._boards is not None:
+            self._boards.add(rows)
 
     def keep_metrics(self, epoch: int) -> list[dict[str, Any]]:
         """Drop the rows after an epoch, which a resumed run will write again; the rest."""
         rows = [row for row in self.metrics() if row["epoch"] <= epoch]
         with atomic(self.path / METRICS) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        save_text(self.path / TABLE, table(rows, header=True))
+        if (self.path / BOARDS).is_dir():
+            check_tensorboard()
+            self._boards = Boards(self.path / BOARDS, epoch + 1)
         return rows
 
     def _checkpoints(self, *, write: bool) -> Any:
@@ -112,14 +139,22 @@ class RunFolder:
                     policies.BestN(get_metric_fn=lambda metrics: metrics["score"], n=1),
                 ]
             )
+            place = (self.path / CHECKPOINTS).absolute()
+            if write:
+                place.mkdir(parents=True, exist_ok=True)
+            here = jax.process_index()
             options = ocp.CheckpointManagerOptions(
                 preservation_policy=keep,
-                create=write,
+                create=False,
                 read_only=not write,
                 cleanup_tmp_directories=write,
                 enable_async_checkpointing=False,
+                # this process alone: the others of a distributed run do not look at the folder
+                multiprocessing_options=ocp.options.MultiprocessingOptions(
+                    primary_host=here,
+                    active_processes={here},
+                ),
             )
-            place = (self.path / CHECKPOINTS).absolute()
             self._manager = ocp.CheckpointManager(place, options=options)
         return self._manager
 
@@ -141,8 +176,10 @@ class RunFolder:
     ) -> tuple[Any, dict[str, Any], int] | None:
         """(state, record, epoch) of the newest or best checkpoint; None where there is none.
 
+        The state is on the host, whatever devices it was saved from.
+
         Args:
-            like: a state of the same structure; only shapes and types count, not devices.
+            like: a state of the same structure.
             best: the best in place of the newest.
             write: whether the run will go on.
 
@@ -172,7 +209,7 @@ class RunFolder:
             ) from error
         paths, structure = jax.tree_util.tree_flatten_with_path(like)
         leaves = [np.asarray(found["state"][jax.tree_util.keystr(path)]) for path, _ in paths]
-        state = jax.device_put(jax.tree_util.tree_unflatten(structure, leaves))
+        state = jax.tree_util.tree_unflatten(structure, leaves)
         return state, dict(found["record"]), int(epoch)
 
     def close(self) -> None:
@@ -180,3 +217,6 @@ class RunFolder:
         if self._manager is not None:
             self._manager.close()
             self._manager = None
+        if self._boards is not None:
+            self._boards.close()
+            self._boards = None

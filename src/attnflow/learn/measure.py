@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from attnflow.learn import losses
+from attnflow.learn.config import Lane
 from attnflow.learn.objective import Objective
 from attnflow.learn.scoring import looked_up, score_base
-from attnflow.learn.step import batch_gradient
+from attnflow.learn.step import batch_gradient, noise_of
 from attnflow.learn.tasks.task import Mosaics
 
 if TYPE_CHECKING:
@@ -19,8 +20,7 @@ def measure_sets(
     engine: "Engine",
     objective: Objective,
     state: Any,
-    seed: Any,
-    rate: Any,
+    lane: Lane,
     number: Any,
     base: Any,
     inputs: dict[str, Mosaics],
@@ -35,7 +35,7 @@ def measure_sets(
     scores, logits = score_base(engine, state["weights"], base)
     found = {}
     for name, part in inputs.items():
-        log_weights, each, raw = looked_up(engine, scores, logits, part)
+        log_weights, each, raw = looked_up(engine, scores, logits, part, lane)
         rows = jnp.arange(len(part))
         place = jnp.maximum(part.true, 0)
         chosen = jnp.argmax(log_weights, axis=1)
@@ -60,9 +60,10 @@ def measure_sets(
         present = everything >= 0
         share = None
         if objective.needs_responsibilities:
-            share = losses.responsibilities(*looked_up(engine, scores, logits, train)[:2])
+            share = losses.responsibilities(*looked_up(engine, scores, logits, train, lane)[:2])
+        noise = noise_of(engine, objective, jax.random.key(lane.seed))
         loss, _, _ = batch_gradient(
-            engine, objective, state, base, train, everything, present, jax.random.key(seed), share
+            engine, objective, state, lane, base, train, everything, present, noise, share
         )
         found["train"]["loss"] = loss
     return found

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from attnflow.errors import ParadigmError
@@ -30,6 +29,11 @@ class Objective:
     exponent: float | None = None
 
     @property
+    def draws(self) -> bool:
+        """Whether a segment is drawn for each input."""
+        return self.name == "hard-sampled"
+
+    @property
     def needs_responsibilities(self) -> bool:
         """Whether an E step comes before each epoch."""
         return self.name == "lvml-em"
@@ -40,7 +44,7 @@ class Objective:
         segments: Any,
         log_weights: Any,
         labels: Any,
-        key: Any,
+        noise: Any,
         baseline: Any,
         responsibilities: Any,
     ) -> Any:
@@ -51,7 +55,7 @@ class Objective:
             segments: [B, m, *shape].
             log_weights: of the focus, [B, m].
             labels: [B].
-            key: random key, used where segments are drawn.
+            noise: Gumbel noise [B, m] where segments are drawn, or None.
             baseline: running mean of the loss, used there too.
             responsibilities: of the last E step, [B, m], or None.
         """
@@ -60,8 +64,9 @@ class Objective:
             return losses.soft(classifier(pooled).astype(jnp.float32), labels)
         logits = classifier(segments).astype(jnp.float32)
         each = losses.label_log_probabilities(logits, labels)
-        if self.name == "hard-sampled":
-            return losses.hard_sampled(key, log_weights, each, baseline)
+        if self.draws:
+            drawn = jnp.argmax(log_weights + noise, axis=-1)
+            return losses.at_draw(drawn, log_weights, each, baseline)
         if self.needs_responsibilities:
             return losses.em(responsibilities, log_weights, each)
         if self.exponent is not None:
@@ -86,11 +91,11 @@ def objective(name: str) -> Objective:
     return Objective(found.name, found.name, exponent)
 
 
-def fixed_weights(alpha: float, true: Any, shape: tuple[int, ...], mask: Any) -> Any:
+def fixed_weights(alpha: Any, true: Any, shape: tuple[int, ...], mask: Any) -> Any:
     """Log-weights that hold alpha on the true segment and share the rest equally, [B, m]."""
     places = jnp.arange(shape[-1])[None]
     there = places == true[:, None]
     present = jnp.ones(shape, bool) if mask is None else mask
     others = jnp.sum(present, axis=-1, keepdims=True) - 1
     rest = jnp.log1p(-alpha) - jnp.log(others.astype(jnp.float32))
-    return jnp.where(there, jnp.log(alpha), jnp.where(present, rest, -jax.numpy.inf))
+    return jnp.where(there, jnp.log(alpha), jnp.where(present, rest, -jnp.inf))

@@ -1,5 +1,6 @@
 """Every base item scored once, and inputs read off by look-up: thirty times less than composing."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -30,30 +31,44 @@ def modules_of(engine: "Engine", weights: Any) -> tuple[Any, Any]:
 
 def score_base(engine: "Engine", weights: Any, base: Any) -> tuple[Any, Any]:
     """Focus score and logits of every base item, each scored once: [n] and [n, C]."""
-    kind = jnp.dtype(engine.run.dtype)
-    focus, classifier = modules_of(engine, jax.tree.map(lambda w: w.astype(kind), weights))
-    count = len(engine.task.base)
-    size = min(SCORED_AT_ONCE, count)
-    pieces = -(-count // size)
 
-    def one(piece: Any) -> tuple[Any, Any]:
-        rows = jnp.minimum(piece * size + jnp.arange(size), count - 1)
+    def items(rows: Any, weights: Any, base: Any) -> tuple[Any, Any]:
+        kind = jnp.dtype(engine.run.dtype)
+        focus, classifier = modules_of(engine, jax.tree.map(lambda w: w.astype(kind), weights))
         items = engine.task.present(base[rows]).astype(kind)[:, None]
         scores, logits = focus(items)[:, 0], classifier(items)[:, 0]
         return scores.astype(jnp.float32), logits.astype(jnp.float32)
 
-    scores, logits = jax.lax.map(one, jnp.arange(pieces))
-    return scores.reshape(-1)[:count], logits.reshape(-1, logits.shape[-1])[:count]
+    return in_pieces(engine, items, SCORED_AT_ONCE, len(engine.task.base), weights, base)
+
+
+def in_pieces(
+    engine: "Engine", function: Callable[..., Any], most: int, count: int, *shared: Any
+) -> Any:
+    """``function(rows, *shared)`` for rows 0 to count - 1, so many at once on each device."""
+
+    def local(rows: Any, *shared: Any) -> Any:
+        size = min(most, len(rows))
+        pieces = -(-len(rows) // size)
+        places = jnp.minimum(jnp.arange(pieces * size), len(rows) - 1).reshape(pieces, size)
+        found = jax.lax.map(lambda place: function(rows[place], *shared), places)
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: len(rows)], found)
+
+    return engine.devices.rows(local, count, *shared)
 
 
 def looked_up(
-    engine: "Engine", scores: Float[Array, " n"], logits: Float[Array, "n C"], inputs: Mosaics
+    engine: "Engine",
+    scores: Float[Array, " n"],
+    logits: Float[Array, "n C"],
+    inputs: Mosaics,
+    lane: Any,
 ) -> tuple[Any, Any, Any]:
     """Log-weights, label log-probabilities [N, m] and raw scores [N, m] of a set, by look-up."""
     table = jax.nn.log_softmax(logits)
     each = table[inputs.segments, inputs.labels[:, None]]
     raw = scores[inputs.segments]
-    if engine.run.fixed_focus is not None:
+    if lane.focus is not None:
         shape = inputs.segments.shape
-        return fixed_weights(engine.run.fixed_focus, inputs.true, shape, inputs.mask), each, raw
+        return fixed_weights(lane.focus, inputs.true, shape, inputs.mask), each, raw
     return losses.log_weights(raw, inputs.mask), each, raw

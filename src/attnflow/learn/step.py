@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from attnflow.learn import losses
+from attnflow.learn.config import Lane
 from attnflow.learn.objective import Objective, fixed_weights
 from attnflow.learn.scoring import looked_up, modules_of, score_base
 from attnflow.learn.tasks.task import Mosaics
@@ -19,22 +19,31 @@ LARGEST_LOSS = 1e3
 """A mean loss above this has diverged: chance is log C."""
 
 
-def log_weights_of(engine: "Engine", focus: Any, segments: Any, inputs: Mosaics) -> Any:
+def log_weights_of(focus: Any, segments: Any, inputs: Mosaics, lane: Lane) -> Any:
     """The focus's log-weights on a batch, or those that are held."""
-    if engine.run.fixed_focus is not None:
-        shape = inputs.segments.shape
-        return fixed_weights(engine.run.fixed_focus, inputs.true, shape, inputs.mask)
+    if lane.focus is not None:
+        return fixed_weights(lane.focus, inputs.true, inputs.segments.shape, inputs.mask)
     return losses.log_weights(focus(segments).astype(jnp.float32), inputs.mask)
+
+
+def noise_of(engine: "Engine", objective: Objective, key: Any) -> Any:
+    """What decides which segments are drawn, [batch, m]; None where none are.
+
+    Drawn for the whole batch, so that it does not depend on how the batch is divided.
+    """
+    shape = engine.batch, engine.task.segments
+    return jax.random.gumbel(key, shape) if objective.draws else None
 
 
 def _chunk_loss(
     engine: "Engine",
     objective: Objective,
     weights: Any,
+    lane: Lane,
     base: Any,
     inputs: Mosaics,
     present: Any,
-    key: Any,
+    noise: Any,
     baseline: Any,
     share: Any,
 ) -> Any:
@@ -42,8 +51,10 @@ def _chunk_loss(
     kind = jnp.dtype(engine.run.dtype)
     focus, classifier = modules_of(engine, jax.tree.map(lambda w: w.astype(kind), weights))
     segments = engine.task.gather(base, inputs.segments).astype(kind)
-    log_weights = log_weights_of(engine, focus, segments, inputs)
-    each = objective.losses(classifier, segments, log_weights, inputs.labels, key, baseline, share)
+    log_weights = log_weights_of(focus, segments, inputs, lane)
+    each = objective.losses(
+        classifier, segments, log_weights, inputs.labels, noise, baseline, share
+    )
     there = jnp.take_along_axis(log_weights, jnp.maximum(inputs.true, 0)[:, None], 1)[:, 0]
     alpha = jax.lax.stop_gradient(jnp.exp(there))
     return jnp.sum(jnp.where(present, each, 0)), jnp.sum(jnp.where(present, alpha, 0))
@@ -53,42 +64,60 @@ def batch_gradient(
     engine: "Engine",
     objective: Objective,
     state: Any,
+    lane: Lane,
     base: Any,
     train: Mosaics,
     index: Any,
     present: Any,
-    key: Any,
+    noise: Any,
     share: Any,
 ) -> tuple[Any, Any, Any]:
-    """Mean loss, mean alpha and mean gradient over a batch, summed chunk by chunk."""
-    chunk = engine.chunk
-    pieces = -(-engine.batch // chunk)
-    spare = pieces * chunk - engine.batch
-    index = jnp.pad(index, (0, spare)).reshape(pieces, chunk)
-    present = jnp.pad(present, (0, spare)).reshape(pieces, chunk)
+    """Mean loss, mean alpha and mean gradient over a batch, each device taking its share of it."""
+    spare = -engine.batch % engine.devices.count
+    rows = jax.tree.map(lambda a: _longer(a, spare), (index, present, noise))
+    shared = state["weights"], state["baseline"], lane, base, train, share
+    (loss, alpha), gradient = engine.devices.total(
+        partial(_summed, engine, objective), rows, *shared
+    )
+    count = jnp.sum(present).astype(jnp.float32)
+    return loss / count, alpha / count, jax.tree.map(lambda g: g / count, gradient)
+
+
+def _longer(values: Any, spare: int) -> Any:
+    """More rows, which count as not present."""
+    return jnp.pad(values, ((0, spare), *((0, 0) for _ in values.shape[1:])))
+
+
+def _summed(
+    engine: "Engine",
+    objective: Objective,
+    rows: Any,
+    weights: Any,
+    baseline: Any,
+    lane: Lane,
+    base: Any,
+    train: Mosaics,
+    share: Any,
+) -> Any:
+    """Loss, alpha and gradient summed over rows (index, present, noise), chunk by chunk."""
+    count = len(rows[0])
+    chunk = min(engine.chunk, count)
+    pieces = -(-count // chunk)
+    pieced = jax.tree.map(
+        lambda a: _longer(a, pieces * chunk - count).reshape(pieces, chunk, *a.shape[1:]), rows
+    )
     function = jax.value_and_grad(partial(_chunk_loss, engine, objective), has_aux=True)
 
     def one(carry: Any, piece: Any) -> Any:
-        rows, here, number = piece
-        held = None if share is None else share[rows]
-        found = function(
-            state["weights"],
-            base,
-            train.at(rows),
-            here,
-            jax.random.fold_in(key, number),
-            state["baseline"],
-            held,
-        )
+        index, here, noise = piece
+        held = None if share is None else share[index]
+        found = function(weights, lane, base, train.at(index), here, noise, baseline, held)
         return jax.tree.map(jnp.add, carry, found), None
 
-    zero = (jnp.float32(0), jnp.float32(0)), jax.tree.map(jnp.zeros_like, state["weights"])
+    zero = (jnp.float32(0), jnp.float32(0)), jax.tree.map(jnp.zeros_like, weights)
     if pieces == 1:
-        ((loss, alpha), gradient), _ = one(zero, (index[0], present[0], 0))
-    else:
-        ((loss, alpha), gradient), _ = jax.lax.scan(one, zero, (index, present, jnp.arange(pieces)))
-    count = jnp.sum(present).astype(jnp.float32)
-    return loss / count, alpha / count, jax.tree.map(lambda g: g / count, gradient)
+        return one(zero, jax.tree.map(lambda a: a[0], pieced))[0]
+    return jax.lax.scan(one, zero, pieced)[0]
 
 
 def _order(engine: "Engine", key: Any) -> tuple[Any, Any]:
@@ -114,8 +143,7 @@ def run_epoch(
     engine: "Engine",
     objective: Objective,
     state: Any,
-    seed: Any,
-    rate: Any,
+    lane: Lane,
     number: Any,
     base: Any,
     train: Mosaics,
@@ -124,37 +152,27 @@ def run_epoch(
 
     The order of inputs and every draw follow from (seed, epoch, step).
     """
-    key = jax.random.fold_in(jax.random.key(seed), number)
+    key = jax.random.fold_in(jax.random.key(lane.seed), number)
     order_key, draw_key = jax.random.split(key)
     share = None
     if objective.needs_responsibilities:
         scores, logits = score_base(engine, state["weights"], base)
-        share = losses.responsibilities(*looked_up(engine, scores, logits, train)[:2])
+        share = losses.responsibilities(*looked_up(engine, scores, logits, train, lane)[:2])
     transform = engine.transform()
-    total = engine.steps * (engine.run.epochs or 1)
 
     def step(state: Any, batch: Any) -> Any:
         index, present = batch
+        noise = noise_of(engine, objective, jax.random.fold_in(draw_key, state["step"]))
         loss, alpha, gradient = batch_gradient(
-            engine,
-            objective,
-            state,
-            base,
-            train,
-            index,
-            present,
-            jax.random.fold_in(draw_key, state["step"]),
-            share,
+            engine, objective, state, lane, base, train, index, present, noise, share
         )
-        if engine.run.fixed_focus is not None:
+        if lane.focus is not None:
             gradient["focus"] = jax.tree.map(jnp.zeros_like, gradient["focus"])
         with jax.numpy_dtype_promotion("standard"):  # optax counts its steps with mixed types
             updates, optimizer = transform.update(gradient, state["optimizer"], state["weights"])
-        scale = rate
+        scale = lane.rate
         if engine.run.rate_schedule == "cosine":
-            scale = rate * optax.cosine_decay_schedule(1.0, total)(
-                state["step"].astype(jnp.float32)
-            )
+            scale = lane.rate * engine.decay(state["step"].astype(jnp.float32))
         new = {
             "weights": jax.tree.map(lambda w, u: w - scale * u, state["weights"], updates),
             "optimizer": optimizer,

@@ -81,8 +81,8 @@ def compare_runs(
         progress(f"evaluating {path}")
         trained = load(path, best=best)
         part = "heldout" if "heldout" in trained.engine.inputs else "train"
-        for lane, (seed, rate) in enumerate(trained.engine.run.lanes):
-            label = f"{Path(path).name}: {trained.engine.run.paradigm}, seed {seed}, rate {rate:g}"
+        for lane, which in enumerate(trained.engine.run.lanes):
+            label = f"{Path(path).name}: {trained.engine.run.paradigm}, {which}"
             labels.append(label)
             found.append(evaluate(trained, lane))
             curves.append((label, rows_of(trained, lane)))

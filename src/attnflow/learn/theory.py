@@ -65,9 +65,8 @@ def schedule_of(rows: Sequence[dict[str, Any]]) -> Schedule:
 
 def rows_of(trained: Trained, lane: int = 0) -> list[dict[str, Any]]:
     """The rows of metrics of one of the runs trained at once."""
-    seed, rate = trained.engine.run.lanes[lane]
-    chosen = (seed, rate)
-    return [row for row in trained.rows if (row["seed"], row["learning_rate"]) == chosen]
+    chosen = trained.engine.run.lanes[lane].as_row()
+    return [row for row in trained.rows if chosen.items() <= row.items()]
 
 
 def theory_over_practice(trained: Trained, lane: int = 0) -> Practice:
@@ -89,7 +88,7 @@ def theory_over_practice(trained: Trained, lane: int = 0) -> Practice:
     rows = rows_of(trained, lane)
     found = curves(rows)
     times = found.pop("times")
-    alpha = engine.run.fixed_focus
+    alpha = engine.run.lanes[lane].focus
     if alpha is None:
         path = solve(schedule_of(rows), setting, times)
     else:

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from attnflow.errors import SettingError, TrainingFailed
-from attnflow.learn.config import Part, Training, parse_schedule
+from attnflow.learn import parallel
+from attnflow.learn.config import Part, Training, from_dict, parse_schedule
 from attnflow.learn.engine import Engine, build
 from attnflow.learn.folder import RunFolder
 from attnflow.learn.networks import Pair, find_pair
 from attnflow.learn.objective import Objective, objective
+from attnflow.learn.parallel import once
 from attnflow.learn.tasks import Task, task
 from attnflow.settings import Setting
 
@@ -71,9 +74,14 @@ def train(
     task: Task | None = None,
     networks: Pair | None = None,
     resume: bool = False,
+    devices: int | None = None,
+    tensorboard: bool = False,
     progress: Progress | None = None,
 ) -> Trained:
     """Train a focus and a classification network together.
+
+    Batches are spread over all devices. Where several processes were joined (``parallel.join``),
+    all call this alike, and the first one reads and writes ``out``.
 
     Args:
         run: the config; None with ``resume`` takes the folder's own.
@@ -81,7 +89,10 @@ def train(
         task: a task of one's own in place of the config's.
         networks: a maker of networks of one's own in place of the config's.
         resume: go on with the run in ``out``; it ends with the weights of an unbroken run. Where
-            nothing is there yet, it starts.
+            nothing is there yet, it starts. The number of devices may have changed: from there on
+            the weights are then equal to rounding.
+        devices: how many share the work; None for all.
+        tensorboard: write logs for TensorBoard too.
         progress: called after each epoch.
 
     Returns:
@@ -90,13 +101,12 @@ def train(
     Raises:
         SettingError: the config does not hold together, or is not that of the folder's run.
         TrainingFailed: the loss was not finite or diverged; the last good checkpoint stays.
-        MissingPart, DataError: data are missing or damaged.
+        MissingPart, DataError: data or an optional part are missing, or data damaged.
     """
     folder = None if out is None else RunFolder(out)
-    begun = folder is not None and resume and (folder.path / "config.toml").exists()
-    if begun:
-        assert folder is not None
-        kept = folder.config()
+    begun = folder is not None and resume and once(folder.exists)
+    if folder is not None and begun:
+        kept = from_dict(once(lambda: folder.config().as_dict()))
         if run is not None and run.resolved() != kept:
             raise SettingError(
                 f"{str(folder.path)!r} holds a run with another config: resume it without options"
@@ -107,37 +117,56 @@ def train(
     objectives = [objective(part.paradigm) for part in parts]
     made = task if task is not None else task_of(run)
     parts = tuple(_at_theorys_time(part, parts, objectives, made) for part in parts)
+    shared = parallel.devices(devices)
     _comparable(run, parts)
     pair = networks or find_pair(run.networks or "linear")
-    engine = build(made, run, pair)
+    engine = build(made, run, pair, shared)
     state, stage, first = engine.start(pair), 0, 0
     rows: list[dict[str, Any]] = []
     if folder is not None and not begun:
         from attnflow.environment import report
 
-        folder.begin(run, report())
+        record = {**report(), "shared_by": shared.count, "processes": jax.process_count()}
+        once(lambda: folder.begin(run, record, tensorboard=tensorboard))
     if folder is not None and begun:
-        found = folder.restore(state, write=True)
-        if found is not None:
-            state, record, first = found
-            stage = int(record["stage"])
-        rows = folder.keep_metrics(first)
+        state, stage, first, rows = _restored(folder, state, engine)
+    writes = folder is not None and parallel.first()
     try:
         for epoch in range(first, run.epochs or 1):
             stage = _stage(run, parts, stage, epoch, rows, engine)
             state, new = _epoch(engine, objectives[stage], state, epoch)
             rows += new
-            if folder is not None:
+            done = epoch + 1
+            if folder is not None and writes:
                 folder.append(new)
-                done = epoch + 1
                 if done % run.checkpoint_every == 0 or done == run.epochs:
                     folder.save(state, done, {"stage": stage}, _score(new))
             if progress is not None:
-                progress(epoch + 1, run.epochs or 1, new)
+                progress(done, run.epochs or 1, new)
     finally:
         if folder is not None:
             folder.close()
     return Trained(engine, state, rows, objectives[stage], folder)
+
+
+def _restored(
+    folder: RunFolder, state: Any, engine: Engine
+) -> tuple[Any, int, int, list[dict[str, Any]]]:
+    """(state, stage, epochs done, rows) where an interrupted run stopped, in every process."""
+    held = jax.tree.map(np.asarray, state)
+
+    def restore() -> dict[str, Any]:
+        nonlocal held
+        found = folder.restore(state, write=True)
+        stage, epoch = 0, 0
+        if found is not None:
+            held, record, epoch = found
+            stage = int(record["stage"])
+        return {"stage": stage, "epoch": epoch, "rows": folder.keep_metrics(epoch)}
+
+    found = once(restore)
+    state = engine.devices.put(parallel.spread_from_first(held))
+    return state, found["stage"], found["epoch"], found["rows"]
 
 
 def _at_theorys_time(
@@ -181,7 +210,7 @@ def _stage(
     reached = {
         "epoch": epoch,
         "focus": float(np.mean(last)) if last else -math.inf,
-        "time": run.time_of(epoch * engine.steps, rate),
+        "time": engine.time_after(epoch, rate),
     }
     while stage + 1 < len(parts) and reached[parts[stage].kind] >= parts[stage].value:
         stage += 1
@@ -204,28 +233,29 @@ def _epoch(
         found = engine.measure(state, objective)
         sets = {s: {k: np.asarray(v) for k, v in part.items()} for s, part in found.items()}
     rows = []
-    for lane, (seed, rate) in enumerate(run.lanes):
+    count = len(engine.task.sets["train"])
+    for lane, which in enumerate(run.lanes):
         rows.append(
             {
                 "epoch": done,
-                "seed": seed,
-                "learning_rate": rate,
+                **which.as_row(),
                 "paradigm": objective.name,
                 "step": done * engine.steps,
-                "time": run.time_of(done * engine.steps, rate),
+                "time": engine.time_after(done, which.rate),
                 "loss": float(stream["loss"][lane]),
                 "alpha": float(stream["alpha"][lane]),
                 "sets": {
                     s: {k: float(v[lane]) for k, v in part.items()} for s, part in sets.items()
                 },
                 "seconds": seconds,
+                "inputs_per_second": (run.passes or 1) * count / seconds,
             }
         )
     return state, rows
 
 
 def _stop_if_bad(engine: Engine, bad: np.ndarray, objective: Objective) -> None:
-    for (seed, rate), step in zip(engine.run.lanes, bad.tolist(), strict=True):
+    for (seed, rate, _), step in zip(engine.run.lanes, bad.tolist(), strict=True):
         if step >= 0:
             raise TrainingFailed(
                 f"training under {objective.name} diverged at step {step} (seed {seed}, learning "
