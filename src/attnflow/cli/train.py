@@ -173,6 +173,7 @@ class MachineOptions:
             numbers[name] = None if text is None else _whole(name.replace("_", "-"), text)
         described = (self.coordinator, self.processes, self.process_id) != (None, None, None)
         if self.distributed or described or parallel.asked_for():
+            output.keep_standard_output()
             parallel.join(self.coordinator, numbers["processes"], numbers["process_id"])
         return numbers["devices"]
 
@@ -293,14 +294,18 @@ def report(
     out: Annotated[
         str, Option("--out", "-o", metavar="DIR", help="Where the page goes.")
     ] = "attnflow-report",
+    kind: Annotated[
+        str,
+        Option("--format", metavar="NAME", help="markdown, or html: one file that holds all."),
+    ] = "markdown",
     best: Annotated[bool, Option("--best", help="The best checkpoints, not the newest.")] = False,
 ) -> None:
-    """Compare runs: one Markdown page with rates, curves, signatures and mosaics."""
+    """Compare runs: one page with rates, curves, signatures, mosaics and theory."""
     output.check_place(out, folder=True)
     from attnflow.learn.summary import compare_runs
 
     with output.progress("loading") as show:
-        page = compare_runs(runs, out, best=best, progress=show)
+        page = compare_runs(runs, out, best=best, kind=kind, progress=show)
     print(page)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from attnflow.learn.engine import Engine
 from attnflow.learn.evaluate import BINS
+from attnflow.learn.held import Held
 from attnflow.learn.scoring import looked_up
 from attnflow.learn.theory import Practice
 from attnflow.report.style import COLOURS, DASHES, LABELS, new_figure, style
@@ -49,7 +50,7 @@ def over_epochs(runs: Sequence[tuple[str, list[dict[str, Any]]]], part: str) -> 
         figure.legend(
             *panels[0].get_legend_handles_labels(),
             loc="outside upper center",
-            ncols=min(4, len(runs)),
+            ncols=min(2, len(runs)),
         )
     return figure
 
@@ -112,10 +113,57 @@ def mosaics(trained: "Trained", part: str, count: int = 6, lane: int = 0) -> "Fi
     return figure
 
 
+def held(found: Sequence[Held]) -> "Figure":
+    """Loss against epoch at each focus weight, and how much lower it is than at the next lower one.
+
+    In the simple setting the closed form is a line under the measured points; for other networks
+    it stands beside them, its time stretched by the best rate.
+    """
+    panels = [
+        (one, kind) for one in found for kind in (("both",) if one.exact else ("run", "form"))
+    ]
+    with style():
+        figure = new_figure(2, 3.8)
+        grid = figure.subplots(2, len(panels), squeeze=False, sharex="col", sharey="row")
+        for column, (one, kind) in zip(grid.T, panels, strict=True):
+            for upper, axes in zip((True, False), column, strict=True):
+                _held_curves(axes, one, kind, upper)
+            rate = "" if kind == "both" else f", rate {one.rate:.2g}"
+            column[0].set_title(one.label if kind != "form" else f"closed form{rate}")
+            column[1].set_xlabel("epoch")
+        grid[0][0].set_ylabel("loss (nats)")
+        grid[1][0].set_ylabel("gain over the next\nlower focus weight (nats)")
+        figure.legend(
+            *grid[0][0].get_legend_handles_labels(),
+            loc="outside upper center",
+            ncols=len(found[0].alphas),
+        )
+    return figure
+
+
+def _held_curves(axes: Any, one: Held, kind: str, upper: bool) -> None:
+    for place, alpha in enumerate(one.alphas):
+        if not upper and place == 0:
+            continue
+        measured, theory = (
+            values[place] if upper else values[place - 1] - values[place]
+            for values in (one.measured, one.theory)
+        )
+        look = {"color": COLOURS[place % len(COLOURS)]}
+        label = rf"$\alpha$ = {alpha:g}"
+        if kind == "run":
+            axes.plot(one.epochs, measured, label=label, **look)
+            continue
+        dash = DASHES[place % len(DASHES)]
+        axes.plot(one.epochs, theory, linestyle=dash, label=label, **look)
+        if kind == "both":
+            axes.plot(one.epochs, measured, "o", markersize=2, markevery=0.05, **look)
+
+
 def practice(found: Practice) -> "Figure":
     """Measured quantities as points, closed form as lines, largest distance in the title."""
     with style():
-        names = list(found.measured)
+        names = [name for name in found.measured if np.ptp(found.theory[name]) > 0]
         figure = new_figure(2, 2.0)
         for axes, name in zip(figure.subplots(1, len(names)), names, strict=True):
             axes.plot(found.times, found.theory[name], color=COLOURS[0], label="closed form")

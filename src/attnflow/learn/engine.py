@@ -102,9 +102,8 @@ class Engine:
 
     def measure(self, state: Any, objective: Objective) -> dict[str, dict[str, Any]]:
         """What each set shows of the weights: see ``measure_sets``; leading axis of runs."""
-        function = self._compile(
-            ("measure", objective), lambda: partial(measure_sets, self, objective)
-        )
+        key = ("measure", objective if self.task.full_batch else None)  # else equal for all
+        function = self._compile(key, lambda: partial(measure_sets, self, objective))
         return function(state, *self._which(0), self.base, self.inputs)
 
     def score(self, state: Any) -> tuple[Any, Any]:

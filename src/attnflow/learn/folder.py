@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,18 @@ def digest(weights: Any) -> str:
         found.update(f"{name} {leaf.shape} {leaf.dtype.str}\n".encode())
         found.update(np.ascontiguousarray(leaf).tobytes())
     return found.hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without orbax's remarks on options that were meant."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 class RunFolder:
@@ -155,7 +170,8 @@ class RunFolder:
                     active_processes={here},
                 ),
             )
-            self._manager = ocp.CheckpointManager(place, options=options)
+            with _quiet():
+                self._manager = ocp.CheckpointManager(place, options=options)
         return self._manager
 
     def save(self, state: Any, epoch: int, record: dict[str, Any], score: float) -> None:

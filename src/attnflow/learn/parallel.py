@@ -8,9 +8,7 @@ run's folder.
 
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,27 +204,12 @@ def join(
     if not getattr(jax.config, COLLECTIVES, None):
         jax.config.update(COLLECTIVES, "gloo")
     try:
-        with _talk_on_stderr():
-            jax.distributed.initialize(coordinator, processes, process)
-            jax.devices()  # connects
+        jax.distributed.initialize(coordinator, processes, process)
     except (ValueError, RuntimeError) as error:
         raise SettingError(
             "several processes need a coordinator HOST:PORT, the number of processes and of this "
             f"one, from options or the environment: {str(error).splitlines()[0]}"
         ) from error
-
-
-@contextmanager
-def _talk_on_stderr() -> Iterator[None]:
-    """Standard output, to which Gloo writes of its connections, goes to standard error."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 def _given(name: str, value: int | None, *variables: str) -> int | None:

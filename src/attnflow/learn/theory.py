@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from attnflow.errors import SettingError
+from attnflow.learn.held import start_at
 from attnflow.learn.objective import objective
 from attnflow.learn.train import Trained
 from attnflow.numeric.closed_form import solve
-from attnflow.numeric.focus import focus_score
 from attnflow.settings import Schedule, Setting
 
 QUANTITIES = ("mu", "nu", "alpha", "beta", "loss")
@@ -92,8 +92,7 @@ def theory_over_practice(trained: Trained, lane: int = 0) -> Practice:
     if alpha is None:
         path = solve(schedule_of(rows), setting, times)
     else:
-        start = (0.0, float(focus_score(alpha, setting)))
-        path = solve(schedule_of(rows), setting, times, start, freeze="focus")
+        path = solve(schedule_of(rows), setting, times, start_at(alpha, setting), freeze="focus")
         found.pop("nu")  # the focus network is not asked
     # a row at a switch was measured under the paradigm that led to it
     order = [p.name for p in path.paradigms]

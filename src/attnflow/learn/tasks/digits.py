@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from attnflow.errors import MissingPart
 from attnflow.learn.tasks.task import Task, draw_mosaics
 
 FOREGROUND = (0, 1, 2)
@@ -28,18 +27,12 @@ def digits(
         seed: of the mosaics.
 
     Raises:
-        MissingPart: scikit-learn is not installed.
         SettingError: a number is outside its range.
 
     Source: UCI optical recognition of handwritten digits, as in sklearn.datasets.load_digits.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise MissingPart(
-            "the digits come with scikit-learn, which is not installed: "
-            "pip install 'attnflow[train]'"
-        ) from error
+    from sklearn.datasets import load_digits
+
     data: Any = load_digits()
     images = data.images.astype(np.uint8)[..., None]
     order = np.random.default_rng(SPLIT_SEED).permutation(len(images))

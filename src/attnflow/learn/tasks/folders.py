@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from attnflow.errors import DataError, MissingPart
+from attnflow.errors import DataError
 from attnflow.learn.tasks.archives import DAMAGE
 from attnflow.learn.tasks.cifar import Images
 
@@ -20,7 +20,6 @@ def read_folder(folder: Path) -> Images:
     """Images from a folder that holds ``train`` and ``test``, each with a folder a class.
 
     Raises:
-        MissingPart: Pillow is not installed.
         DataError: an image is damaged or of another size, or a class is missing in a part.
     """
     files = sorted(f for part in ("train", "test") for f in (folder / part).glob("*/*"))
@@ -32,7 +31,6 @@ def read_tar(path: Path) -> Images:
     """The same from a tar (plain, gz, bz2 or xz), which is not unpacked.
 
     Raises:
-        MissingPart: Pillow is not installed.
         DataError: the tar is damaged or truncated, or as ``read_folder``.
     """
 
@@ -55,12 +53,8 @@ def _image(name: str) -> bool:
 
 
 def _assemble(pairs: Iterable[tuple[str, bytes]], where: str) -> Images:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingPart(
-            "reading JPEG needs Pillow, which is not installed: pip install 'attnflow[train]'"
-        ) from error
+    from PIL import Image
+
     found: dict[str, list[tuple[str, str, np.ndarray]]] = {"train": [], "test": []}
     for name, content in pairs:
         parts = PurePosixPath(name).parts
