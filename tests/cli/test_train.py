@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-SMALL = ["--train", "200", "--heldout", "50", "--test", "50", "--batch", "32", "--epochs", "5"]
+SMALL = ["--train", "800", "--heldout", "400", "--test", "400", "--batch", "32", "--epochs", "5"]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, compiled_once):
     """A small run, and the JSON that training it printed."""
     from contextlib import redirect_stdout
     from io import StringIO
@@ -18,7 +18,7 @@ def run(tmp_path_factory):
     place = tmp_path_factory.mktemp("runs") / "small"
     printed = StringIO()
     with redirect_stdout(printed):
-        code = call(["train", *SMALL, "-p", "soft:2,hard", "--out", str(place), "--json"])
+        code = call(["train", *SMALL, "-p", "soft:2,lvml", "--out", str(place), "--json"])
     assert code == 0
     return place, json.loads(printed.getvalue())
 
@@ -58,12 +58,13 @@ def test_report_is_a_page_with_every_run_and_its_figures(attnflow, run, tmp_path
     code, out, err = attnflow("report", place, "o", "--out", "page")
     assert code == 0, err
     text = (tmp_path / "page" / "report.md").read_text()
-    assert printed["weights"] in text and "soft:2,hard" in text
+    assert printed["weights"] in text and "soft:2,lvml" in text
     figures = {file.stem for file in (tmp_path / "page" / "figures").iterdir()}
     assert figures == {"curves", "signatures1", "mosaics-small", "theory-o"}
     assert all(f"figures/{name}.svg" in text for name in figures)
 
 
+@pytest.mark.slow
 def test_fit_names_effective_rates_and_classes(document, attnflow):
     attnflow("train", "--task", "orthogonal", "-m", "4", "-C", "3", "-p", "hard", "--out", "o")
     found = document("fit", "o")

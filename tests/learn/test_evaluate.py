@@ -15,9 +15,10 @@ from attnflow.learn.folder import digest
 from attnflow.learn.theory import theory_over_practice
 from attnflow.learn.train import train
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
 SLOW = pytest.mark.slow
 SMALL = Training(train=800, heldout=400, test=400, epochs=8, batch=32)
-TINY = Training(train=200, heldout=50, test=50, epochs=6, batch=32, paradigm="soft:3,lvml")
+TINY = replace(SMALL, epochs=6, paradigm="soft:3,lvml")  # equal shapes compile once
 EXACT = Training(task="orthogonal", segments=5, classes=4, epochs=20, passes=5)
 
 
@@ -53,7 +54,7 @@ def test_looked_up_rates_equal_those_of_composed_inputs():
     chosen = share.argmax(1)
     pooled = np.einsum("bm,bmhwc->bhwc", share, np.asarray(segments))
     predictions = {
-        "argmax": probabilities[np.arange(50), chosen].argmax(1),
+        "argmax": probabilities[np.arange(len(inputs)), chosen].argmax(1),
         "mixture": np.einsum("bm,bmc->bc", share, probabilities).argmax(1),
         "pooled": np.asarray(classifier(jax.numpy.asarray(pooled))).argmax(1),
     }

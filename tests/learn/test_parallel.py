@@ -14,6 +14,7 @@ import pytest
 from attnflow.errors import SettingError
 from attnflow.learn import parallel
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
 PRELUDE = """
 import sys, json, jax, numpy as np
 from dataclasses import replace

@@ -20,9 +20,10 @@ from attnflow.learn.networks import TwoLayer
 from attnflow.learn.tasks import Mosaics, Task, task
 from attnflow.learn.train import train
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
 SLOW = pytest.mark.slow
 SMALL = Training(train=800, heldout=400, test=400, epochs=8, batch=32)
-TINY = Training(train=200, heldout=50, test=50, epochs=6, batch=32, paradigm="soft:3,lvml")
+TINY = replace(SMALL, epochs=6, paradigm="soft:3,lvml")  # equal shapes compile once
 EXACT = Training(task="orthogonal", segments=5, classes=4, epochs=20, passes=5)
 
 

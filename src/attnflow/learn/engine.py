@@ -77,7 +77,7 @@ class Engine:
         steps: Any = epochs * self.steps
         if self.run.rate_schedule == "cosine":
             with jax.numpy_dtype_promotion("standard"):
-                steps = np.sum(self.decay(jnp.arange(steps)), dtype=np.float64)
+                steps = np.sum(np.asarray(self.decay(jnp.arange(steps))), dtype=np.float64)
         return float(steps * rate / (1 - (self.run.momentum or 0.0)))
 
     @property
