@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from attnflow import Setting
-from attnflow.errors import TrainingFailed
+from attnflow.errors import ParadigmError, TrainingFailed
 from attnflow.learn import evaluate as ev
+from attnflow.learn import losses
 from attnflow.learn.config import Training, to_toml
 from attnflow.learn.folder import RunFolder, digest
 from attnflow.learn.networks import TwoLayer
@@ -229,3 +230,17 @@ def test_networks_of_ones_own_train():
 
     trained = train(replace(SMALL, paradigm="lvml"), networks=mine)
     assert ev.evaluate(trained)["sets"]["test"]["argmax"]["accuracy"] > 80
+
+
+def test_a_loss_of_ones_own_trains_and_evaluates(tmp_path):
+    def focal(log_weights, log_probabilities):
+        return losses.lvml(log_weights, log_probabilities) ** 2
+
+    run = replace(SMALL, paradigm="soft:2,focal", epochs=5)
+    trained = train(run, tmp_path, losses={"focal": focal})
+    assert [row["paradigm"] for row in trained.rows] == ["soft"] * 2 + ["focal"] * 3
+    found = ev.evaluate(ev.load(tmp_path))
+    assert found["weights"] == weights(trained)
+    assert found["sets"]["test"]["argmax"]["accuracy"] > 60
+    with pytest.raises(ParadigmError, match="unknown paradigm 'focal'"):
+        train(run)

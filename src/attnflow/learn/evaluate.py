@@ -20,7 +20,6 @@ from attnflow.learn.config import Lane
 from attnflow.learn.engine import Engine, build
 from attnflow.learn.folder import RunFolder, digest
 from attnflow.learn.networks import Pair, find_pair
-from attnflow.learn.objective import objective
 from attnflow.learn.scoring import in_pieces, looked_up, modules_of, score_base
 from attnflow.learn.tasks.task import Mosaics, Task
 from attnflow.learn.train import Trained, task_of
@@ -63,8 +62,7 @@ def load(
     state, _, epoch = found
     state = engine.devices.put(state)
     rows = [row for row in folder.metrics() if row["epoch"] <= epoch]
-    last = rows[-1]["paradigm"] if rows else "hard"
-    return Trained(engine, state, rows, objective(last), folder)
+    return Trained(engine, state, rows, folder)
 
 
 def one_run(trained: Trained, lane: int = 0) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from attnflow.learn.config import Lane
-from attnflow.learn.objective import objective
+from attnflow.learn.objective import has_theory, objective
 from attnflow.learn.train import Trained
 from attnflow.numeric.closed_form import solve
 from attnflow.numeric.focus import focus_score
@@ -62,7 +62,8 @@ def held_losses(runs: Sequence[Trained]) -> list[Held]:
         for lane in run.lanes:
             name = lane.as_row().items()
             rows = [row for row in trained.rows if name <= row.items()]
-            if lane.focus is None or len({row["paradigm"] for row in rows}) != 1:
+            names = {row["paradigm"] for row in rows}
+            if lane.focus is None or len(names) != 1 or not has_theory(*names):
                 continue
             key = (made.name, made.segments, made.classes, run.networks, run.epochs)
             key = (*key, rows[0]["paradigm"], lane.seed, lane.rate)

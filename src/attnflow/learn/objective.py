@@ -1,5 +1,6 @@
 """What a training step minimises, by the name of the paradigm: one object for every loss."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,9 @@ from attnflow.errors import ParadigmError
 from attnflow.learn import losses
 from attnflow.numeric.pooling import power_exponent
 from attnflow.symbolic.catalogue import CATALOGUE, paradigm
+
+Loss = Callable[[Any, Any], Any]
+"""(log-weights [B, m], log-probability of the label on each segment [B, m]) -> losses [B]."""
 
 ESTIMATORS = {"hard-sampled": "hard", "lvml-em": "lvml"}
 """Other ways to train a paradigm -> the paradigm itself."""
@@ -22,11 +26,13 @@ class Objective:
         name: as the user says it.
         paradigm: name of the symbolic paradigm that it realises.
         exponent: of a power mean; None for the others.
+        function: a loss of one's own; None for ours.
     """
 
     name: str
     paradigm: str
     exponent: float | None = None
+    function: Loss | None = None
 
     @property
     def draws(self) -> bool:
@@ -64,6 +70,8 @@ class Objective:
             return losses.soft(classifier(pooled).astype(jnp.float32), labels)
         logits = classifier(segments).astype(jnp.float32)
         each = losses.label_log_probabilities(logits, labels)
+        if self.function is not None:
+            return self.function(log_weights, each)
         if self.draws:
             drawn = jnp.argmax(log_weights + noise, axis=-1)
             return losses.at_draw(drawn, log_weights, each, baseline)
@@ -74,12 +82,18 @@ class Objective:
         return {"hard": losses.hard, "lvml": losses.lvml}[self.name](log_weights, each)
 
 
-def objective(name: str) -> Objective:
+def objective(name: str, own: Mapping[str, Loss] | None = None) -> Objective:
     """The objective of that name.
+
+    Args:
+        name: as the user says it.
+        own: losses of one's own by name, which come before ours.
 
     Raises:
         ParadigmError: no paradigm, or none that real networks can be trained by, has this name.
     """
+    if own is not None and name in own:
+        return Objective(name, name, function=own[name])
     if name in ESTIMATORS:
         return Objective(name, ESTIMATORS[name])
     if name in CATALOGUE:
@@ -89,6 +103,15 @@ def objective(name: str) -> Objective:
     if exponent is None:
         raise ParadigmError(f"paradigm {name!r} has no loss for real networks")
     return Objective(found.name, found.name, exponent)
+
+
+def has_theory(name: str) -> bool:
+    """Whether a paradigm is one of ours, with a symbolic loss."""
+    try:
+        objective(name)
+    except ParadigmError:
+        return False
+    return True
 
 
 def fixed_weights(alpha: Any, true: Any, shape: tuple[int, ...], mask: Any) -> Any:

@@ -8,6 +8,7 @@ from attnflow.errors import SettingError
 from attnflow.learn import drawing
 from attnflow.learn.evaluate import RULES, evaluate, load, signature
 from attnflow.learn.held import held_losses
+from attnflow.learn.objective import has_theory
 from attnflow.learn.page import FORMATS, Page
 from attnflow.learn.theory import rows_of, theory_over_practice
 from attnflow.learn.train import Trained
@@ -131,7 +132,9 @@ def _figures(runs: Sequence[tuple[str, Trained]]) -> Figures:
         if len(trained.engine.task.shape) == 3:
             said = f"Inputs of {name} with the weight on each segment; the true one is framed"
             figures[f"mosaics-{name}"] = said, drawing.mosaics(trained, own)
-        if trained.engine.task.setting is not None and trained.engine.run.networks == "linear-zero":
+        known = all(has_theory(row["paradigm"]) for row in trained.rows)
+        simple = trained.engine.task.setting is not None
+        if known and simple and trained.engine.run.networks == "linear-zero":
             said = f"Closed form over what {name} measured"
             figures[f"theory-{name}"] = said, drawing.practice(theory_over_practice(trained))
     return figures

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from attnflow.learn.config import Part, Training, from_dict, parse_schedule
 from attnflow.learn.engine import Engine, build
 from attnflow.learn.folder import RunFolder
 from attnflow.learn.networks import Pair, find_pair
-from attnflow.learn.objective import Objective, objective
+from attnflow.learn.objective import Loss, Objective, objective
 from attnflow.learn.parallel import once
 from attnflow.learn.tasks import Task, task
 from attnflow.settings import Setting
@@ -36,14 +36,12 @@ class Trained:
         engine: the compiled functions, with task and config.
         state: weights and optimiser after the last epoch, with a leading axis of runs.
         rows: metrics, one row an epoch and run.
-        objective: what was minimised last.
         folder: where the run is on disk, or None.
     """
 
     engine: Engine
     state: Any
     rows: list[dict[str, Any]]
-    objective: Objective
     folder: RunFolder | None = None
 
 
@@ -73,6 +71,7 @@ def train(
     *,
     task: Task | None = None,
     networks: Pair | None = None,
+    losses: Mapping[str, Loss] | None = None,
     resume: bool = False,
     devices: int | None = None,
     tensorboard: bool = False,
@@ -88,6 +87,7 @@ def train(
         out: folder of the run; None keeps nothing on disk.
         task: a task of one's own in place of the config's.
         networks: a maker of networks of one's own in place of the config's.
+        losses: losses of one's own by the names that the config's paradigm uses.
         resume: go on with the run in ``out``; it ends with the weights of an unbroken run. Where
             nothing is there yet, it starts. The number of devices may have changed: from there on
             the weights are then equal to rounding.
@@ -114,7 +114,7 @@ def train(
         run = kept
     run = (run or Training()).resolved()
     parts = parse_schedule(run.paradigm, run.epochs or 1)
-    objectives = [objective(part.paradigm) for part in parts]
+    objectives = [objective(part.paradigm, losses) for part in parts]
     made = task if task is not None else task_of(run)
     parts = tuple(_at_theorys_time(part, parts, objectives, made) for part in parts)
     shared = parallel.devices(devices)
@@ -146,7 +146,7 @@ def train(
     finally:
         if folder is not None:
             folder.close()
-    return Trained(engine, state, rows, objectives[stage], folder)
+    return Trained(engine, state, rows, folder)
 
 
 def _restored(
