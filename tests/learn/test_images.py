@@ -89,7 +89,7 @@ def test_mosaics_of_a_hundred_segments_need_the_memory_of_their_images(archive):
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert made.sets["train"].segments.shape == (40_000, 100)
-    assert most < 80e6  # as pixels: 12.3 GB
+    assert most < 120e6  # as pixels: 12.3 GB
 
 
 def test_a_run_on_images_remembers_where_they_were(archive, tmp_path, capsys):

@@ -16,8 +16,10 @@ from attnflow.errors import ParadigmError, TrainingFailed
 from attnflow.learn import evaluate as ev
 from attnflow.learn import losses
 from attnflow.learn.config import Training, to_toml
+from attnflow.learn.engine import build
 from attnflow.learn.folder import RunFolder, digest
 from attnflow.learn.networks import TwoLayer
+from attnflow.learn.parallel import Devices
 from attnflow.learn.tasks import Mosaics, Task, task
 from attnflow.learn.train import train
 
@@ -69,6 +71,7 @@ def test_a_focus_criterion_switches_after_the_epoch_that_meets_it():
     assert first > 0 and alphas[first - 1] >= 0.6 and all(a < 0.6 for a in alphas[: first - 1])
 
 
+@pytest.mark.slow
 def test_theory_proposes_the_switch_time_in_the_simple_setting():
     from attnflow import best_switch
 
@@ -113,18 +116,15 @@ def test_the_size_of_a_chunk_changes_rounding_only():
 
 
 def test_every_input_is_used_once_an_epoch_when_the_last_batch_is_short():
-    made = task("digits", train=70, heldout=5, test=5)
-    whole = replace(TINY, train=70, epochs=1, learning_rates=(1e-9,))
-    parts = train(replace(whole, batch=32), task=made)
-    at_once = train(replace(whole, batch=70), task=made)
-    # steps of unequal size, each a mean: 32, 32, 6
-    assert parts.engine.steps == 3
     from attnflow.learn.step import _order
 
-    order, present = _order(parts.engine, jax.random.key(1))
-    used = np.asarray(order)[np.asarray(present)]
-    assert sorted(used.tolist()) == list(range(70))
-    assert at_once.engine.steps == 1
+    made = task("digits", train=70, heldout=5, test=5)
+    engine = build(made, replace(TINY, passes=2).resolved(), "linear", Devices())
+    order, present = (np.asarray(a) for a in _order(engine, jax.random.key(1)))
+    assert order.shape == (6, 32) and present.sum(axis=1).tolist() == [32, 32, 6] * 2
+    for one in (slice(0, 3), slice(3, 6)):
+        assert sorted(order[one][present[one]].tolist()) == list(range(70))
+    assert not np.array_equal(order[:3], order[3:])
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", pytest.param("adam", marks=SLOW)])

@@ -264,7 +264,10 @@ def _show(found: dict[str, Any], which: str) -> None:
     output.table(
         f"{found['task']}, {found['paradigm']}, {found['epochs']} epochs, {which}: percent",
         ("set", "rule", "focus true", *COLUMNS),
-        rate_rows(found),
+        [
+            (part, rule, *(round(rate, 2) for rate in rates))
+            for part, rule, *rates in rate_rows(found)
+        ],
         "ft: focus true, ff: focus false, pt: prediction true, pf: prediction false",
     )
 
