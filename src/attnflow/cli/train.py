@@ -173,8 +173,11 @@ class MachineOptions:
             numbers[name] = None if text is None else _whole(name.replace("_", "-"), text)
         described = (self.coordinator, self.processes, self.process_id) != (None, None, None)
         if self.distributed or described or parallel.asked_for():
+            place = parallel.whereabouts(
+                self.coordinator, numbers["processes"], numbers["process_id"]
+            )
             output.keep_standard_output()
-            parallel.join(self.coordinator, numbers["processes"], numbers["process_id"])
+            parallel.join(*place)
         return numbers["devices"]
 
 

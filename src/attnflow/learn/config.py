@@ -13,6 +13,12 @@ from attnflow.settings import check, nonnegative, positive, whole
 OPTIMIZERS = ("sgd", "adam")
 RATE_SCHEDULES = ("constant", "cosine")
 DTYPES = ("float32", "bfloat16")
+COUNTS = (
+    *("train", "heldout", "test", "epochs", "passes", "batch", "chunk"),
+    *("measure_every", "checkpoint_every"),
+)
+"""Entries that are whole numbers of at least 1."""
+MOST_SEED = 2**32 - 1
 SWITCHES = "an epoch (soft:15,hard), focus=ALPHA, t=TIME or theory"
 
 SEVERAL = frozenset({"seeds", "learning_rates", "fixed_focus"})
@@ -198,7 +204,7 @@ class Training:
 
     def __post_init__(self) -> None:
         one, count = "a whole number of at least 1", whole(1)
-        for name in ("epochs", "passes", "batch", "chunk", "measure_every", "checkpoint_every"):
+        for name in COUNTS:
             if getattr(self, name) is not None:
                 check(name, getattr(self, name), one, count)
         for name, allowed in (
@@ -214,7 +220,8 @@ class Training:
         for rate in self.learning_rates or ():
             check("learning_rate", rate, "a finite number above 0", positive)
         for seed in self.seeds:
-            check("seed", seed, "a whole number of at least 0", whole(0))
+            allowed = f"a whole number from 0 to {MOST_SEED}"
+            check("seed", seed, allowed, lambda v: whole(0)(v) & (v <= MOST_SEED))
         if not self.seeds or self.learning_rates == () or self.fixed_focus == ():
             raise SettingError(
                 "seeds, learning_rates and fixed_focus must each hold at least one number"
@@ -222,6 +229,10 @@ class Training:
         if self.momentum is not None:
             allowed = "at least 0 and below 1"
             check("momentum", self.momentum, allowed, lambda v: nonnegative(v) & (v < 1))
+            if self.momentum and self.optimizer != "sgd":
+                raise SettingError(
+                    f"momentum is for sgd only, got {self.momentum} with {self.optimizer}"
+                )
         for focus in self.fixed_focus or ():
             check("fixed_focus", focus, "above 0 and at most 1", lambda a: (a > 0) & (a <= 1))
 

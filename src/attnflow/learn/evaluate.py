@@ -165,8 +165,12 @@ def _rates(found: dict[str, np.ndarray], inputs: Mosaics) -> dict[str, Any]:
             "ffpf": ~focus & ~right,
             "accuracy": right,
         }
-        rates[rule] = {name: 100.0 * float(np.mean(part)) for name, part in parts.items()}
-    return {**rates, "focus_true": 100.0 * float(np.mean(focus))}
+        rates[rule] = {name: _percent(part) for name, part in parts.items()}
+    return {**rates, "focus_true": _percent(focus)}
+
+
+def _percent(part: np.ndarray) -> float:
+    return 100 * int(np.count_nonzero(part)) / part.size
 
 
 def signature(trained: Trained, name: str, lane: int = 0) -> np.ndarray:

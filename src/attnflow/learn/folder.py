@@ -158,19 +158,19 @@ class RunFolder:
             if write:
                 place.mkdir(parents=True, exist_ok=True)
             here = jax.process_index()
-            options = ocp.CheckpointManagerOptions(
-                preservation_policy=keep,
-                create=False,
-                read_only=not write,
-                cleanup_tmp_directories=write,
-                enable_async_checkpointing=False,
-                # this process alone: the others of a distributed run do not look at the folder
-                multiprocessing_options=ocp.options.MultiprocessingOptions(
-                    primary_host=here,
-                    active_processes={here},
-                ),
-            )
             with _quiet():
+                options = ocp.CheckpointManagerOptions(
+                    preservation_policy=keep,
+                    create=False,
+                    read_only=not write,
+                    cleanup_tmp_directories=write,
+                    enable_async_checkpointing=False,
+                    # this process alone: the others of a distributed run do not look here
+                    multiprocessing_options=ocp.options.MultiprocessingOptions(
+                        primary_host=here,
+                        active_processes={here},
+                    ),
+                )
                 self._manager = ocp.CheckpointManager(place, options=options)
         return self._manager
 

@@ -189,6 +189,22 @@ def join(
     Raises:
         SettingError: something is missing or does not fit.
     """
+    place = whereabouts(coordinator, processes, process)
+    if not getattr(jax.config, COLLECTIVES, None):
+        jax.config.update(COLLECTIVES, "gloo")
+    try:
+        jax.distributed.initialize(*place)
+    except (ValueError, RuntimeError) as error:
+        raise SettingError(
+            "several processes need a coordinator HOST:PORT, the number of processes and of this "
+            f"one, from options or the environment: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def whereabouts(
+    coordinator: str | None = None, processes: int | None = None, process: int | None = None
+) -> tuple[str | None, int | None, int | None]:
+    """What ``join`` will be told, checked: given, or found in the environment, or None."""
     env = os.environ
     if coordinator is None and COORDINATOR not in env and {"MASTER_ADDR", "MASTER_PORT"} <= {*env}:
         coordinator = f"{env['MASTER_ADDR']}:{env['MASTER_PORT']}"
@@ -199,17 +215,9 @@ def join(
         raise SettingError(f"coordinator must read HOST:PORT, got {coordinator!r}")
     if processes is not None and processes < 1:
         raise SettingError(f"processes must be a whole number of at least 1, got {processes}")
-    if None not in (processes, process) and not 0 <= process < processes:  # pyright: ignore
-        raise SettingError(f"process-id must be from 0 to {processes - 1}, got {process}")  # pyright: ignore
-    if not getattr(jax.config, COLLECTIVES, None):
-        jax.config.update(COLLECTIVES, "gloo")
-    try:
-        jax.distributed.initialize(coordinator, processes, process)
-    except (ValueError, RuntimeError) as error:
-        raise SettingError(
-            "several processes need a coordinator HOST:PORT, the number of processes and of this "
-            f"one, from options or the environment: {str(error).splitlines()[0]}"
-        ) from error
+    if processes is not None and process is not None and not 0 <= process < processes:
+        raise SettingError(f"process-id must be from 0 to {processes - 1}, got {process}")
+    return coordinator, processes, process
 
 
 def _given(name: str, value: int | None, *variables: str) -> int | None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from attnflow.learn.tasks.task import Mosaics, Task
+from attnflow.learn.tasks.task import Mosaics, Task, check_segments
 from attnflow.settings import Setting, check, whole
 
 FOREGROUND_VARIANCE, BACKGROUND_VARIANCE = 1e-10, 1e-2
@@ -39,6 +39,7 @@ def orthogonal(
     """
     samples = samples if samples is not None else train
     setting = Setting(segments, classes)
+    check_segments(classes if samples is None else samples, segments)
     if samples is None:
         base = np.concatenate([np.eye(classes), np.zeros((1, classes))]).astype(np.float32)
         indices = np.full((classes, segments), classes, np.int32)

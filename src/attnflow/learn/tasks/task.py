@@ -100,6 +100,23 @@ class Task:
         return self.present(base[indices])
 
 
+MOST_PLACES = 2**31
+"""Inputs times segments that a set may have: 8 GB of indices."""
+
+
+def check_segments(count: int, segments: int) -> None:
+    """Whether so many inputs of so many segments can be.
+
+    Raises:
+        SettingError: fewer than two segments, or too many in all.
+    """
+    check("segments", segments, "a whole number of at least 2", whole(2))
+    if count * segments > MOST_PLACES:
+        raise SettingError(
+            f"inputs x segments must be at most {MOST_PLACES}, got {count} x {segments}"
+        )
+
+
 def draw_mosaics(
     random: np.random.Generator,
     count: int,
@@ -120,7 +137,7 @@ def draw_mosaics(
         SettingError: a count is not positive, or a class or the background is empty.
     """
     check("the number of mosaics", count, "a whole number of at least 1", whole(1))
-    check("segments", segments, "a whole number of at least 2", whole(2))
+    check_segments(count, segments)
     if any(len(items) == 0 for items in (*foreground, background)):
         raise SettingError("every foreground class and the background must hold an image")
     labels = random.integers(len(foreground), size=count)
