@@ -161,22 +161,23 @@ def _held_curves(axes: Any, one: Held, kind: str, upper: bool) -> None:
 
 
 def practice(found: Practice) -> "Figure":
-    """Measured quantities as points, closed form as lines, largest distance in the title."""
+    """Measured quantities as points, closed form as lines, the largest distance in the title."""
     with style():
         names = [name for name in found.measured if np.ptp(found.theory[name]) > 0]
         figure = new_figure(2, 2.0)
         for axes, name in zip(figure.subplots(1, len(names)), names, strict=True):
-            axes.plot(found.times, found.theory[name], color=COLOURS[0], label="closed form")
             axes.plot(
                 found.times,
                 found.measured[name],
                 "o",
                 color=COLOURS[1],
-                markersize=2,
+                markersize=4,
+                markevery=max(1, len(found.times) // 15),
                 label="trained",
             )
+            axes.plot(found.times, found.theory[name], color=COLOURS[0], label="closed form")
             axes.set_xlabel("time t")
-            axes.set_title(f"{TITLES.get(name, name)}\nmax. distance {found.deviation[name]:.1e}")
+            axes.set_title(f"{TITLES.get(name, name)}\napart by {found.deviation[name]:.1e}")
             if name == names[0]:
                 axes.legend()
     return figure

@@ -135,6 +135,6 @@ def _figures(runs: Sequence[tuple[str, Trained]]) -> Figures:
         known = all(has_theory(row["paradigm"]) for row in trained.rows)
         simple = trained.engine.task.setting is not None
         if known and simple and trained.engine.run.networks == "linear-zero":
-            said = f"Closed form over what {name} measured"
+            said = f"Closed form over what {name} measured, with the largest distance"
             figures[f"theory-{name}"] = said, drawing.practice(theory_over_practice(trained))
     return figures
