@@ -66,6 +66,7 @@ def test_table_and_boards_say_what_the_metrics_say_after_a_resume_too(tmp_path):
         assert shown["test/accuracy"][epoch] == pytest.approx(row["sets"]["test"]["accuracy"])
 
 
+@pytest.mark.slow
 def test_several_runs_have_lines_and_boards_of_their_own(tmp_path):
     run = replace(RUN, epochs=1, seeds=(1, 2), paradigm="lvml", fixed_focus=(0.5,))
     train(run, tmp_path, tensorboard=True)
