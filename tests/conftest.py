@@ -11,6 +11,7 @@ import jax
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from jax.experimental.compilation_cache import compilation_cache
 
 from attnflow.settings import Setting
 from attnflow.symbolic.catalogue import CATALOGUE, power_mean
@@ -63,3 +64,25 @@ def reference() -> list[dict[str, Any]]:
     if not REFERENCE.exists():
         pytest.skip(f"no reference data at {REFERENCE.parent.parent.name}/data beside the checkout")
     return json.loads(REFERENCE.read_text())["trajectories"]
+
+
+CACHE = {
+    "jax_compilation_cache_dir": "",
+    "jax_persistent_cache_min_compile_time_secs": 0.1,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+
+
+@pytest.fixture(scope="session")
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of compiled programs, for this process and those it starts."""
+    before = {name: getattr(jax.config, name) for name in CACHE}
+    wanted = {**CACHE, "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled"))}
+    for name, value in wanted.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
+    compilation_cache.reset_cache()  # it may have begun without a folder
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+        del os.environ[name.upper()]

@@ -24,6 +24,9 @@ PACKAGES = (
     "matplotlib",
     "flax",
     "optax",
+    "orbax-checkpoint",
+    "scikit-learn",
+    "pillow",
 )
 """The packages whose versions may change a number or a figure."""
 
@@ -129,6 +132,7 @@ def optional_parts() -> list[Part]:
     """The optional parts, present or missing, each with what it is for and how to get it."""
     plugin = next((f"{p} {v}" for p in _GPU_PLUGINS if (v := _installed(p))), "")
     tests = _installed("pytest")
+    boards = _installed("tensorboardX")
     tex = typesetter() or ""
     return [
         Part(
@@ -144,6 +148,13 @@ def optional_parts() -> list[Part]:
             plugin,
             "computing on a GPU",
             "pip install 'attnflow[gpu]'",
+        ),
+        Part(
+            "TensorBoard logs",
+            boards is not None,
+            f"tensorboardX {boards}" if boards else "",
+            "attnflow train --tensorboard",
+            "pip install 'attnflow[tensorboard]'",
         ),
         Part(
             "tests",

@@ -21,6 +21,14 @@ class IntegrationFailed(ValueError):
     """A trajectory could not be computed; names paradigm, setting, last time, what to try."""
 
 
+class TrainingFailed(ValueError):
+    """A training run stopped: the loss was not finite or grew; names step, rate, what to try."""
+
+
+class DataError(ValueError):
+    """A data file is damaged, truncated, of the wrong kind or unsafe; the message names it."""
+
+
 class PrecisionError(ValueError):
     """float64 was needed inside a transformation that runs with 64-bit numbers switched off."""
 

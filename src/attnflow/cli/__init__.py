@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from attnflow.cli.app import app
-from attnflow.errors import IntegrationFailed, MissingPart
+from attnflow.errors import IntegrationFailed, MissingPart, TrainingFailed
 
 OK, FAILED, BAD_INPUT, MISSING, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
@@ -52,7 +52,7 @@ def run(arguments: list[str]) -> int:
         return _refuse(_usage(error), BAD_INPUT)
     except MissingPart as error:
         return _refuse(str(error), MISSING)
-    except IntegrationFailed as error:
+    except (IntegrationFailed, TrainingFailed) as error:
         return _refuse(str(error), FAILED)
     except BrokenPipeError:
         # the reader of a pipe went away: nothing left to say, and nowhere to say it

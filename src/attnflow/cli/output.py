@@ -39,6 +39,17 @@ def say(sentence: str) -> None:
     print(sentence, file=sys.stderr)
 
 
+def keep_standard_output() -> None:
+    """Leave standard output to this program: what libraries write there goes to standard error.
+
+    Gloo tells of its connections on it, from C++ and in the middle of a JSON document.
+    """
+    sys.stdout.flush()
+    kept = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding)
+    os.dup2(2, 1)
+    sys.stdout = kept
+
+
 @contextmanager
 def progress(sentence: str) -> Iterator[Any]:
     """A spinner on standard error while the block runs, if that is a terminal.

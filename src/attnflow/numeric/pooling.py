@@ -32,10 +32,33 @@ def _of_label(values: Any, labels: Any) -> Any:
     return jnp.take_along_axis(values, labels[..., None], axis=-1)[..., 0]
 
 
-def _log_probabilities(logits: Any, labels: Any) -> Any:
+def label_log_probabilities(
+    logits: Float[Array, "... m C"], labels: Int[Array, "..."]
+) -> Float[Array, "... m"]:
     """log-probability of the label on each segment."""
     each = jnp.broadcast_to(labels[..., None], logits.shape[:-1])
     return _of_label(jax.nn.log_softmax(logits), each)
+
+
+def cross_entropy(logits: Float[Array, "... C"], labels: Int[Array, "..."]) -> Float[Array, "..."]:
+    """Minus the log-probability of the label."""
+    return -_of_label(jax.nn.log_softmax(logits), labels)
+
+
+def expected_loss(
+    log_weights: Float[Array, "... m"], log_probabilities: Float[Array, "... m"]
+) -> Float[Array, "..."]:
+    """Expected cross entropy of a segment drawn by its weight; weight 0 is log-weight -inf."""
+    return -jnp.sum(jnp.exp(log_weights) * log_probabilities, axis=-1)
+
+
+def power_mean_loss(
+    exponent: float,
+    log_weights: Float[Array, "... m"],
+    log_probabilities: Float[Array, "... m"],
+) -> Float[Array, "..."]:
+    """Minus the log of the weighted power mean of probabilities; exponent 1 is the plain mean."""
+    return -jax.nn.logsumexp(log_weights + exponent * log_probabilities, axis=-1) / exponent
 
 
 def soft(
@@ -46,7 +69,7 @@ def soft(
 ) -> Float[Array, "..."]:
     """Cross entropy of the averaged logits (of the averaged input, for a linear classifier)."""
     pooled = jnp.sum(jnp.exp(log_attention)[..., None] * logits, axis=-2)
-    return -_of_label(jax.nn.log_softmax(pooled), labels)
+    return cross_entropy(pooled, labels)
 
 
 def hard(
@@ -56,7 +79,7 @@ def hard(
     true: Bool[Array, "... m"],
 ) -> Float[Array, "..."]:
     """Expected cross entropy of a segment drawn by attention."""
-    return -jnp.sum(jnp.exp(log_attention) * _log_probabilities(logits, labels), axis=-1)
+    return expected_loss(log_attention, label_log_probabilities(logits, labels))
 
 
 def power(
@@ -67,8 +90,7 @@ def power(
     true: Bool[Array, "... m"],
 ) -> Float[Array, "..."]:
     """Minus the log of the power mean of the segments' probabilities; exponent 1 is LVML."""
-    powers = exponent * _log_probabilities(logits, labels)
-    return -jax.nn.logsumexp(log_attention + powers, axis=-1) / exponent
+    return power_mean_loss(exponent, log_attention, label_log_probabilities(logits, labels))
 
 
 def margin(
@@ -102,11 +124,11 @@ def pooling(paradigm: Paradigm) -> Pooling:
     """What the paradigm pools: from the table, a power mean by its exponent, or ``margin``."""
     if paradigm in POOLINGS:
         return POOLINGS[paradigm]
-    exponent = _exponent(paradigm)
+    exponent = power_exponent(paradigm)
     return partial(margin, paradigm) if exponent is None else partial(power, exponent)
 
 
-def _exponent(paradigm: Paradigm) -> float | None:
+def power_exponent(paradigm: Paradigm) -> float | None:
     """The exponent if this is a power mean (other than hard attention), else None."""
     if not paradigm.name.startswith("power-"):
         return None

@@ -1,0 +1,1 @@
+"""Training of real networks under every paradigm: losses, networks, tasks, training, evaluation."""

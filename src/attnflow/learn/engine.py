@@ -1,0 +1,168 @@
+"""The compiled core of training: a whole epoch is one call; several runs are one vmapped call.
+
+The state is a plain pytree (weights, optimiser, step, baseline). Randomness is a function of
+(seed, epoch, step) alone, so there is no random state to lose, and an interrupted run that is
+resumed takes exactly the steps of an unbroken one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from attnflow.learn.config import Lane, Training
+from attnflow.learn.measure import measure_sets
+from attnflow.learn.networks import Pair, networks
+from attnflow.learn.objective import Objective
+from attnflow.learn.parallel import Devices
+from attnflow.learn.scoring import NAMES, modules_of, score_base
+from attnflow.learn.step import run_epoch
+from attnflow.learn.tasks.task import Mosaics, Task
+
+CPU_CHUNK = 16
+"""Images of so many inputs at once keep the windows of a convolution in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Compiled functions for one task, pair of networks and training record.
+
+    Attributes:
+        task: the Task.
+        run: the resolved Training.
+        graphs: static halves of the two modules.
+        steps: optimiser steps an epoch takes.
+        batch: inputs a step.
+        chunk: inputs whose gradient a device takes at once.
+        devices: what shares the work.
+        base: the base items on the device.
+        inputs: the sets on the device.
+    """
+
+    task: Task
+    run: Training
+    graphs: tuple[Any, Any]
+    steps: int
+    batch: int
+    chunk: int
+    devices: Devices
+    base: Any
+    inputs: dict[str, Mosaics]
+    compiled: dict[Any, Callable[..., Any]]
+
+    def start(self, pair: Pair) -> dict[str, Any]:
+        """The state before the first step, each leaf with a leading axis of runs."""
+        states = []
+        for lane in self.run.lanes:
+            modules = networks(pair, self.task.shape, self.task.classes, lane.seed)
+            states.append({n: _weights(m) for n, m in zip(NAMES, modules, strict=True)})
+        weights = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+        count = len(states)
+        state = {
+            "weights": weights,
+            "optimizer": jax.vmap(self.transform().init)(weights),
+            "step": jnp.zeros(count, jnp.int32),
+            "baseline": jnp.full(count, np.log(self.task.classes), jnp.float32),
+        }
+        return self.devices.put(state)
+
+    def time_after(self, epochs: int, rate: float) -> float:
+        """Continuous time after so many epochs: the sum of learning rates / (1 - momentum)."""
+        steps: Any = epochs * self.steps
+        if self.run.rate_schedule == "cosine":
+            with jax.numpy_dtype_promotion("standard"):
+                steps = np.sum(np.asarray(self.decay(jnp.arange(steps))), dtype=np.float64)
+        return float(steps * rate / (1 - (self.run.momentum or 0.0)))
+
+    @property
+    def decay(self) -> optax.Schedule:
+        """Step -> the share of the learning rate that it takes, where it falls as a cosine."""
+        return optax.cosine_decay_schedule(1.0, self.steps * (self.run.epochs or 1))
+
+    def transform(self) -> optax.GradientTransformation:
+        """The optimiser, without its learning rate."""
+        if self.run.optimizer == "adam":
+            return optax.scale_by_adam()
+        return optax.trace(decay=self.run.momentum) if self.run.momentum else optax.identity()
+
+    def epoch(self, objective: Objective, state: Any, number: int) -> tuple[Any, dict[str, Any]]:
+        """One epoch for every run: (new state, metrics with a leading axis of runs).
+
+        Metrics: ``loss`` (mean over the epoch's inputs, before each step), ``alpha`` (mean weight
+        on the true segment), ``bad`` (first step whose loss was not finite or too large, or -1).
+        """
+        function = self._compile(("epoch", objective), lambda: partial(run_epoch, self, objective))
+        return function(state, *self._which(number), self.base, self.inputs["train"])
+
+    def measure(self, state: Any, objective: Objective) -> dict[str, dict[str, Any]]:
+        """What each set shows of the weights: see ``measure_sets``; leading axis of runs."""
+        key = ("measure", objective if self.task.full_batch else None)  # else equal for all
+        function = self._compile(key, lambda: partial(measure_sets, self, objective))
+        return function(state, *self._which(0), self.base, self.inputs)
+
+    def score(self, state: Any) -> tuple[Any, Any]:
+        """Focus score and logits of every base item: [runs, n] and [runs, n, C]."""
+
+        def function(state: Any, lane: Any, number: Any, base: Any, _: Any) -> Any:
+            return score_base(self, state["weights"], base)
+
+        compiled = self._compile("score", lambda: function)
+        return compiled(state, *self._which(0), self.base, None)
+
+    def modules(self, weights: Any) -> tuple[nnx.Module, nnx.Module]:
+        """The networks with these weights (of one run)."""
+        return modules_of(self, weights)
+
+    def _which(self, number: int) -> tuple[Lane, Any]:
+        seeds, rates, focus = zip(*self.run.lanes, strict=True)
+        lanes = Lane(np.array(seeds, np.uint32), np.array(rates, np.float32))
+        if focus[0] is not None:
+            lanes = lanes._replace(focus=np.array(focus, np.float32))
+        return self.devices.put((lanes, np.int32(number)))
+
+    def _compile(self, key: Any, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+        if key not in self.compiled:
+            function = make()
+            if len(self.run.lanes) == 1:
+                # batched kernels are slower than plain ones: one run goes without the axis
+                def single(state: Any, lane: Any, *rest: Any) -> Any:
+                    one = jax.tree.map(lambda a: a[0], (state, lane))
+                    return jax.tree.map(lambda a: a[None], function(*one, *rest))
+
+                self.compiled[key] = self.devices.compile(single)
+            else:
+                self.compiled[key] = self.devices.compile(
+                    jax.vmap(function, in_axes=(0, 0, None, None, None))
+                )
+        return self.compiled[key]
+
+
+def _weights(module: nnx.Module) -> Any:
+    return nnx.split(module)[1]
+
+
+def build(task: Task, run: Training, pair: Pair | str, devices: Devices) -> Engine:
+    """The engine of a run; ``pair`` makes the networks, ``devices`` share the work."""
+    modules = networks(pair, task.shape, task.classes, 0)
+    count = len(task.sets["train"])
+    batch = count if run.batch is None else min(run.batch, count)
+    many = len(task.shape) == 3 and task.shape[0] >= 16
+    chunk = run.chunk or (CPU_CHUNK if many and jax.default_backend() == "cpu" else batch)
+    return Engine(
+        task,
+        run,
+        tuple(nnx.split(m)[0] for m in modules),  # pyright: ignore[reportArgumentType]
+        (run.passes or 1) * -(-count // batch),
+        batch,
+        min(chunk, batch),
+        devices,
+        devices.put(task.base),
+        {name: devices.put(part) for name, part in task.sets.items()},  # in their order
+        {},
+    )

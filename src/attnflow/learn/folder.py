@@ -1,0 +1,238 @@
+"""The folder of a run: config, versions, metrics and checkpoints, each whole or not there."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from attnflow.errors import DataError, SettingError
+from attnflow.learn.config import Training, from_toml, to_toml
+from attnflow.learn.logs import Boards, check_tensorboard, table
+from attnflow.runs import atomic, save_json, save_text
+
+CONFIG, RECORD, METRICS, CHECKPOINTS = "config.toml", "run.json", "metrics.jsonl", "checkpoints"
+TABLE, BOARDS = "metrics.csv", "tensorboard"
+LATEST_KEPT = 2
+
+
+def named_leaves(tree: Any) -> dict[str, np.ndarray]:
+    """The leaves of a pytree by path, in the order of the paths, on the host."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(tree)
+    named = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in paths}
+    return dict(sorted(named.items()))
+
+
+def digest(weights: Any) -> str:
+    """SHA-256 over all parameters: path, shape, type and bytes of each, in the order of paths."""
+    found = hashlib.sha256()
+    for name, leaf in named_leaves(weights).items():
+        found.update(f"{name} {leaf.shape} {leaf.dtype.str}\n".encode())
+        found.update(np.ascontiguousarray(leaf).tobytes())
+    return found.hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without orbax's remarks on options that were meant."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+class RunFolder:
+    """A run on disk.
+
+    Checkpoints are orbax's: a folder under a temporary name, renamed when complete; the newest
+    two and the best one are kept. Metrics are one JSON object a line and run, and a table.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Name the folder; nothing is made or read yet."""
+        self.path = Path(path)
+        self._manager: Any = None
+        self._boards: Boards | None = None
+
+    def exists(self) -> bool:
+        """Whether there is a run."""
+        return (self.path / CONFIG).exists()
+
+    def begin(self, run: Training, record: dict[str, Any], *, tensorboard: bool = False) -> None:
+        """Make the folder of a new run.
+
+        Args:
+            run: its config.
+            record: versions and devices.
+            tensorboard: whether logs for TensorBoard are written too.
+
+        Raises:
+            SettingError: it holds a run already, or cannot be written.
+            MissingPart: tensorboardX is not installed.
+        """
+        if tensorboard:
+            check_tensorboard()
+        if self.exists():
+            raise SettingError(
+                f"out {str(self.path)!r} holds a run already: resume it, or name another place"
+            )
+        save_json(self.path / RECORD, record)
+        save_text(self.path / METRICS, "")
+        save_text(self.path / TABLE, table([], header=True))
+        if tensorboard:
+            (self.path / BOARDS).mkdir(exist_ok=True)
+            self._boards = Boards(self.path / BOARDS, 1)
+        save_text(self.path / CONFIG, to_toml(run))
+
+    def config(self) -> Training:
+        """The run's config.
+
+        Raises:
+            SettingError: the folder holds no run.
+        """
+        if not (self.path / CONFIG).is_file():
+            raise SettingError(f"{str(self.path)!r} holds no run (it has no {CONFIG})")
+        return from_toml(self.path / CONFIG)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics, a last incomplete line left out.
+
+        Raises:
+            DataError: a line is damaged.
+        """
+        path = self.path / METRICS
+        if not path.is_file():
+            return []
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        try:
+            return [json.loads(line) for line in lines]
+        except json.JSONDecodeError as error:
+            raise DataError(f"{str(path)!r} is damaged: {error}") from error
+
+    def append(self, rows: list[dict[str, Any]]) -> None:
+        """Add rows of metrics, and have them on disk before this returns."""
+        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+        with (self.path / TABLE).open("a", encoding="utf-8") as file:
+            file.write(table(rows, header=False))
+        if self._boards is not None:
+            self._boards.add(rows)
+
+    def keep_metrics(self, epoch: int) -> list[dict[str, Any]]:
+        """Drop the rows after an epoch, which a resumed run will write again; the rest."""
+        rows = [row for row in self.metrics() if row["epoch"] <= epoch]
+        with atomic(self.path / METRICS) as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        save_text(self.path / TABLE, table(rows, header=True))
+        if (self.path / BOARDS).is_dir():
+            check_tensorboard()
+            self._boards = Boards(self.path / BOARDS, epoch + 1)
+        return rows
+
+    def _checkpoints(self, *, write: bool) -> Any:
+        if self._manager is None:
+            import orbax.checkpoint as ocp
+            from orbax.checkpoint import checkpoint_managers as policies
+
+            keep = policies.AnyPreservationPolicy(
+                [
+                    policies.LatestN(LATEST_KEPT),
+                    policies.BestN(get_metric_fn=lambda metrics: metrics["score"], n=1),
+                ]
+            )
+            place = (self.path / CHECKPOINTS).absolute()
+            if write:
+                place.mkdir(parents=True, exist_ok=True)
+            here = jax.process_index()
+            with _quiet():
+                options = ocp.CheckpointManagerOptions(
+                    preservation_policy=keep,
+                    create=False,
+                    read_only=not write,
+                    cleanup_tmp_directories=write,
+                    enable_async_checkpointing=False,
+                    # this process alone: the others of a distributed run do not look here
+                    multiprocessing_options=ocp.options.MultiprocessingOptions(
+                        primary_host=here,
+                        active_processes={here},
+                    ),
+                )
+                self._manager = ocp.CheckpointManager(place, options=options)
+        return self._manager
+
+    def save(self, state: Any, epoch: int, record: dict[str, Any], score: float) -> None:
+        """Checkpoint the state after an epoch; ``score`` says which checkpoint is best."""
+        import orbax.checkpoint as ocp
+
+        self._checkpoints(write=True).save(
+            epoch,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(named_leaves(state)), record=ocp.args.JsonSave(record)
+            ),
+            metrics={"score": score},
+            force=True,
+        )
+
+    def restore(
+        self, like: Any, *, best: bool = False, write: bool = False
+    ) -> tuple[Any, dict[str, Any], int] | None:
+        """(state, record, epoch) of the newest or best checkpoint; None where there is none.
+
+        The state is on the host, whatever devices it was saved from.
+
+        Args:
+            like: a state of the same structure.
+            best: the best in place of the newest.
+            write: whether the run will go on.
+
+        Raises:
+            DataError: the checkpoint is damaged or is of other networks.
+        """
+        import orbax.checkpoint as ocp
+
+        if not write and not (self.path / CHECKPOINTS).is_dir():
+            return None
+        manager = self._checkpoints(write=write)
+        epoch = manager.best_step() if best else manager.latest_step()
+        if epoch is None:
+            return None
+        named = named_leaves(like)
+        try:
+            found = manager.restore(
+                epoch,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(named), record=ocp.args.JsonRestore()
+                ),
+            )
+        except Exception as error:  # orbax and its storage raise many kinds
+            raise DataError(
+                f"checkpoint {epoch} of {str(self.path)!r} is damaged or of other networks: "
+                f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            ) from error
+        paths, structure = jax.tree_util.tree_flatten_with_path(like)
+        leaves = [np.asarray(found["state"][jax.tree_util.keystr(path)]) for path, _ in paths]
+        state = jax.tree_util.tree_unflatten(structure, leaves)
+        return state, dict(found["record"]), int(epoch)
+
+    def close(self) -> None:
+        """Let go of the checkpoints."""
+        if self._manager is not None:
+            self._manager.close()
+            self._manager = None
+        if self._boards is not None:
+            self._boards.close()
+            self._boards = None

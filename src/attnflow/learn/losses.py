@@ -1,0 +1,147 @@
+"""The losses of the paradigms for any network: from log-weights and per-segment log-probabilities.
+
+Each takes plain arrays, so it works in any training loop of one's own::
+
+    log_weights = losses.log_weights(focus(segments), mask)              # [B, m]
+    log_probabilities = losses.label_log_probabilities(classifier(segments), labels)
+    loss = losses.lvml(log_weights, log_probabilities).mean()
+
+Nothing here leaves log space before it must: a product of small numbers is a sum of logarithms,
+a sum of products a logsumexp. A masked segment has log-weight -inf, weight exactly 0 and gradient
+exactly 0. The formulas themselves are those of numeric/pooling.py, which tests bind to the
+paradigms' symbolic losses.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.lax import stop_gradient
+from jaxtyping import Array, Bool, Float, Int
+
+from attnflow.numeric import pooling
+from attnflow.numeric.pooling import label_log_probabilities as label_log_probabilities
+
+
+def log_weights(
+    scores: Float[Array, "... m"], mask: Bool[Array, "... m"] | None = None
+) -> Float[Array, "... m"]:
+    """Logarithm of the focus weights, the softmax of the scores over the segments present.
+
+    Args:
+        scores: the focus network's score of each segment.
+        mask: True where there is a segment, at least one in each input; None where all are.
+
+    Returns:
+        log-weights; -inf where masked.
+    """
+    if mask is None:
+        return jax.nn.log_softmax(scores)
+    return jax.nn.log_softmax(jnp.where(mask, scores, -jnp.inf))
+
+
+def weighted_input(
+    log_weights: Float[Array, "*batch m"], segments: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """The weighted mean of the segments [*batch, m, *shape], which soft attention classifies."""
+    lead = log_weights.ndim
+    flat = segments.reshape(*segments.shape[:lead], -1)
+    weights = jnp.exp(log_weights).astype(segments.dtype)
+    pooled = jnp.einsum("...m,...md->...d", weights, flat)
+    return pooled.reshape(*segments.shape[: lead - 1], *segments.shape[lead:])
+
+
+def soft(logits: Float[Array, "... C"], labels: Int[Array, "..."]) -> Float[Array, "..."]:
+    """Soft attention: cross entropy of the classifier's output on ``weighted_input``.
+
+    Args:
+        logits: classifier(weighted_input(log_weights, segments)).
+        labels: classes, 0 to C - 1.
+    """
+    return pooling.cross_entropy(logits, labels)
+
+
+def hard(
+    log_weights: Float[Array, "... m"], log_probabilities: Float[Array, "... m"]
+) -> Float[Array, "..."]:
+    """Hard attention, exactly: the expected cross entropy of a segment drawn by its weight."""
+    return pooling.expected_loss(log_weights, log_probabilities)
+
+
+def hard_sampled(
+    key: Any,
+    log_weights: Float[Array, "... m"],
+    log_probabilities: Float[Array, "... m"],
+    baseline: Float[Array, ""] | float = 0.0,
+) -> Float[Array, "..."]:
+    """Hard attention by one drawn segment an input, with the score-function gradient.
+
+    The value is the cross entropy of the drawn segment. The gradient is an unbiased estimate of
+    that of ``hard`` for any baseline that does not depend on the draw; a running mean of the loss
+    lowers its variance.
+
+    Args:
+        key: a JAX random key.
+        log_weights: log-weights of the segments.
+        log_probabilities: log-probability of the label on each.
+        baseline: what the sampled loss is compared with.
+    """
+    return at_draw(
+        jax.random.categorical(key, log_weights), log_weights, log_probabilities, baseline
+    )
+
+
+def at_draw(
+    drawn: Int[Array, "..."],
+    log_weights: Float[Array, "... m"],
+    log_probabilities: Float[Array, "... m"],
+    baseline: Float[Array, ""] | float = 0.0,
+) -> Float[Array, "..."]:
+    """``hard_sampled`` for segments drawn already."""
+
+    def of(values: Any) -> Any:
+        return jnp.take_along_axis(values, drawn[..., None], axis=-1)[..., 0]
+
+    loss, score = -of(log_probabilities), of(log_weights)
+    return loss + stop_gradient(loss - baseline) * (score - stop_gradient(score))
+
+
+def lvml(
+    log_weights: Float[Array, "... m"], log_probabilities: Float[Array, "... m"]
+) -> Float[Array, "..."]:
+    """Latent-variable marginal likelihood, exactly: minus the log of the mean probability."""
+    return pooling.power_mean_loss(1.0, log_weights, log_probabilities)
+
+
+def power_mean(
+    exponent: float,
+    log_weights: Float[Array, "... m"],
+    log_probabilities: Float[Array, "... m"],
+) -> Float[Array, "..."]:
+    """Minus the log of the power mean of probabilities: exponent 1 is ``lvml``, 0 is ``hard``."""
+    if exponent == 0:
+        return hard(log_weights, log_probabilities)
+    return pooling.power_mean_loss(exponent, log_weights, log_probabilities)
+
+
+def responsibilities(
+    log_weights: Float[Array, "... m"], log_probabilities: Float[Array, "... m"]
+) -> Float[Array, "... m"]:
+    """The E step: the posterior probability of each segment being the true one. No gradient."""
+    return stop_gradient(jax.nn.softmax(log_weights + log_probabilities))
+
+
+def em(
+    responsibilities: Float[Array, "... m"],
+    log_weights: Float[Array, "... m"],
+    log_probabilities: Float[Array, "... m"],
+) -> Float[Array, "..."]:
+    """The M step's loss: an upper bound of ``lvml`` that touches it where the E step was taken.
+
+    Lowering it lowers ``lvml``; where responsibilities are current, value and gradient are equal.
+    """
+    share = stop_gradient(responsibilities)
+    held = share > 0
+    joint = jnp.where(held, log_weights + log_probabilities, 0.0)
+    entropy = jnp.where(held, jnp.log(jnp.where(held, share, 1.0)), 0.0)
+    return jnp.sum(share * (entropy - joint), axis=-1)

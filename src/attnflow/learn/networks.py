@@ -1,0 +1,304 @@
+"""Focus and classification networks as Flax modules, and the contract for one's own.
+
+A pair is two ``nnx.Module`` objects, called on arrays with any leading axes::
+
+    scores = focus(segments)        # [B, m, *shape] -> [B, m]
+    logits = classifier(segments)   # [B, m, *shape] -> [B, m, C], and [B, *shape] -> [B, C]
+
+where ``shape`` is that of one segment: ``(d,)`` for vectors, ``(height, width, 3)`` for images.
+Any module that keeps to this trains: its ``nnx.Param`` leaves are what is learned, and it must
+hold no other state that changes (no batch statistics). A module may use ``nnx.Conv``, which is
+fast on a GPU; inside compiled epochs on a CPU ``Convolution`` below is much faster.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from attnflow.errors import SettingError
+from attnflow.learn.convolution import METHODS, convolve, convolve_pool, method_here
+
+XAVIER = nnx.initializers.xavier_normal()
+
+
+def _dense(inputs: int, outputs: int, bias: bool, rngs: nnx.Rngs) -> nnx.Linear:
+    return nnx.Linear(inputs, outputs, use_bias=bias, kernel_init=XAVIER, rngs=rngs)
+
+
+def _flat(segments: Any, rank: int) -> Any:
+    """The segments as one batch of arrays of that rank."""
+    return segments.reshape(-1, *segments.shape[segments.ndim - rank :])
+
+
+class Linear(nnx.Module):
+    """Outputs W x of a flattened segment, without bias; one output is a focus score.
+
+    Args:
+        shape: shape of a segment.
+        outputs: None for a focus network, the number of classes for a classifier.
+        rngs: random numbers for the start.
+        start: "xavier", or "zero", the simple setting's.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], outputs: int | None, rngs: nnx.Rngs, start: str = "xavier"
+    ) -> None:
+        """Draw or zero the kernel."""
+        self.rank, self.scalar = len(shape), outputs is None
+        self.layer = _dense(_size(shape), outputs or 1, False, rngs)
+        if start == "zero":
+            self.layer.kernel[...] = jnp.zeros_like(self.layer.kernel[...])
+
+    def __call__(self, segments: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Scores or logits, one for each leading index."""
+        lead = segments.shape[: segments.ndim - self.rank]
+        out = self.layer(segments.reshape(*lead, -1))
+        return out[..., 0] if self.scalar else out
+
+
+class TwoLayer(nnx.Module):
+    """One hidden layer of rectified units, then ``outputs`` (None: one focus score)."""
+
+    def __init__(
+        self, shape: tuple[int, ...], outputs: int | None, rngs: nnx.Rngs, hidden: int = 64
+    ) -> None:
+        """Draw the kernels."""
+        self.rank, self.scalar = len(shape), outputs is None
+        self.hidden = _dense(_size(shape), hidden, True, rngs)
+        self.out = _dense(hidden, outputs or 1, False, rngs)
+
+    def __call__(self, segments: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Scores or logits, one for each leading index."""
+        lead = segments.shape[: segments.ndim - self.rank]
+        out = self.out(jax.nn.relu(self.hidden(segments.reshape(*lead, -1))))
+        return out[..., 0] if self.scalar else out
+
+
+class Convolution(nnx.Module):
+    """A valid convolution, or the block with 2 x 2 pool and ReLU.
+
+    Args:
+        size: side of the window.
+        inputs: channels of the image.
+        outputs: channels of the result.
+        rngs: random numbers for the start.
+        bias: whether a bias is added.
+        pool: whether maximum and ReLU follow.
+        method: "direct", "patches", or None for the faster one on this machine.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        inputs: int,
+        outputs: int,
+        rngs: nnx.Rngs,
+        *,
+        bias: bool,
+        pool: bool,
+        method: str | None = None,
+    ) -> None:
+        """Draw the kernel."""
+        if method is not None and method not in METHODS:
+            raise SettingError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+        self.kernel = nnx.Param(XAVIER(rngs.params(), (size, size, inputs, outputs)))
+        self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
+        self.pool, self.method = pool, method or method_here()
+
+    def __call__(self, image: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
+        """The image, convolved."""
+        bias = None if self.bias is None else self.bias[...]
+        if self.pool:
+            return convolve_pool(image, self.kernel[...], bias, self.method)
+        out = convolve(image, self.kernel[...], self.method)
+        return out if bias is None else out + bias[None, None, None]
+
+
+class ConvolutionalFocus(nnx.Module):
+    """The focus of the paper's CIFAR experiments: convolutions 32-64-64 of 3 x 3, dense, no bias.
+
+    Args:
+        shape: (height, width, channels) of a segment.
+        rngs: random numbers for the start.
+        dense: widths of the dense layers before the score, (512, 64, 10) or, wider, (512, 64).
+        method: see ``Convolution``.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        rngs: nnx.Rngs,
+        dense: tuple[int, ...] = (512, 64, 10),
+        method: str | None = None,
+    ) -> None:
+        """Draw the kernels."""
+        plain = {"rngs": rngs, "bias": False, "method": method}
+        self.first = Convolution(3, shape[-1], 32, pool=True, **plain)
+        self.second = Convolution(3, 32, 64, pool=True, **plain)
+        self.third = Convolution(3, 64, 64, pool=False, **plain)
+        side = [((extent - 2) // 2 - 2) // 2 - 2 for extent in shape[:2]]
+        if min(side) < 1:
+            raise SettingError(f"images must be at least 18 x 18 for this network, got {shape}")
+        widths = (side[0] * side[1] * 64, *dense, 1)
+        self.dense = nnx.Sequential(
+            *(_dense(a, b, False, rngs) for a, b in zip(widths, widths[1:], strict=False))
+        )
+
+    def __call__(self, segments: Float[Array, "*lead h w c"]) -> Float[Array, "*lead"]:
+        """The score of each segment."""
+        hidden = jax.nn.relu(self.third(self.second(self.first(_flat(segments, 3)))))
+        return _chain(self.dense, hidden.reshape(hidden.shape[0], -1)).reshape(segments.shape[:-3])
+
+
+class ConvolutionalClassifier(nnx.Module):
+    """The classifier of the paper's CIFAR experiments: two 5 x 5 convolutions, then dense layers.
+
+    Args:
+        shape: (height, width, channels) of a segment.
+        classes: C.
+        rngs: random numbers for the start.
+        channels: of the convolutions, (6, 16) or, wider, (16, 32).
+        dense: widths before the logits, (120, 84) or, wider, (120,).
+        method: see ``Convolution``.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        rngs: nnx.Rngs,
+        channels: tuple[int, int] = (6, 16),
+        dense: tuple[int, ...] = (120, 84),
+        method: str | None = None,
+    ) -> None:
+        """Draw the kernels."""
+        plain = {"rngs": rngs, "bias": True, "method": method, "pool": True}
+        self.first = Convolution(5, shape[-1], channels[0], **plain)
+        self.second = Convolution(5, *channels, **plain)
+        side = [((extent - 4) // 2 - 4) // 2 for extent in shape[:2]]
+        if min(side) < 1:
+            raise SettingError(f"images must be at least 16 x 16 for this network, got {shape}")
+        widths = (side[0] * side[1] * channels[1], *dense, classes)
+        self.dense = nnx.Sequential(
+            *(_dense(a, b, True, rngs) for a, b in zip(widths, widths[1:], strict=False))
+        )
+
+    def __call__(self, segments: Float[Array, "*lead h w c"]) -> Float[Array, "*lead C"]:
+        """The logits of each segment."""
+        hidden = self.second(self.first(_flat(segments, 3)))
+        out = _chain(self.dense, hidden.reshape(hidden.shape[0], -1))
+        return out.reshape(*segments.shape[:-3], out.shape[-1])
+
+
+def _chain(layers: nnx.Sequential, hidden: Any) -> Any:
+    """Dense layers with ReLU between them."""
+    *inner, last = layers.layers
+    for layer in inner:
+        hidden = jax.nn.relu(layer(hidden))
+    return last(hidden)
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for extent in shape:
+        size *= extent
+    return size
+
+
+def _linear(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
+    return Linear(shape, None, rngs), Linear(shape, classes, rngs)
+
+
+def _linear_zero(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
+    return Linear(shape, None, rngs, "zero"), Linear(shape, classes, rngs, "zero")
+
+
+def _two_layer(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
+    return TwoLayer(shape, None, rngs), Linear(shape, classes, rngs)
+
+
+def _cifar(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
+    _images_only(shape)
+    return ConvolutionalFocus(shape, rngs), ConvolutionalClassifier(shape, classes, rngs)
+
+
+def _cifar_wide(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
+    _images_only(shape)
+    classifier = ConvolutionalClassifier(shape, classes, rngs, channels=(16, 32), dense=(120,))
+    return ConvolutionalFocus(shape, rngs, dense=(512, 64)), classifier
+
+
+def _images_only(shape: Any) -> None:
+    if len(shape) != 3:
+        raise SettingError(f"this network needs segments (height, width, channels), got {shape}")
+
+
+Pair = Callable[[tuple[int, ...], int, nnx.Rngs], tuple[nnx.Module, nnx.Module]]
+"""(shape of a segment, number of classes, random numbers) -> (focus, classifier)."""
+
+NETWORKS: dict[str, Pair] = {
+    "linear": _linear,
+    "linear-zero": _linear_zero,
+    "two-layer": _two_layer,
+    "cifar": _cifar,
+    "cifar-wide": _cifar_wide,
+}
+"""Name -> maker of a pair: linear, from zero (the simple setting), two-layer focus, the CNNs."""
+
+
+def networks(
+    given: "str | Pair", shape: tuple[int, ...], classes: int, seed: int
+) -> tuple[nnx.Module, nnx.Module]:
+    """A pair by name, or by a maker of one's own, with the random start of that seed.
+
+    Raises:
+        SettingError: the name is not known, or the pair does not fit the segments.
+    """
+    maker = find_pair(given) if isinstance(given, str) else given
+    focus, classifier = maker(shape, classes, nnx.Rngs(seed))
+    _check(focus, classifier, shape, classes)
+    return focus, classifier
+
+
+def find_pair(name: str) -> Pair:
+    """A maker of a pair by name, or as "FILE.py:NAME", in which case the file is run.
+
+    Raises:
+        SettingError: there is no such name or file, or the file fails.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    file, colon, function = name.rpartition(":")
+    if not (colon and file.endswith(".py")):
+        known = ", ".join(NETWORKS)
+        raise SettingError(f"networks must be one of {known}, or FILE.py:NAME, got {name!r}")
+    found: dict[str, Any] = {"__name__": "networks"}
+    try:
+        exec(compile(Path(file).read_bytes(), file, "exec"), found)
+    except Exception as error:  # whatever a user's file may raise
+        raise SettingError(f"{file!r} cannot be run: {type(error).__name__}: {error}") from error
+    if not callable(found.get(function)):
+        raise SettingError(f"no function {function!r} in {file!r}")
+    return found[function]
+
+
+def _check(focus: Any, classifier: Any, shape: tuple[int, ...], classes: int) -> None:
+    """Refuse a pair that breaks the contract, by shapes alone."""
+    segments = jax.ShapeDtypeStruct((2, 3, *shape), jnp.float32)
+    pooled = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+    for name, module, given, wanted in (
+        ("focus(segments)", focus, segments, (2, 3)),
+        ("classifier(segments)", classifier, segments, (2, 3, classes)),
+        ("classifier(pooled input)", classifier, pooled, (2, classes)),
+    ):
+        got = nnx.eval_shape(lambda m, x: m(x), module, given)
+        if getattr(got, "shape", None) != wanted:
+            raise SettingError(
+                f"{name} must have shape {wanted} for segments {given.shape}, "
+                f"got {getattr(got, 'shape', type(got).__name__)}"
+            )

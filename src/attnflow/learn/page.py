@@ -1,0 +1,80 @@
+"""A page of text, tables and figures, as Markdown or as one HTML file that needs nothing else."""
+
+import base64
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+FORMATS = {"markdown": "md", "html": "html"}
+"""What a page can be written as -> the ending of its file."""
+
+STYLE = """\
+body { font-family: sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 0.85rem; display: block; \
+overflow-x: auto; }
+th, td { border-bottom: 1px solid #ddd; padding: 0.2rem 0.6rem; text-align: left; }
+td { font-variant-numeric: tabular-nums; }
+figure { margin: 2rem 0; } img { width: 100%; max-width: 60rem; } figcaption { color: #444; }"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page in the order in which its parts are added.
+
+    Attributes:
+        title: the heading.
+        parts: each a function from (kind, folder of the page) to text.
+    """
+
+    title: str
+    parts: list[Callable[[str, Path], str]] = field(default_factory=list)
+
+    def text(self, words: str) -> None:
+        """Add a paragraph of plain words."""
+        self.parts.append(lambda kind, _: f"<p>{escape(words)}</p>" if kind == "html" else words)
+
+    def table(self, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Add a table."""
+        kept = [tuple(row) for row in rows]
+
+        def spell(kind: str, _: Path) -> str:
+            if kind == "html":
+                lines = [_html_row("th", header), *(_html_row("td", row) for row in kept)]
+                return "<table>\n" + "\n".join(lines) + "\n</table>"
+            lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+            bars = ([cell.replace("|", "\\|") for cell in row] for row in kept)
+            return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in bars)])
+
+        self.parts.append(spell)
+
+    def figure(self, caption: str, image: Path) -> None:
+        """Add an SVG: Markdown names the file, HTML holds it."""
+
+        def spell(kind: str, folder: Path) -> str:
+            if kind == "html":
+                data = base64.b64encode(image.read_bytes()).decode()
+                source = f"data:image/svg+xml;base64,{data}"
+                said = escape(caption)
+                shown = f'<img alt="{said}" src="{source}">'
+                return f"<figure>{shown}<figcaption>{said}</figcaption></figure>"
+            place = image.relative_to(folder).as_posix().replace(" ", "%20")
+            return f"![{caption}]({place})\n\n{caption}."
+
+        self.parts.append(spell)
+
+    def render(self, kind: str, folder: Path) -> str:
+        """The whole page, "markdown" or "html", for a file in that folder."""
+        parts = [part(kind, folder) for part in self.parts]
+        if kind == "markdown":
+            return "\n\n".join([f"# {self.title}", *parts]) + "\n"
+        title = escape(self.title)
+        return (
+            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            f"<title>{title}</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n"
+            f"<h1>{title}</h1>\n" + "\n".join(parts) + "\n</body>\n</html>\n"
+        )
+
+
+def _html_row(cell: str, values: Sequence[str]) -> str:
+    return "<tr>" + "".join(f"<{cell}>{escape(v)}</{cell}>" for v in values) + "</tr>"

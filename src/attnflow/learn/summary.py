@@ -1,0 +1,140 @@
+"""Runs side by side: the rates of each as a table, and the figures that compare them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnflow.errors import SettingError
+from attnflow.learn import drawing
+from attnflow.learn.evaluate import RULES, evaluate, load, signature
+from attnflow.learn.held import held_losses
+from attnflow.learn.objective import has_theory
+from attnflow.learn.page import FORMATS, Page
+from attnflow.learn.theory import rows_of, theory_over_practice
+from attnflow.learn.train import Trained
+from attnflow.report.style import save
+from attnflow.runs import save_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = ("ftpt", "ffpt", "ftpf", "ffpf", "accuracy")
+
+Figures = dict[str, tuple[str, "Figure"]]
+"""Name of the file -> (what it shows, the figure)."""
+
+
+def rate_rows(found: dict[str, Any]) -> list[tuple[str, str, float, *tuple[float, ...]]]:
+    """An evaluation as rows: set, rule, focus true, the four rates, accuracy."""
+    return [
+        (name, rule, part["focus_true"], *(part[rule][column] for column in COLUMNS))
+        for name, part in found["sets"].items()
+        for rule in RULES
+    ]
+
+
+def compare_runs(
+    paths: Sequence[str | Path],
+    out: str | Path,
+    *,
+    best: bool = False,
+    kind: str = "markdown",
+    progress: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """A page and its figures (SVG) in a folder, from the folders of runs.
+
+    Args:
+        paths: folders of runs; each of the runs trained at once has a line of its own.
+        out: where the page goes.
+        best: the best checkpoint of each in place of the newest.
+        kind: "markdown" (report.md beside its figures) or "html" (report.html, which holds them).
+        progress: called with what is done next.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        SettingError: no run, or a folder that holds none, or no such kind of page.
+        MissingPart, DataError: data or checkpoints are missing or damaged.
+    """
+    if kind not in FORMATS:
+        raise SettingError(f"format must be one of {', '.join(FORMATS)}, got {kind!r}")
+    if not paths:
+        raise SettingError("a report needs at least one run")
+    runs: list[tuple[str, Trained]] = []
+    for path, name in zip(paths, _names(paths), strict=True):
+        progress(f"loading {path}")
+        runs.append((name, load(path, best=best)))
+    page = Page("Runs compared")
+    page.text("Rates in percent; ft and ff: focus true and false, pt and pf: prediction.")
+    lines, weights = [], []
+    for name, trained in runs:
+        progress(f"evaluating {name}")
+        for lane, which in enumerate(trained.engine.run.lanes):
+            found = evaluate(trained, lane)
+            label = f"{name}: {which}"
+            for part, rule, *rates in rate_rows(found):
+                lines.append((label, part, rule, *(f"{rate:.2f}" for rate in rates)))
+            weights.append((label, *_conditions(trained), str(found["epochs"]), found["weights"]))
+    page.table(("run", "set", "rule", "focus true", *COLUMNS), lines)
+    head = ("run", "task", "m", "C", "paradigm", "networks", "optimiser", "batch", "epochs")
+    page.table((*head, "SHA-256 of the weights"), weights)
+    progress("drawing")
+    figures = _figures(runs)
+    place = Path(out) / "figures"
+    place.mkdir(parents=True, exist_ok=True)
+    for name, (caption, figure) in figures.items():
+        save(figure, place / f"{name}.svg")
+        page.figure(caption, place / f"{name}.svg")
+    return save_text(Path(out) / f"report.{FORMATS[kind]}", page.render(kind, Path(out)))
+
+
+def _names(paths: Sequence[str | Path]) -> list[str]:
+    """The names of the folders, numbered where they are equal."""
+    plain = [Path(path).absolute().name for path in paths]
+    twice = {name for name in plain if plain.count(name) > 1}
+    return [f"{n}-{i}" if n in twice else n for i, n in enumerate(plain, 1)]
+
+
+def _conditions(trained: Trained) -> tuple[str, ...]:
+    run, made = trained.engine.run, trained.engine.task
+    momentum = f", momentum {run.momentum:g}" if run.momentum else ""
+    batch = str(trained.engine.batch)
+    names = (run.networks or "own", f"{run.optimizer}{momentum}", batch)
+    return made.name, str(made.segments), str(made.classes), run.paradigm, *names
+
+
+def _figures(runs: Sequence[tuple[str, Trained]]) -> Figures:
+    everywhere = all("heldout" in trained.engine.inputs for _, trained in runs)
+    part = "heldout" if everywhere else "train"
+    curves = [
+        (f"{name}: {trained.engine.run.paradigm}, {which}", rows_of(trained, lane))
+        for name, trained in runs
+        for lane, which in enumerate(trained.engine.run.lanes)
+    ]
+    said = f"Focus and classification over epochs, {part} inputs"
+    figures: Figures = {"curves": (said, drawing.over_epochs(curves, part))}
+    shares = []
+    for name, trained in runs:
+        own = "heldout" if "heldout" in trained.engine.inputs else "train"
+        for lane, which in enumerate(trained.engine.run.lanes):
+            title = f"{name}\n{which}"
+            shares.append((title, signature(trained, own, lane)))
+    for start in range(0, len(shares), 4):
+        said = "Joint histogram of focus weight and class probability on the true segment"
+        figures[f"signatures{start // 4 + 1}"] = said, drawing.heat_maps(shares[start : start + 4])
+    held = held_losses([trained for _, trained in runs])
+    for start in range(0, len(held), 2):
+        said = "Loss under a held focus weight, and what each step of focus gains"
+        figures[f"held{start // 2 + 1}"] = said, drawing.held(held[start : start + 2])
+    for name, trained in runs:
+        own = "heldout" if "heldout" in trained.engine.inputs else "train"
+        if len(trained.engine.task.shape) == 3:
+            said = f"Inputs of {name} with the weight on each segment; the true one is framed"
+            figures[f"mosaics-{name}"] = said, drawing.mosaics(trained, own)
+        known = all(has_theory(row["paradigm"]) for row in trained.rows)
+        simple = trained.engine.task.setting is not None
+        if known and simple and trained.engine.run.networks == "linear-zero":
+            said = f"Closed form over what {name} measured, with the largest distance"
+            figures[f"theory-{name}"] = said, drawing.practice(theory_over_practice(trained))
+    return figures

@@ -1,0 +1,155 @@
+"""The contract of a task: base items held once, and inputs that are lists of indices into them.
+
+An input is m segments with a mask, a label and, where known, the position of the true segment.
+No input is ever materialised as an array of its own: the base items (images as uint8, vectors,
+token sequences) lie on the device, an input is m indices, and ``Task.gather`` composes a batch
+inside the compiled step. A new kind of data is a new function that returns a Task.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from attnflow.errors import SettingError
+from attnflow.settings import Setting, check, whole
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Mosaics:
+    """Inputs as indices; a JAX pytree, so that it passes into compiled functions.
+
+    Attributes:
+        segments: index of the base item in each place, [N, m].
+        labels: class of each input, 0 to C - 1, [N].
+        true: place of the true segment, [N]; -1 where not known.
+        mask: True where there is a segment, [N, m]; None where every place is taken.
+    """
+
+    segments: Int[Any, "N m"]
+    labels: Int[Any, " N"]
+    true: Int[Any, " N"]
+    mask: Bool[Any, "N m"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def at(self, index: Int[Any, " B"]) -> "Mosaics":
+        """The inputs of these indices."""
+        return jax.tree.map(lambda values: values[index], self)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A learning problem.
+
+    Attributes:
+        name: how the user knows it.
+        base: every base item, [n, *shape]; uint8 for images, float32 for vectors.
+        sets: "train" and, where there are, "heldout" and "test".
+        classes: C, how many classes a label may have.
+        class_names: what they are called, in order.
+        scale, offset: an item as the networks see it is ``base * scale + offset``.
+        setting: the simple setting that this task realises, if it does.
+        full_batch: whether a step takes all inputs at once by default.
+    """
+
+    name: str
+    base: Any
+    sets: dict[str, Mosaics]
+    classes: int
+    class_names: tuple[str, ...] = ()
+    scale: float = 1.0
+    offset: float = 0.0
+    setting: Setting | None = field(default=None)
+    full_batch: bool = False
+
+    def __post_init__(self) -> None:
+        for name, inputs in self.sets.items():
+            if len(inputs) == 0:
+                raise SettingError(f"set {name!r} of task {self.name} holds no input")
+            most = int(np.max(np.asarray(inputs.segments)))
+            if most >= len(self.base) or int(np.min(np.asarray(inputs.segments))) < 0:
+                raise SettingError(
+                    f"set {name!r} of task {self.name} names base item {most}, of {len(self.base)}"
+                )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one segment."""
+        return tuple(self.base.shape[1:])
+
+    @property
+    def segments(self) -> int:
+        """m, places in an input."""
+        return int(self.sets["train"].segments.shape[1])
+
+    def present(self, items: Any) -> Float[Array, "..."]:
+        """Base items as the networks see them, float32."""
+        items = jnp.asarray(items).astype(jnp.float32)
+        if (self.scale, self.offset) == (1.0, 0.0):
+            return items
+        return items * self.scale + self.offset
+
+    def gather(self, base: Any, indices: Int[Array, "B m"]) -> Float[Array, "..."]:
+        """The segments of a batch, [B, m, *shape], composed where it is called."""
+        return self.present(base[indices])
+
+
+MOST_PLACES = 2**31
+"""Inputs times segments that a set may have: 8 GB of indices."""
+
+
+def check_segments(count: int, segments: int) -> None:
+    """Whether so many inputs of so many segments can be.
+
+    Raises:
+        SettingError: fewer than two segments, or too many in all.
+    """
+    check("segments", segments, "a whole number of at least 2", whole(2))
+    if count * segments > MOST_PLACES:
+        raise SettingError(
+            f"inputs x segments must be at most {MOST_PLACES}, got {count} x {segments}"
+        )
+
+
+def draw_mosaics(
+    random: np.random.Generator,
+    count: int,
+    segments: int,
+    foreground: list[Int[np.ndarray, "..."]],
+    background: Int[np.ndarray, " b"],
+) -> Mosaics:
+    """Inputs of one foreground item at a random place and background items elsewhere.
+
+    Args:
+        random: where the randomness comes from.
+        count: N.
+        segments: m.
+        foreground: for each class, the indices of its base items.
+        background: indices of the background items.
+
+    Raises:
+        SettingError: a count is not positive, or a class or the background is empty.
+    """
+    check("the number of mosaics", count, "a whole number of at least 1", whole(1))
+    check_segments(count, segments)
+    if any(len(items) == 0 for items in (*foreground, background)):
+        raise SettingError("every foreground class and the background must hold an image")
+    labels = random.integers(len(foreground), size=count)
+    pick = random.random(count)
+    sizes = np.array([len(items) for items in foreground])
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    chosen = np.concatenate(foreground)[starts[labels] + (pick * sizes[labels]).astype(np.int64)]
+    places = random.integers(segments, size=count)
+    indices = np.empty((count, segments), np.int32)
+    for start in range(0, count, 65536):  # so that no array wider than int32 grows large
+        stop = min(start + 65536, count)
+        drawn = random.integers(len(background), size=(stop - start, segments))
+        indices[start:stop] = background[drawn]
+    indices[np.arange(count), places] = chosen
+    return Mosaics(indices, labels.astype(np.int32), places.astype(np.int32))

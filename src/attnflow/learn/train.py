@@ -1,0 +1,270 @@
+"""Trains a run from beginning to end, or from where it was interrupted, bit for bit."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from attnflow.errors import SettingError, TrainingFailed
+from attnflow.learn import parallel
+from attnflow.learn.config import Part, Training, from_dict, parse_schedule
+from attnflow.learn.engine import Engine, build
+from attnflow.learn.folder import RunFolder
+from attnflow.learn.networks import Pair, find_pair
+from attnflow.learn.objective import Loss, Objective, objective
+from attnflow.learn.parallel import once
+from attnflow.learn.tasks import Task, task
+from attnflow.settings import Setting
+
+THEORY_TARGET = 0.9
+"""The focus weight that a switch proposed by theory reaches soonest."""
+
+Progress = Callable[[int, int, list[dict[str, Any]]], None]
+"""(epochs done, epochs in all, the rows of the last one) -> None."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves.
+
+    Attributes:
+        engine: the compiled functions, with task and config.
+        state: weights and optimiser after the last epoch, with a leading axis of runs.
+        rows: metrics, one row an epoch and run.
+        folder: where the run is on disk, or None.
+    """
+
+    engine: Engine
+    state: Any
+    rows: list[dict[str, Any]]
+    folder: RunFolder | None = None
+
+
+def task_of(run: Training) -> Task:
+    """The task that a config names.
+
+    Raises:
+        SettingError, MissingPart, DataError: as ``attnflow.learn.tasks.task``.
+    """
+    names = ("segments", "classes", "train", "heldout", "test", "data")
+    options = {name: getattr(run, name) for name in names}
+    if run.task != "orthogonal" and run.classes is not None:
+        raise SettingError(f"classes is for the orthogonal task only, got {run.classes}")
+    if not run.task.startswith("cifar") and run.data is not None:
+        raise SettingError(f"data is for cifar10 and cifar100 only, got {run.data!r}")
+    if run.task == "orthogonal":
+        if run.test is not None:
+            raise SettingError("the orthogonal task has no test set: leave test out")
+        options.pop("test")
+    options = {name: value for name, value in options.items() if value is not None}
+    return task(run.task, seed=run.data_seed, **options)
+
+
+def train(
+    run: Training | None = None,
+    out: str | Path | None = None,
+    *,
+    task: Task | None = None,
+    networks: Pair | None = None,
+    losses: Mapping[str, Loss] | None = None,
+    resume: bool = False,
+    devices: int | None = None,
+    tensorboard: bool = False,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train a focus and a classification network together.
+
+    Batches are spread over all devices. Where several processes were joined (``parallel.join``),
+    all call this alike, and the first one reads and writes ``out``.
+
+    Args:
+        run: the config; None with ``resume`` takes the folder's own.
+        out: folder of the run; None keeps nothing on disk.
+        task: a task of one's own in place of the config's.
+        networks: a maker of networks of one's own in place of the config's.
+        losses: losses of one's own by the names that the config's paradigm uses.
+        resume: go on with the run in ``out``; it ends with the weights of an unbroken run. Where
+            nothing is there yet, it starts. The number of devices may have changed: from there on
+            the weights are then equal to rounding.
+        devices: how many share the work; None for all.
+        tensorboard: write logs for TensorBoard too.
+        progress: called after each epoch.
+
+    Returns:
+        The trained state, the metrics, and the engine that evaluates them.
+
+    Raises:
+        SettingError: the config does not hold together, or is not that of the folder's run.
+        TrainingFailed: the loss was not finite or diverged; the last good checkpoint stays.
+        MissingPart, DataError: data or an optional part are missing, or data damaged.
+    """
+    folder = None if out is None else RunFolder(out)
+    begun = folder is not None and resume and once(folder.exists)
+    if folder is not None and begun:
+        kept = from_dict(once(lambda: folder.config().as_dict()))
+        if run is not None and run.resolved() != kept:
+            raise SettingError(
+                f"{str(folder.path)!r} holds a run with another config: resume it without options"
+            )
+        run = kept
+    run = (run or Training()).resolved()
+    parts = parse_schedule(run.paradigm, run.epochs or 1)
+    objectives = [objective(part.paradigm, losses) for part in parts]
+    made = task if task is not None else task_of(run)
+    parts = tuple(_at_theorys_time(part, parts, objectives, made) for part in parts)
+    shared = parallel.devices(devices)
+    _comparable(run, parts)
+    pair = networks or find_pair(run.networks or "linear")
+    engine = build(made, run, pair, shared)
+    state, stage, first = engine.start(pair), 0, 0
+    rows: list[dict[str, Any]] = []
+    if folder is not None and not begun:
+        from attnflow.environment import report
+
+        record = {**report(), "shared_by": shared.count, "processes": jax.process_count()}
+        once(lambda: folder.begin(run, record, tensorboard=tensorboard))
+    if folder is not None and begun:
+        state, stage, first, rows = _restored(folder, state, engine)
+    writes = folder is not None and parallel.first()
+    try:
+        for epoch in range(first, run.epochs or 1):
+            stage = _stage(run, parts, stage, epoch, rows, engine)
+            state, new = _epoch(engine, objectives[stage], state, epoch)
+            rows += new
+            done = epoch + 1
+            if folder is not None and writes:
+                folder.append(new)
+                if done % run.checkpoint_every == 0 or done == run.epochs:
+                    folder.save(state, done, {"stage": stage}, _score(new))
+            if progress is not None:
+                progress(done, run.epochs or 1, new)
+    finally:
+        if folder is not None:
+            folder.close()
+    return Trained(engine, state, rows, folder)
+
+
+def _restored(
+    folder: RunFolder, state: Any, engine: Engine
+) -> tuple[Any, int, int, list[dict[str, Any]]]:
+    """(state, stage, epochs done, rows) where an interrupted run stopped, in every process."""
+    held = jax.tree.map(np.asarray, state)
+
+    def restore() -> dict[str, Any]:
+        nonlocal held
+        found = folder.restore(state, write=True)
+        stage, epoch = 0, 0
+        if found is not None:
+            held, record, epoch = found
+            stage = int(record["stage"])
+        return {"stage": stage, "epoch": epoch, "rows": folder.keep_metrics(epoch)}
+
+    found = once(restore)
+    state = engine.devices.put(parallel.spread_from_first(held))
+    return state, found["stage"], found["epoch"], found["rows"]
+
+
+def _at_theorys_time(
+    part: Part, parts: tuple[Part, ...], objectives: list[Objective], made: Task
+) -> Part:
+    """A part that ends when theory says, with the time at which that is."""
+    if part.kind != "theory":
+        return part
+    if len(parts) != 2:
+        raise SettingError(
+            f"theory proposes one switch between two paradigms, got {len(parts)} paradigms"
+        )
+    from attnflow.numeric.switching import best_switch
+
+    setting = made.setting or Setting(made.segments, made.classes)
+    first, then = (one.paradigm for one in objectives)
+    found = best_switch(setting, THEORY_TARGET, first, then)
+    return Part(part.paradigm, "time", float(found.switch_time))
+
+
+def _comparable(run: Training, parts: tuple[Part, ...]) -> None:
+    """Refuse switches that would fall at different epochs in the runs trained at once."""
+    if len(run.learning_rates or ()) > 1 and any(p.kind in ("time", "focus") for p in parts):
+        raise SettingError(
+            "several learning rates at once need switches by epoch: at one time or focus weight "
+            "they would be at different epochs"
+        )
+
+
+def _stage(
+    run: Training,
+    parts: tuple[Part, ...],
+    stage: int,
+    epoch: int,
+    rows: list[dict[str, Any]],
+    engine: Engine,
+) -> int:
+    """Which part of the schedule the next epoch belongs to."""
+    rate = (run.learning_rates or (0.0,))[0]
+    last = [row["alpha"] for row in rows if row["epoch"] == epoch]
+    reached = {
+        "epoch": epoch,
+        "focus": float(np.mean(last)) if last else -math.inf,
+        "time": engine.time_after(epoch, rate),
+    }
+    while stage + 1 < len(parts) and reached[parts[stage].kind] >= parts[stage].value:
+        stage += 1
+    return stage
+
+
+def _epoch(
+    engine: Engine, objective: Objective, state: Any, epoch: int
+) -> tuple[Any, list[dict[str, Any]]]:
+    """One epoch for all runs, and its rows."""
+    run = engine.run
+    began = time.perf_counter()
+    state, stream = engine.epoch(objective, state, epoch)
+    stream = {name: np.asarray(values) for name, values in stream.items()}
+    seconds = time.perf_counter() - began
+    _stop_if_bad(engine, stream["bad"], objective)
+    done = epoch + 1
+    sets = {}
+    if done % run.measure_every == 0 or done == run.epochs:
+        found = engine.measure(state, objective)
+        sets = {s: {k: np.asarray(v) for k, v in part.items()} for s, part in found.items()}
+    rows = []
+    count = len(engine.task.sets["train"])
+    for lane, which in enumerate(run.lanes):
+        rows.append(
+            {
+                "epoch": done,
+                **which.as_row(),
+                "paradigm": objective.name,
+                "step": done * engine.steps,
+                "time": engine.time_after(done, which.rate),
+                "loss": float(stream["loss"][lane]),
+                "alpha": float(stream["alpha"][lane]),
+                "sets": {
+                    s: {k: float(v[lane]) for k, v in part.items()} for s, part in sets.items()
+                },
+                "seconds": seconds,
+                "inputs_per_second": (run.passes or 1) * count / seconds,
+            }
+        )
+    return state, rows
+
+
+def _stop_if_bad(engine: Engine, bad: np.ndarray, objective: Objective) -> None:
+    for (seed, rate, _), step in zip(engine.run.lanes, bad.tolist(), strict=True):
+        if step >= 0:
+            raise TrainingFailed(
+                f"training under {objective.name} diverged at step {step} (seed {seed}, learning "
+                f"rate {rate:g}): the loss or the weights were not finite or grew without bound; "
+                f"try learning rate {rate / 4:g}, or less momentum than {engine.run.momentum:g}"
+            )
+
+
+def _score(rows: list[dict[str, Any]]) -> float:
+    """What makes a checkpoint the best: held-out accuracy, else a low loss."""
+    accuracies = [row["sets"]["heldout"]["accuracy"] for row in rows if "heldout" in row["sets"]]
+    return float(np.mean(accuracies or [-row["loss"] for row in rows]))

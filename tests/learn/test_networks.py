@@ -1,0 +1,121 @@
+"""Both ways to convolve agree with XLA's own; the networks have the paper's shapes and start."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from attnflow.errors import SettingError
+from attnflow.learn import networks as nets
+from attnflow.learn.convolution import convolve, convolve_pool, relu_of_max
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "size, channels, side, biased",
+    [
+        (5, 3, 16, True),
+        (3, 9, 15, False),
+        pytest.param(3, 3, 32, False, marks=SLOW),
+        pytest.param(5, 3, 32, False, marks=SLOW),
+        pytest.param(5, 6, 14, True, marks=SLOW),
+    ],
+)
+def test_patches_equal_the_platforms_convolution_in_value_and_gradient(
+    size, channels, side, biased
+):
+    keys = jax.random.split(jax.random.key(size + channels), 3)
+    image = jax.random.normal(keys[0], (2, side, side, channels))
+    kernel = jax.random.normal(keys[1], (size, size, channels, 4)) / size
+    bias = jax.random.normal(keys[2], (4,)) if biased else None
+
+    def total(method, image, kernel):
+        out = convolve_pool(image, kernel, bias, method)
+        return jnp.sum(out * jnp.cos(jnp.arange(out.size, dtype=out.dtype)).reshape(out.shape))
+
+    @partial(jax.jit, static_argnums=0)
+    def found(method, image, kernel):
+        both = jax.value_and_grad(partial(total, method), (0, 1))(image, kernel)
+        return both, convolve(image, kernel, method)
+
+    (ours, plain), (theirs, known) = (found(m, image, kernel) for m in ("patches", "direct"))
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5, atol=1e-5)
+    for one, other in zip(ours[1], theirs[1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(plain, known, rtol=1e-5, atol=1e-5)
+
+
+def test_pool_passes_the_gradient_on_once_where_values_are_equal():
+    same = jnp.array([2.0, -1.0])
+    gradients = jax.grad(lambda *p: relu_of_max(*p).sum(), (0, 1, 2, 3))(same, same, same, same)
+    np.testing.assert_array_equal(jnp.stack(gradients).sum(0), [1.0, 0.0])
+
+
+def sizes(module):
+    return sorted(leaf.shape for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
+
+
+@pytest.mark.parametrize("method", ["direct", "patches"])
+def test_convolutional_pair_has_the_papers_layers(method):
+    rngs = nnx.Rngs(0)
+    focus = nets.ConvolutionalFocus((32, 32, 3), rngs, method=method)
+    assert sizes(focus) == sorted(
+        [(3, 3, 3, 32), (3, 3, 32, 64), (3, 3, 64, 64), (1024, 512), (512, 64), (64, 10), (10, 1)]
+    )
+    classifier = nets.ConvolutionalClassifier((32, 32, 3), 3, rngs, method=method)
+    kernels = [(5, 5, 3, 6), (5, 5, 6, 16), (400, 120), (120, 84), (84, 3)]
+    assert sizes(classifier) == sorted([*kernels, *((k[-1],) for k in kernels)])
+    images = jax.ShapeDtypeStruct((2, 5, 32, 32, 3), jnp.float32)
+    pooled = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+    for module, given, shape in (
+        (focus, images, (2, 5)),
+        (classifier, images, (2, 5, 3)),
+        (classifier, pooled, (2, 3)),
+    ):
+        assert nnx.eval_shape(lambda m, x: m(x), module, given).shape == shape
+
+
+def test_wide_pair_has_the_papers_layers():
+    focus, classifier = nets.networks("cifar-wide", (32, 32, 3), 50, 0)
+    assert (512, 64) in sizes(focus) and (64, 1) in sizes(focus) and (64, 10) not in sizes(focus)
+    assert (5, 5, 16, 32) in sizes(classifier) and (800, 120) in sizes(classifier)
+    assert (120, 50) in sizes(classifier)
+
+
+def test_kernels_start_xavier_normal():
+    focus, _ = nets.networks("cifar", (32, 32, 3), 3, 1)
+    kernel = np.asarray(focus.second.kernel[...])
+    expected = np.sqrt(2 / (9 * (32 + 64)))
+    assert kernel.std() == pytest.approx(expected, rel=0.02)
+    # normal within two of the wider law's deviations, as Flax draws it
+    assert abs(kernel.mean()) < 3 * expected / np.sqrt(kernel.size)
+
+
+def test_one_seed_one_start():
+    starts = [
+        sum(map(jnp.sum, jax.tree.leaves(nnx.state(nets.networks("linear", (5,), 3, s)[0]))))
+        for s in (4, 4, 5)
+    ]
+    assert starts[0] == starts[1] != starts[2]
+
+
+def test_a_module_of_ones_own_drops_in_and_a_wrong_one_is_refused():
+    def mine(shape, classes, rngs):
+        return nets.TwoLayer(shape, None, rngs, hidden=3), nets.TwoLayer(shape, classes, rngs)
+
+    focus, classifier = nets.networks(mine, (4, 4), 3, 0)
+    assert focus(jnp.ones((2, 7, 4, 4))).shape == (2, 7)
+
+    def wrong(shape, classes, rngs):
+        return nets.TwoLayer(shape, 1, rngs), nets.TwoLayer(shape, classes, rngs)
+
+    with pytest.raises(SettingError, match=r"focus\(segments\) must have shape \(2, 3\) .* got"):
+        nets.networks(wrong, (4, 4), 3, 0)
+    with pytest.raises(SettingError, match="networks must be one of linear, .* got 'vgg'"):
+        nets.networks("vgg", (4,), 3, 0)
+    with pytest.raises(SettingError, match=r"needs segments \(height, width, channels\), got"):
+        nets.networks("cifar", (4,), 3, 0)
