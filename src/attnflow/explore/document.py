@@ -87,7 +87,8 @@ def page(
         "title": escape(title),
         "style": asset("style.css"),
         "controls": _controls(names, looks, solvable if hybrid else []),
-        "plots": _plots(),
+        "curves": _curves(),
+        "phase": _PHASE,
         "columns": "".join(f'<th scope="col">{q}</th>' for q in QUANTITIES.values()),
         "rows": "\n".join(_row(name, looks[name]) for name in names),
         "switch": '<p id="switch" role="status"></p>' if hybrid else "",
@@ -217,20 +218,19 @@ def _controls(
     return "\n".join(parts)
 
 
-def _plots() -> str:
-    figures = [
+def _curves() -> str:
+    return "\n".join(
         f'<figure class="card"><figcaption>{title} <small>{text}</small></figcaption>'
         f'<svg id="plot-{name}" role="img" aria-label="{title}, {text}, over time; the values at '
         f'time t stand in the table below"></svg></figure>'
         for name, (title, text) in PLOTS.items()
-    ]
-    figures.append(
-        '<figure class="card wide"><figcaption>Phase plane (μ, ν) <small>orbits from the start '
-        "(circle), with level curves of the first integrals; diamond: the best switch"
-        '</small></figcaption><svg id="plot-phase" data-tall="1" role="img" '
-        'aria-label="Orbits in the plane of margin and focus score"></svg></figure>'
     )
-    return "\n".join(figures)
+
+
+_PHASE = """<figure class="card wide"><figcaption>Phase plane (μ, ν) <small>orbits from the start
+(circle) over level curves of the first integrals; diamond: the best switch</small></figcaption>
+<svg id="plot-phase" data-tall="1" role="img"
+aria-label="Orbits in the plane of margin and focus score"></svg></figure>"""
 
 
 def _row(name: str, look: dict[str, str]) -> str:
@@ -254,10 +254,8 @@ def _formulas(paradigm: Paradigm, look: dict[str, str]) -> str:
         rows += [
             ("constant on an orbit", K0, nu + sp.exp(nu) / B - Phi),
             ("slope of the potential", slope, display(derivation.potential.slope)),
-            ("time, with e^x = ω", dt_dmu, derivation.solution.pace_in_omega.subs(simple)),
+            ("time, a quadrature", dt_dmu, derivation.solution.pace_in_omega.subs(simple)),
         ]
-    else:
-        rows += []
     shown = "\n".join(f"<dt>{t}</dt><dd>{mathml(left, right)}</dd>" for t, left, right in rows)
     note = "" if derivation.solution else f"<p>{escape(str(derivation.no_first_integral))}.</p>"
     code = "\n".join(f"{name} = {body}" for name, body in formulas(paradigm).items())

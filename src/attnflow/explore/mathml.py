@@ -13,7 +13,7 @@ _QUOTIENTS = {
     names.dt_dx: ("t", "x"),
     names.dnu_dmu: ("\u03bd", "\u03bc"),
 }
-_LETTERS = {names.Phi: "\u03a6", names.slope: "\u03a6\u2032"}
+_POTENTIALS = {names.Phi: False, names.slope: True}  # whether primed
 
 
 class _Printer(MathMLPresentationPrinter):
@@ -37,8 +37,10 @@ class _Printer(MathMLPresentationPrinter):
                 self._node("mrow", self._letter("d"), self._letter(v)) for v in _QUOTIENTS[sym]
             )
             return self._node("mfrac", above, below)
-        if sym in _LETTERS:
-            return self._letter(_LETTERS[sym])
+        if sym in _POTENTIALS:
+            letter = self._letter("\u03a6")
+            prime = self._node("mo", "\u2032")
+            return self._node("msup", letter, prime) if _POTENTIALS[sym] else letter
         return super()._print_Symbol(sym, style)
 
     def _print_Exp1(self, e: sp.Expr) -> Any:
@@ -60,5 +62,5 @@ def mathml(left: sp.Expr, right: sp.Expr) -> str:
     """An equation as a ``<math>`` element in display style."""
     printer = _Printer({"mul_symbol": None})
     sides = "<mo>=</mo>".join(printer._print(side).toxml() for side in (left, right))
-    sides = sides.replace("&amp;", "&").replace("&ExponentialE;", "e")
+    sides = sides.replace("&amp;", "&").replace("<mo>-</mo>", "<mo>\u2212</mo>")
     return f'<math display="block"><mrow>{sides}</mrow></math>'

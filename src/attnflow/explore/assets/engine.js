@@ -435,7 +435,7 @@ function bestSwitch(first, then, setting, target) {
   return {switchTime: best.time, total: best.total, mu: best.mu, nu: best.nu, alone};
 }
 
-/** Level curves nu(mu) of a paradigm's first integral, each through one nu at the first margin. */
+/** Level curves nu(mu) of a paradigm's first integral, each through one nu at the middle margin. */
 function levels(paradigm, setting, margins, starts) {
   const formulas = PARADIGMS[paradigm];
   if (!formulas.slope) return [];
@@ -445,6 +445,6 @@ function levels(paradigm, setting, margins, starts) {
     const drive = GAUSS.points.map((u) => formulas.slope(margins[i - 1] + width * u, setting.C));
     potential.push(potential[i - 1] + width * dot(GAUSS.weights, drive));
   }
-  const ratio = SETTING.ratio(setting.m);
-  return starts.map((nu) => potential.map((p) => nu + increment(p, Math.exp(nu) / ratio)));
+  const ratio = SETTING.ratio(setting.m), middle = potential[margins.length >> 1];
+  return starts.map((nu) => potential.map((p) => nu + increment(p - middle, Math.exp(nu) / ratio)));
 }

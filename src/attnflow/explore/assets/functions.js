@@ -9,7 +9,7 @@ function logQuotient(n, d, gap) {
 function wrightOmega(z) {
   if (z === Infinity) return z;
   let w = z < -2 ? Math.exp(z) : z < 1 ? Math.exp(0.5 * (z - 0.13)) : z - Math.log(z);
-  for (let k = 0; k < (z < -40 ? 0 : 4); k++) {
+  for (let k = 0; k < (z < -40 || z > 1e10 ? 0 : 4); k++) {
     const residual = z - w - Math.log(w), one = 1 + w;
     const weight = 2 * one * (one + 2 * residual / 3);
     w *= 1 + residual / one * (weight - residual) / (weight - 2 * residual);

@@ -45,7 +45,7 @@ const VIEW = (() => {
   let state = {...INITIAL};
 
   /** First time of a logarithmic axis. */
-  const earliest = () => Math.min(state.T * 1e-4, 1e-3 * state.m * state.C);
+  const earliest = () => Math.min(state.T * 1e-3, 1e-2 * state.m * state.C);
 
   // --- the state and the address -----------------------------------------------------------
 
@@ -179,7 +179,7 @@ const VIEW = (() => {
   }
 
   function size(svg) {
-    const width = Math.max(svg.parentElement.clientWidth, 220);
+    const width = Math.max(Math.round(svg.getBoundingClientRect().width), 220);
     const height = svg.dataset.tall ? clamp(width * 0.72, 280, 460) : clamp(width * 0.5, 190, 250);
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.setAttribute("height", height);
@@ -247,7 +247,7 @@ const VIEW = (() => {
       if (name === HYBRID || !PARADIGMS[name].slope) continue;
       const margins = Array.from({length: 81}, (_, i) => x.low + (x.high - x.low) * i / 80);
       const span = y.high - y.low;
-      const starts = Array.from({length: 13}, (_, i) => y.low - span + span * 2.5 * i / 12);
+      const starts = Array.from({length: 13}, (_, i) => y.low + span * (i - 2.5) / 8);
       for (const line of levels(name, setting(), margins, starts))
         text += `<path class="level" ${pen(name)} d="${path(x, y, margins, line)}"/>`;
     }
