@@ -41,7 +41,7 @@ PLOTS = {
 CONTROLS = {
     "Setting": (("m", "<b><i>m</i></b> segments"), ("C", "<b><i>C</i></b> classes")),
     "Start": (("mu0", "<b>μ₀</b> margin"), ("nu0", "<b>ν₀</b> focus score")),
-    "Time": (("T", "<b><i>T</i></b> horizon"), ("t", "<b><i>t</i></b> where values are read")),
+    "Time": (("T", "<b><i>T</i></b> horizon"), ("t", "<b><i>t</i></b> of the values")),
 }
 
 

@@ -206,7 +206,10 @@ class Orbit {
     let at = Math.abs(steep) < 1e-6 ? share : Math.log1p(share * Math.expm1(steep)) / steep;
     for (let k = 0; k < 8; k++) {
       const [mean, slope] = series(panel.meanPace, at);
-      at = Math.min(Math.max(at - (at * mean - target) / (mean + at * slope), 0), 1);
+      const next = Math.min(Math.max(at - (at * mean - target) / (mean + at * slope), 0), 1);
+      const done = Math.abs(next - at) <= 1e-13 * next; // what is left, exact() takes away
+      at = next;
+      if (done) break;
     }
     return this.exact(panel, at, passed);
   }
@@ -409,7 +412,7 @@ function bestSwitch(first, then, setting, target) {
       + costate * (ahead.slope(here.clock) - leg.slope(0));
     return {total: here.time + end.time, condition, time: here.time, mu, nu: x + shift};
   };
-  const half = 256, grid = new Set();
+  const half = 64, grid = new Set();
   for (let i = 1; i < half; i++) grid.add(longest * i / half);
   for (let i = 0; i < half; i++) grid.add(longest * 1e-6 * (0.999e6) ** (i / (half - 1)));
   const lengths = [...grid].sort((a, b) => a - b);

@@ -306,12 +306,17 @@ const VIEW = (() => {
 
   // --- all together ---------------------------------------------------------------------------
 
+  function fieldText(name) {
+    const value = name === "t" ? rounded(state.t, 6) : state[name];
+    return value >= 1e6 ? value.toExponential().replace("e+", "e") : String(value);
+  }
+
   function controls() {
     for (const name in CONTROLS) {
       const slider = $(`slider-${name}`), field = $(`field-${name}`);
       if (document.activeElement !== slider) slider.value = CONTROLS[name].place(state[name]);
       slider.setAttribute("aria-valuetext", shortText(state[name]));
-      if (document.activeElement !== field) field.value = rounded(state[name], name === "t" ? 6 : 17);
+      if (document.activeElement !== field) field.value = fieldText(name);
     }
     for (const box of document.querySelectorAll("[name=shown]"))
       box.checked = state.shown.includes(box.value);
@@ -343,16 +348,17 @@ const VIEW = (() => {
     phasePlot(curves, now, marked);
     readout(now);
     if ($("switch")) switchText(best);
-    document.body.dataset.drawn = toHash();
   }
 
   let waiting = 0;
   function update() {
     controls();
-    cancelAnimationFrame(waiting);
-    waiting = requestAnimationFrame(() => {
+    delete document.body.dataset.drawn;
+    clearTimeout(waiting);
+    waiting = setTimeout(() => { // not a frame: those stand still while the page is hidden
       draw();
       history.replaceState(null, "", toHash());
+      document.body.dataset.drawn = "yes";
     });
   }
 
@@ -362,7 +368,7 @@ const VIEW = (() => {
         set(name, CONTROLS[name].value(Number(e.target.value))));
       $(`field-${name}`).addEventListener("change", (e) => {
         if (e.target.value.trim() !== "") set(name, Number(e.target.value));
-        e.target.value = state[name];
+        e.target.value = fieldText(name);
       });
     }
     for (const box of document.querySelectorAll("[name=shown]"))
