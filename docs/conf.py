@@ -98,7 +98,7 @@ def explorer() -> None:
     """The explorer itself, beside the pages."""
     from attnflow.explore import page
 
-    write("extra/explorer.html", page())
+    write("extra/interactive.html", page())
 
 
 def write(name: str, text: str) -> None:

@@ -9,6 +9,7 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
 _ALIGNED = re.compile(r"\\(begin|end)\{(?:aligned|split|gathered|align\*?)\}")
+_LOG = re.compile(r"(<m[io]>(?:log|exp|sinh|cosh)</m[io]>)(?!<mo|<mrow><mo|</)")
 _TAG = re.compile(r"\\tag\{(.*?)\}")
 _COMMANDS = {
     r"\operatorname*": r"\operatorname",
@@ -30,6 +31,7 @@ def to_mathml(latex: str, *, block: bool) -> tuple[str, str]:
     for command, plain in _COMMANDS.items():
         text = text.replace(command, plain)
     math = convert(text, display="block" if block else "inline")
+    math = _LOG.sub(r'\1<mspace width="0.17em"/>', math)
     left = re.search(r"<mi>(\\[^<]*|&)</mi>", math)
     if left:
         raise ExtensionError(f"a formula holds {left[1]!r}, which has no MathML: {latex}")

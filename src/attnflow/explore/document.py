@@ -35,7 +35,7 @@ QUANTITIES = {
 PLOTS = {
     "alpha": ("Focus weight α(t)", "attention on the true segment"),
     "mu": ("Margin μ(t)", "of the classifier"),
-    "nu": ("Focus score ν(t)", "of the true segment above the others"),
+    "nu": ("Focus score ν(t)", "of the true segment"),
     "loss": ("Loss L(t)", "of the paradigm active at the time"),
 }
 CONTROLS = {

@@ -299,7 +299,7 @@ const VIEW = (() => {
         : best.switchTime === Infinity ? `<b>${title(state.first)}</b> alone is best`
         : `Switch at <b>t = ${number(best.switchTime)}</b>`;
       out.innerHTML = `${words}: \u03b1 = ${state.target} is reached at <b>t = ${number(best.total)}</b>, `
-        + `<b>${shortText(rounded(alone / best.total, 4))} times</b> as soon as by the better of the two `
+        + `<b>${shortText(rounded(alone / best.total, 4))} times</b> as fast as by the better of the two `
         + `alone (${title(state.first)} ${number(a)}, ${title(state.then)} ${number(b)}).`;
     }
   }
