@@ -96,20 +96,24 @@ class Citation(SphinxDirective):
 
 
 class Generated(SphinxDirective):
-    """``generated-toc FOLDER``: the pages that conf.py wrote into a folder, if there are any."""
+    """``generated-toc PLACE``: a page, or the pages of a folder, if there are any.
+
+    What stands inside the directive is shown where there are none.
+    """
 
     required_arguments = 1
+    has_content = True
 
     def run(self) -> list[nodes.Node]:
-        """A toctree, or a sentence where the folder is empty."""
-        folder = self.arguments[0]
-        pages = sorted(name for name in self.env.found_docs if name.startswith(f"{folder}/"))
-        if not pages:
-            return [nodes.paragraph(text="This copy of the sources holds none.")]
-        lines = [":maxdepth: 1", "", *(f"/{page}" for page in pages)]
-        text = ["```{toctree}", *lines, "```"]
+        """A toctree, or the directive's own text."""
+        place = self.arguments[0]
+        pages = sorted(
+            name for name in self.env.found_docs if name == place or name.startswith(f"{place}/")
+        )
+        lines = ["```{toctree}", ":maxdepth: 1", "", *(f"/{page}" for page in pages), "```"]
+        text = StringList(lines, "generated") if pages else self.content
         holder = nodes.container()
-        self.state.nested_parse(StringList(text, "generated"), self.content_offset, holder)
+        self.state.nested_parse(text, self.content_offset, holder)
         return holder.children
 
 

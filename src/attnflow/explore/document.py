@@ -203,8 +203,9 @@ def _controls(
         )
         parts.append(
             "<fieldset><legend>Hybrid</legend>\n"
-            f'<div class="pair"><select id="first" aria-label="first paradigm">{options}</select>'
-            f'then<select id="then" aria-label="second paradigm">{options}</select></div>\n'
+            '<div class="pair"><label for="first">first</label>'
+            f'<select id="first">{options}</select>'
+            f'<label for="then">then</label><select id="then">{options}</select></div>\n'
             f"{_slider('target', '<b>α</b> to reach soonest')}\n</fieldset>"
         )
     else:

@@ -60,7 +60,7 @@ class _Printer(MathMLPresentationPrinter):
 
 def mathml(left: sp.Expr, right: sp.Expr) -> str:
     """An equation as a ``<math>`` element in display style."""
-    printer = _Printer({"mul_symbol": None})
+    printer: Any = _Printer({"mul_symbol": None})
     sides = "<mo>=</mo>".join(printer._print(side).toxml() for side in (left, right))
     sides = sides.replace("&amp;", "&").replace("<mo>-</mo>", "<mo>\u2212</mo>")
     return f'<math display="block"><mrow>{sides}</mrow></math>'
