@@ -2,12 +2,14 @@
 
     sphinx-build -W docs docs/_build
 
-Nothing is fetched. Formulas, the command line's reference, derivations, notebooks and the explorer
+Nothing is fetched. With ATTNFLOW_DOCS_EXECUTE=1 in the environment the derivations and notebooks are
+run (minutes) and their formulas and figures shown. Formulas, the command line's reference, derivations, notebooks and the explorer
 are written into docs/generated from their sources before the pages are read.
 """
 
 import ast
 import os
+import runpy
 import shutil
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 GENERATED = HERE / "generated"
+EXECUTE = os.environ.get("ATTNFLOW_DOCS_EXECUTE") == "1"
 sys.path[:0] = [str(HERE / "extensions"), str(ROOT / "src")]
 
 import attnflow  # noqa: E402
@@ -44,7 +47,7 @@ templates_path: list[str] = []
 
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
-nb_execution_mode = "force" if os.environ.get("ATTNFLOW_DOCS_EXECUTE") == "1" else "off"
+nb_execution_mode = "force" if EXECUTE else "off"
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 
@@ -70,16 +73,43 @@ def formulas() -> None:
 
 
 def derivations() -> None:
-    """A page for each derivation script: what it says, and the script that proves it."""
+    """A page for each derivation script: what it says, its formulas if run, and the script."""
     for script in sorted((ROOT / "derivations").glob("[0-9]*.py")):
         text = script.read_text(encoding="utf-8")
         title, _, prose = (ast.get_docstring(ast.parse(text)) or script.stem).partition("\n")
+        shown = told(script) if EXECUTE else prose.strip()
         write(
             f"derivations/{script.stem}.md",
-            f"# {title.rstrip('.')}\n\n{prose}\n\n## The script\n\n"
+            f"# {title.rstrip('.')}\n\n{shown}\n\n## The script\n\n"
             f"Run it with `python derivations/{script.name}`; it ends with an error if a step does "
             f"not hold.\n\n````python\n{text}````\n",
         )
+
+
+def told(script: Path) -> str:
+    """What a derivation tells when it is run: its text and its formulas, each with its check."""
+    from attnflow.symbolic.latex import body
+    from attnflow.symbolic.prose import typeset
+
+    sys.path.insert(0, str(script.parent))
+    try:
+        parts = runpy.run_path(str(script), run_name=script.stem)["main"]().parts
+    finally:
+        sys.path.remove(str(script.parent))
+    lines, count = [], 0
+    for part in parts:
+        if isinstance(part, str):
+            lines += [typeset(part, escape=False), ""]
+            continue
+        count += 1
+        check = {"proved": "Proved.", "definition": "Definition."}.get(part.check, part.check)
+        lines += [
+            f"**{count}. {part.title}.** {typeset(part.text, escape=False)} *{check}*",
+            "",
+            f"$$\n{body(part.equation)} \\tag{{{count}}}\n$$",
+            "",
+        ]
+    return "\n".join(lines)
 
 
 def notebooks() -> None:

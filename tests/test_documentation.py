@@ -30,6 +30,25 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
+def test_derivations_and_notebooks_run_into_the_pages(tmp_path):
+    scripts = [*(ROOT / "derivations").glob("[0-9]*.py"), *(ROOT / "notebooks").glob("[0-9]*.py")]
+    if not scripts:
+        pytest.skip("this checkout has neither derivations nor notebooks")
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "ATTNFLOW_DOCS_EXECUTE": "1", "ATTNFLOW_QUICK": "1"},
+        capture_output=True,
+        text=True,
+        timeout=3000,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for script in scripts:
+        text = (tmp_path / "generated" / script.parent.name / f"{script.stem}.html").read_text()
+        assert ("<math" if script.parent.name == "derivations" else "cell_output") in text
+
+
 def pages(site):
     return {path.relative_to(site).as_posix(): path.read_text() for path in site.rglob("*.html")}
 
