@@ -2,9 +2,10 @@
 
     sphinx-build -W docs docs/_build
 
-Nothing is fetched. With ATTNFLOW_DOCS_EXECUTE=1 in the environment the derivations and notebooks are
-run (minutes) and their formulas and figures shown. Formulas, the command line's reference, derivations, notebooks and the explorer
-are written into docs/generated from their sources before the pages are read.
+Nothing is fetched. Formulas, the command line's reference, derivations, notebooks and the explorer
+are written into docs/generated from their sources before the pages are read. With
+ATTNFLOW_DOCS_EXECUTE=1 in the environment the derivations and notebooks are run (several minutes)
+and their formulas and figures shown.
 """
 
 import ast
