@@ -31,6 +31,7 @@ def test_import_contracts_hold():
         ("attnflow.symbols", ("jax",)),
         ("attnflow.symbolic.derivation", ("jax", "scipy", "matplotlib")),
         ("attnflow.export", ("jax", "scipy", "matplotlib")),
+        ("attnflow.explore", ("jax", "scipy", "matplotlib")),
         ("attnflow.numeric.closed_form", ("diffrax", "matplotlib", "xarray")),
     ],
 )
