@@ -76,6 +76,8 @@ def test_a_reader_that_goes_away_is_no_error():
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_run_that_leaves_nothing(tmp_path, sent, code):
     script = (
+        # a shell may have started this suite with SIGINT ignored, which children inherit
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys, time, attnflow.cli.comparison as c; from attnflow.cli import main\n"
         "def wait(*a, **k):\n    print('ready', flush=True); time.sleep(60)\n"
         "c.compare = c.summary = lambda *a, **k: {}\nc.draw_all = wait\n"

@@ -59,7 +59,7 @@ def sizes(module):
     return sorted(leaf.shape for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
 
 
-@pytest.mark.parametrize("method", ["direct", "patches"])
+@pytest.mark.parametrize("method", [pytest.param("direct", marks=pytest.mark.slow), "patches"])
 def test_convolutional_pair_has_the_papers_layers(method):
     rngs = nnx.Rngs(0)
     focus = nets.ConvolutionalFocus((32, 32, 3), rngs, method=method)

@@ -95,7 +95,9 @@ def test_descent_converges_to_the_flow_at_order_one(paradigm, small):
 
 
 @pytest.mark.parametrize("general", GENERAL, ids=lambda s: s.background)
-@pytest.mark.parametrize("freeze", [None, "focus", "classifier"])
+@pytest.mark.parametrize(
+    "freeze", [None, pytest.param("focus", marks=pytest.mark.slow), "classifier"]
+)
 def test_general_settings_and_held_parts_follow_the_reduced_flow(general, freeze):
     """Richardson: twice the finer minus the coarser run is exact to second order."""
     times = np.array([10.0, 50.0])
@@ -112,6 +114,7 @@ def test_general_settings_and_held_parts_follow_the_reduced_flow(general, freeze
         np.testing.assert_allclose(held, value, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_a_mixture_follows_its_flow():
     flow = simulate(MIXTURE, Setting(5, 3), [100.0])
     found = descend(MIXTURE, Setting(5, 3), [100.0], learning_rate=0.02)

@@ -70,7 +70,13 @@ def test_the_horizon_may_be_1e15(name, m, C, start, log_time):
         assert relative(found.nu, wanted[1]) < error
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(
+    "solver",
+    [
+        pytest.param(s, marks=pytest.mark.slow if "kvaerno" in s or s == "bosh3" else ())
+        for s in SOLVERS
+    ],
+)
 def test_every_solver_agrees(solver):
     times = np.array([1.0, 30.0, 1e3])
     wanted = exact("soft", 5, 3, times)
@@ -81,6 +87,7 @@ def test_every_solver_agrees(solver):
     assert relative(found.mu, wanted[0]) < (1e-5 if order_low else 1e-8)
 
 
+@pytest.mark.slow
 def test_interpolation_is_the_cheap_way_and_less_exact():
     times = np.linspace(0.0, 1000.0, 201)
     wanted = simulate("lvml", Setting(20, 20), times, **TIGHT).mu
@@ -205,6 +212,7 @@ def test_a_batch_is_its_members():
                 )
 
 
+@pytest.mark.slow
 def test_a_batch_of_schedules_is_its_members():
     schedule, times = Schedule([("soft", 50.0), ("hard", None)]), [20.0, 300.0]
     batch = simulate(schedule, Setting(np.array([4, 9]), 5), times)

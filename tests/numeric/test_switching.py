@@ -165,8 +165,8 @@ def test_with_two_classes_a_short_lvml_part_lies_between_soft_and_hard():
     ("m", "C", "target", "first", "then"),
     [
         (20, 20, 0.9, "soft", "hard"),
-        (20, 20, 0.9, "lvml", "hard"),
-        (20, 20, 0.9, "lvml", "soft"),
+        pytest.param(20, 20, 0.9, "lvml", "hard", marks=pytest.mark.slow),
+        pytest.param(20, 20, 0.9, "lvml", "soft", marks=pytest.mark.slow),
         (100, 1000, 0.9, "soft", "hard"),
         (5, 3, 0.9, "soft", "lvml"),
     ],

@@ -121,6 +121,7 @@ def test_at_full_focus_all_paradigms_are_plain_softmax_regression():
                 assert abs(value - want) <= 1e-7 * max(float(want), 1e-3), (name, t)
 
 
+@pytest.mark.slow
 def test_the_power_mean_of_exponent_one_is_lvml_and_tends_to_hard_at_zero():
     setting = Setting(100, 1000)
     one, lvml, hard, small = (

@@ -80,7 +80,7 @@ def test_series_solves_the_flow_to_its_order(given, order):
 )
 @pytest.mark.parametrize(
     "given",
-    [SOFT, HARD, LVML, pytest.param(power_mean("1/2"), marks=pytest.mark.slow)],
+    [SOFT, HARD, *(pytest.param(p, marks=pytest.mark.slow) for p in (LVML, power_mean("1/2")))],
     ids=str,
 )
 def test_series_from_any_start_solves_the_flow(given, start):

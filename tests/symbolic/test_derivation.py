@@ -129,14 +129,12 @@ def test_a_step_says_how_it_was_checked():
     assert [exact.check, digits.check, named.check] == ["proved", "50 digits", "definition"]
 
 
+@pytest.mark.slow  # a measurement: run it on a quiet machine
 def test_deriving_all_three_from_a_cold_start_is_fast():
-    # CPU seconds against those of importing sympy, so that a busy machine does not decide;
-    # importing sympy takes about a second, so 10 of it are the promised ten seconds
     script = (
-        "import time; a = time.process_time(); import sympy; b = time.process_time()\n"
-        "from attnflow import derive\n"
+        "import time; from attnflow import derive\n"
         "for name in ('soft', 'hard', 'lvml'): derive(name).steps\n"
-        "print((time.process_time() - b) / (b - a))"
+        "print(time.process_time())"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

@@ -1,0 +1,332 @@
+"""Measure a training step of the CIFAR pair beside the published way and tuned PyTorch.
+
+    python benchmarks/training.py              all contenders, each paradigm in turn
+    python benchmarks/training.py --rounds 5   more rounds
+    python benchmarks/training.py --write      and put the table into docs/benchmark-training.md
+
+Images are random (their content costs nothing); m = 5, batch 256, SGD 0.05 with momentum 0.9,
+float32. Each measurement is a process of its own, so that peak memory is its own and no thread
+pool is left behind; contenders take turns, ratios are within a round, medians over rounds. PyTorch
+is optional: where it is missing, attnflow stands alone. All start from equal weights, and the
+losses of the first steps must agree.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "benchmark-training.md"
+SEGMENTS, CLASSES, BATCH, SIDE, IMAGES = 5, 3, 256, 32, 6000
+RATE, MOMENTUM = 0.05, 0.9
+PARADIGMS = ("soft", "hard", "lvml")
+CONTENDERS = {
+    "attnflow": "attnflow",
+    "published": "PyTorch as published: float32 mosaics, DataLoader",
+    "tuned": "PyTorch tuned: resident uint8, gathered, channels last, pool before ReLU",
+}
+
+
+def data(mosaics: int) -> dict[str, np.ndarray]:
+    """Random images and mosaics of them, the same for every contender."""
+    random = np.random.default_rng(0)
+    return {
+        "images": random.integers(0, 256, (IMAGES, SIDE, SIDE, 3), dtype=np.uint8),
+        "segments": random.integers(IMAGES, size=(mosaics, SEGMENTS)).astype(np.int32),
+        "labels": random.integers(CLASSES, size=mosaics).astype(np.int32),
+        "true": random.integers(SEGMENTS, size=mosaics).astype(np.int32),
+    }
+
+
+def weights() -> dict[str, np.ndarray]:
+    """Start of both networks, kernels as (height, width, in, out) and (in, out)."""
+    from attnflow.learn.networks import networks
+
+    focus, classifier = networks("cifar", (SIDE, SIDE, 3), CLASSES, 0)
+    found = {}
+    for name, module, layers in (
+        ("focus", focus, ("first", "second", "third")),
+        ("classifier", classifier, ("first", "second")),
+    ):
+        for layer in layers:
+            found[f"{name}.{layer}"] = np.asarray(getattr(module, layer).kernel[...])
+        for index, dense in enumerate(module.dense.layers):
+            found[f"{name}.dense.{index}"] = np.asarray(dense.kernel[...])
+    return found
+
+
+def run_attnflow(paradigm: str, steps: int, given: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Whole compiled epochs; the first, of the same shape, is compilation and warm-up."""
+    import jax
+
+    from attnflow.learn import parallel
+    from attnflow.learn.config import Training
+    from attnflow.learn.engine import build
+    from attnflow.learn.objective import objective
+    from attnflow.learn.tasks.task import Mosaics, Task
+
+    inputs = Mosaics(given["segments"], given["labels"], given["true"])
+    task = Task("random", given["images"], {"train": inputs}, CLASSES, scale=2 / 255, offset=-1.0)
+    run = Training(
+        task="cifar10",
+        paradigm=paradigm,
+        networks="cifar",
+        epochs=3,
+        batch=BATCH,
+        learning_rates=(RATE,),
+        momentum=MOMENTUM,
+    ).resolved()
+    engine = build(task, run, "cifar", parallel.devices(None))
+    goal, state, times, losses = objective(paradigm), engine.start("cifar"), [], []
+    for number in range(3):
+        begin = time.perf_counter()
+        state, metrics = jax.block_until_ready(engine.epoch(goal, state, number))
+        times.append(time.perf_counter() - begin)
+        losses.append(float(metrics["loss"][0]))
+    return {
+        "seconds": min(times[1:]) / steps,
+        "compile": times[0] - min(times[1:]),
+        "losses": losses,
+        "device": str(jax.devices()[0].device_kind),
+    }
+
+
+def run_torch(
+    paradigm: str, steps: int, given: dict[str, np.ndarray], tuned: bool, given_weights: str
+) -> dict[str, Any]:
+    """The same networks, losses and optimiser in PyTorch; order of inputs as they come."""
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with np.load(given_weights) as stored:
+        start = dict(stored)
+    pool_first = tuned
+
+    class Block(nn.Module):
+        def __init__(self, kernel: np.ndarray, bias: bool, pool: bool) -> None:
+            super().__init__()
+            size, _, inputs, outputs = kernel.shape
+            self.conv, self.pool = nn.Conv2d(inputs, outputs, size, bias=bias), pool
+            with torch.no_grad():
+                self.conv.weight.copy_(torch.tensor(kernel.transpose(3, 2, 0, 1)))
+                if bias:
+                    self.conv.bias.zero_()
+
+        def forward(self, x: Any) -> Any:
+            x = self.conv(x)
+            if not self.pool:
+                return F.relu(x)
+            return F.relu(F.max_pool2d(x, 2)) if pool_first else F.max_pool2d(F.relu(x), 2)
+
+    class Net(nn.Module):
+        def __init__(self, name: str, layers: tuple[str, ...], bias: bool) -> None:
+            super().__init__()
+            self.blocks = nn.Sequential(
+                *(Block(start[f"{name}.{layer}"], bias, layer != "third") for layer in layers)
+            )
+            kernels = [v for key, v in start.items() if key.startswith(f"{name}.dense")]
+            self.dense = nn.ModuleList(nn.Linear(*k.shape, bias=bias) for k in kernels)
+            with torch.no_grad():
+                for layer, kernel in zip(self.dense, kernels, strict=True):
+                    layer.weight.copy_(torch.tensor(kernel.T))
+                    if bias:
+                        layer.bias.zero_()
+
+        def forward(self, x: Any) -> Any:
+            x = self.blocks(x).permute(0, 2, 3, 1).flatten(1)  # as the kernels were laid out
+            for layer in self.dense[:-1]:
+                x = F.relu(layer(x))
+            return self.dense[-1](x)
+
+    focus = Net("focus", ("first", "second", "third"), False).to(device)
+    classifier = Net("classifier", ("first", "second"), True).to(device)
+    if tuned:
+        focus, classifier = (n.to(memory_format=torch.channels_last) for n in (focus, classifier))
+    optimizer = torch.optim.SGD(
+        [*focus.parameters(), *classifier.parameters()], lr=RATE, momentum=MOMENTUM
+    )
+
+    def loss_of(x: Any, y: Any) -> Any:
+        flat = x.reshape(-1, 3, SIDE, SIDE)
+        if tuned:
+            flat = flat.contiguous(memory_format=torch.channels_last)
+        log_weights = F.log_softmax(focus(flat).reshape(-1, SEGMENTS), dim=1)
+        if paradigm == "soft":
+            pooled = torch.einsum("bm,bmcij->bcij", log_weights.exp(), x)
+            return F.cross_entropy(classifier(pooled), y)
+        each = F.log_softmax(classifier(flat), dim=1).reshape(-1, SEGMENTS, CLASSES)
+        each = each.gather(2, y[:, None, None].expand(-1, SEGMENTS, 1))[..., 0]
+        if paradigm == "hard":
+            return -(log_weights.exp() * each).sum(1).mean()
+        return -torch.logsumexp(log_weights + each, dim=1).mean()
+
+    images = given["images"].transpose(0, 3, 1, 2)
+    labels = torch.tensor(given["labels"], dtype=torch.long)
+    if tuned:
+        resident, index = torch.tensor(images).to(device), torch.tensor(given["segments"]).long()
+
+        def batches() -> Any:
+            for at in range(0, steps * BATCH, BATCH):
+                here = slice(at, at + BATCH)
+                x = resident[index[here].to(device)].float() * (2 / 255) - 1
+                yield x, labels[here].to(device)
+    else:
+        mosaics = torch.tensor(images[given["segments"]].astype(np.float32) * (2 / 255) - 1)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(mosaics, labels), batch_size=BATCH, num_workers=0
+        )
+
+        def batches() -> Any:
+            for x, y in loader:
+                yield x.to(device), y.to(device)
+
+    times, losses = [], []
+    for _ in range(3):
+        begin, total = time.perf_counter(), 0.0
+        for x, y in batches():
+            optimizer.zero_grad(set_to_none=True)
+            loss = loss_of(x, y)
+            loss.backward()
+            optimizer.step()
+            total += float(loss.detach())
+        times.append(time.perf_counter() - begin)
+        losses.append(total / steps)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    return {
+        "seconds": min(times[1:]) / steps,
+        "compile": 0.0,
+        "losses": losses,
+        "device": name,
+    }
+
+
+def child(contender: str, paradigm: str, steps: int, start: str) -> None:
+    """One measurement, printed as JSON: seconds a step, the first loss, peak memory."""
+    given = data(steps * BATCH)
+    if contender == "attnflow":
+        found = run_attnflow(paradigm, steps, given)
+    else:
+        found = run_torch(paradigm, steps, given, contender == "tuned", start)
+    scale = 1 if sys.platform == "darwin" else 1024
+    found["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+    print(json.dumps(found))
+
+
+def measured(contender: str, paradigm: str, steps: int, start: str) -> dict[str, Any]:
+    """What ``child`` prints, in a process of its own."""
+    command = [sys.executable, __file__, "--child", contender, paradigm, str(steps), start]
+    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(out.splitlines()[-1])
+
+
+def agree(names: list[str], start: str) -> None:
+    """Refuse to compare what does not compute the same: three steps on one batch.
+
+    Raises:
+        SystemExit: the losses differ by more than float32 rounding.
+    """
+    for paradigm in PARADIGMS:
+        losses = np.array([measured(name, paradigm, 1, start)["losses"] for name in names])
+        apart = float(np.max(np.abs(losses / losses[0] - 1)))
+        print(f"{paradigm}: losses agree to {apart:.1e}", file=sys.stderr)
+        if not apart < 1e-5:
+            raise SystemExit(f"contenders differ under {paradigm}: {losses.tolist()}")
+
+
+def measure(rounds: int, steps: int, start: str) -> list[dict[str, Any]]:
+    """Contenders in turn, a process each."""
+    try:
+        import torch  # noqa: F401
+
+        names = list(CONTENDERS)
+    except ImportError:
+        print("PyTorch is not installed: attnflow alone", file=sys.stderr)
+        names = ["attnflow"]
+    agree(names, start)
+    records = []
+    for paradigm in PARADIGMS:
+        kept: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+        for _ in range(rounds):
+            for name in names:
+                kept[name].append(measured(name, paradigm, steps, start))
+                print(f"{paradigm:5} {name:10} {kept[name][-1]['seconds']:.3f} s", file=sys.stderr)
+        for name, found in kept.items():
+            spread = [other["seconds"] / own["seconds"]
+                      for other, own in zip(found, kept["attnflow"], strict=True)]  # fmt: skip
+            records.append(
+                {
+                    "paradigm": paradigm,
+                    "contender": name,
+                    "seconds": statistics.median(r["seconds"] for r in found),
+                    "ratio": statistics.median(spread),
+                    "memory": max(r["memory"] for r in found),
+                    "device": found[0]["device"],
+                }
+            )
+    return records
+
+
+def table(records: list[dict[str, Any]], steps: int) -> str:
+    """The record as a page."""
+    import jax
+
+    from attnflow import environment
+
+    lines = [
+        "# A training step beside PyTorch",
+        "",
+        f"CIFAR-10's networks and mosaics ({SEGMENTS} segments of 32 x 32), batch {BATCH}, "
+        f"float32, {steps} steps; {environment.processor()}, {environment.cores()} cores, JAX "
+        f"{jax.__version__}. Ratios are medians over rounds in which the contenders took turns, "
+        "a process each; the published way's second pass for monitoring is left out. Made by "
+        "`python benchmarks/training.py --write`.",
+        "",
+        "| paradigm | contender | time relative to attnflow | mosaics a second | peak memory |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['paradigm']} | {CONTENDERS[r['contender']]} | {r['ratio']:.2f} "
+        f"| {BATCH / r['seconds']:.0f} | {r['memory'] / 2**30:.2f} GiB |"
+        for r in records
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=8, help="batches an epoch")
+    parser.add_argument("--write", action="store_true", help=f"into {PAGE.relative_to(ROOT)}")
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        contender, paradigm, steps, start = options.child
+        child(contender, paradigm, int(steps), start)
+        return
+    print(f"load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        start = str(Path(folder) / "weights.npz")  # so that no contender loads another's library
+        np.savez(start, **weights())
+        records = measure(options.rounds, options.steps, start)
+    text = table(records, options.steps)
+    print(text)
+    if options.write:
+        PAGE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
