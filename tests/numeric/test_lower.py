@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 import sympy as sp
 
+from attnflow import symbols as names
 from attnflow.errors import UnknownFunction
 from attnflow.numeric.lower import TABLE, lower
+from attnflow.numeric.trajectory import STATE
 from attnflow.symbolic import functions
-from attnflow.symbolic.stable import stable
+from attnflow.symbolic.catalogue import power_mean
+from attnflow.symbolic.flow import derive_flow
+from attnflow.symbolic.invariant import derive_first_integral
+from attnflow.symbolic.stable import stable, textbook
 from attnflow.symbols import B, C, alpha, attention, complement, inattention, mu, nu, probability
 
 u, v = sp.symbols("u v", real=True)
@@ -172,3 +177,25 @@ def test_functions_that_stable_does_not_know_stay_whole_around_alpha_and_mu(expr
     with jax.enable_x64(True):
         found = lower(expr, arguments)(*(jnp.asarray(x) for x in values))
     np.testing.assert_allclose(found, float(sp.N(expr.subs(point), 30)), rtol=FEW_ULP)
+
+
+@pytest.mark.parametrize("exponent", ["-5/4", "-3/4", "-1/3", "2/3", "3/4", "5/4", "7/3"])
+def test_drive_and_pace_of_any_power_mean_keep_their_digits(exponent):
+    paradigm = power_mean(exponent)
+    slope = derive_first_integral(paradigm).slope
+    pace = 1 / derive_flow(paradigm).mu_dot.subs(names.tau, 1)
+    drive, rate = lower(slope, (names.mu, names.C)), lower(pace, (*STATE,))
+    for margin in (1e-6, 0.5, 5.0, 40.0):
+        for classes in (2.0, 20.0, 1e6):
+            point = {names.mu: sp.Rational(margin), names.C: sp.Rational(classes)}
+            with jax.enable_x64(True):
+                found = [
+                    float(f(*map(np.float64, values)))
+                    for f, values in (
+                        (drive, (margin, classes)),
+                        (rate, (0.25, 0.75, margin, classes)),
+                    )
+                ]
+            point[names.alpha] = sp.Rational(1, 4)
+            wanted = [float(sp.N(textbook(e).subs(point), 60, maxn=400)) for e in (slope, pace)]
+            np.testing.assert_allclose(found, wanted, rtol=1e-13)

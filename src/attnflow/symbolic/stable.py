@@ -50,29 +50,60 @@ def roots_of_powers(expr: sp.Expr) -> sp.Expr:
 
 
 def _powers(expr: sp.Expr) -> sp.Expr:
-    """Powers with a fractional exponent as exponentials of logarithms, gathered by the exponent."""
+    """Powers with a fractional exponent as exponentials of logarithms, gathered by the exponent.
+
+    x^(2/3) is written x x^(-1/3) where exponents of 1/3 occur, and x^(9/4) as x x^(5/4) where the
+    least is 5/4, so that all powers of one quantity are powers of one exponential.
+    """
+    return _gathered(expr, tuple(_sizes(expr)))
+
+
+def _sizes(expr: sp.Expr) -> list[sp.Rational]:
+    """The least of the fractional exponents that differ by whole numbers, up to sign.
+
+    Exponents of sums come first: e^(mu/4) may stand beside (C + e^mu - 1)^(3/4), as a derivative
+    leaves it, and is e^mu e^(-3 mu/4) there.
+    """
+    of_sums, of_exponentials = set(), set()
+    for e in expr.atoms(sp.Pow, sp.exp):
+        base, power = e.as_base_exp()
+        if base is sp.S.Exp1:
+            of_exponentials |= {abs(t.as_coeff_Mul()[0]) for t in sp.Add.make_args(power)}
+        else:
+            of_sums.add(abs(power))
+    least: list[sp.Rational] = []
+    for share in (*sorted(_fractions(of_sums)), *sorted(_fractions(of_exponentials))):
+        if not any((share - s).is_integer or (share + s).is_integer for s in least):
+            least.append(share)
+    return least
+
+
+def _fractions(numbers: set[sp.Expr]) -> set[sp.Expr]:
+    return {n for n in numbers if n.is_Rational and not n.is_integer}
+
+
+def _gathered(expr: sp.Expr, sizes: tuple[sp.Rational, ...]) -> sp.Expr:
     if not expr.args:
         return expr
     if not isinstance(expr, sp.Mul | sp.Pow | sp.exp):
-        return expr.func(*(_powers(a) for a in expr.args))
+        return expr.func(*(_gathered(a, sizes) for a in expr.args))
     groups: dict[sp.Expr, sp.Expr] = {}
     rest = []
     for factor in sp.Mul.make_args(expr):
         base, power = factor.as_base_exp()
         if base is sp.S.Exp1:  # e^(3 mu/2) = e^mu (e^mu)^(1/2)
-            power, core = _powers(power).as_coeff_Mul()
+            power, core = _gathered(power, sizes).as_coeff_Mul()
             base = sp.exp(core)
         else:
-            base = _powers(base)
-        if not power.is_Rational:
+            base = _gathered(base, sizes)
+        if not power.is_Rational or power.is_integer:
             rest.append(base**power)
             continue
-        # to the nearest whole power, so that x^(2/3) = x x^(-1/3) joins y^(1/3) in one root
-        integer = sp.Integer(int(power) if (2 * power).is_integer else sp.floor(power + sp.S.Half))
-        rest.append(base**integer)
-        if power != integer:
-            size = abs(power - integer)
-            groups[size] = groups.get(size, sp.S.One) * base ** sp.sign(power - integer)
+        signed = [s * sign for s in sizes for sign in (sp.sign(power), -sp.sign(power))]
+        share = next((s for s in signed if (power - s).is_integer), power)
+        rest.append(base ** (power - share))
+        size = abs(share)
+        groups[size] = groups.get(size, sp.S.One) * base ** sp.sign(share)
     return sp.Mul(*rest, *(sp.exp(size * logarithm(g)) for size, g in groups.items()))
 
 
