@@ -1,5 +1,6 @@
 """The documentation is built without a warning, and its pages load nothing from outside."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -85,3 +86,13 @@ def test_formulas_are_mathml_and_the_explorer_lies_beside(site):
     assert "\\frac" not in lvml
     assert 'id="plot-phase"' in (site / "interactive.html").read_text()
     assert 'src="interactive.html"' in (site / "explorer.html").read_text()
+
+
+def test_row_spacing_of_latex_is_not_shown_as_text():
+    place = ROOT / "docs" / "extensions" / "offline_math.py"
+    spec = importlib.util.spec_from_file_location("offline_math", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    math, tag = module.to_mathml(r"\begin{split}a &= b \\[1ex] &+ c\end{split}\tag{3}", block=True)
+    assert "ex" not in re.sub(r"<[^>]*>", "", math) and tag == "3"
+    assert math.count("<mtr>") == 2

@@ -10,6 +10,7 @@ from sphinx.errors import ExtensionError
 
 _ALIGNED = re.compile(r"\\(begin|end)\{(?:aligned|split|gathered|align\*?)\}")
 _LOG = re.compile(r"(<m[io]>(?:log|exp|sinh|cosh)</m[io]>)(?!<mo|<mrow><mo|</)")
+_ROW_SPACE = re.compile(r"(?<=\\\\)\[[^\]]*\]")  # row spacing, as in a 1ex, would be shown
 _TAG = re.compile(r"\\tag\{(.*?)\}")
 _COMMANDS = {
     r"\operatorname*": r"\operatorname",
@@ -26,7 +27,7 @@ def to_mathml(latex: str, *, block: bool) -> tuple[str, str]:
         ExtensionError: the formula holds something that would be shown as it is typed.
     """
     tag = _TAG.search(latex)
-    text = _TAG.sub("", latex)
+    text = _ROW_SPACE.sub("", _TAG.sub("", latex))
     text = _ALIGNED.sub(lambda m: rf"\{m[1]}{{array}}" + ("{rl}" if m[1] == "begin" else ""), text)
     for command, plain in _COMMANDS.items():
         text = text.replace(command, plain)
