@@ -10,20 +10,13 @@ import pytest
 
 from attnflow.errors import DataError, SettingError
 from attnflow.learn import evaluate as ev
-from attnflow.learn.config import Training, from_toml, parse_schedule, to_toml
-from attnflow.learn.folder import digest
+from attnflow.learn.config import from_toml, parse_schedule, to_toml
 from attnflow.learn.theory import theory_over_practice
 from attnflow.learn.train import train
+from training_runs import SMALL, TINY
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 SLOW = pytest.mark.slow
-SMALL = Training(train=800, heldout=400, test=400, epochs=8, batch=32)
-TINY = replace(SMALL, epochs=6, paradigm="soft:3,lvml")  # equal shapes compile once
-EXACT = Training(task="orthogonal", segments=5, classes=4, epochs=20, passes=5)
-
-
-def weights(trained, lane=0):
-    return digest(ev.one_run(trained, lane))
 
 
 def test_rates_have_the_documented_shape_and_add_up(tmp_path):

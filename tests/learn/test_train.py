@@ -17,21 +17,15 @@ from attnflow.learn import evaluate as ev
 from attnflow.learn import losses
 from attnflow.learn.config import Training, to_toml
 from attnflow.learn.engine import build
-from attnflow.learn.folder import RunFolder, digest
+from attnflow.learn.folder import RunFolder
 from attnflow.learn.networks import TwoLayer
 from attnflow.learn.parallel import Devices
 from attnflow.learn.tasks import Mosaics, Task, task
 from attnflow.learn.train import train
+from training_runs import EXACT, SMALL, TINY, weights
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 SLOW = pytest.mark.slow
-SMALL = Training(train=800, heldout=400, test=400, epochs=8, batch=32)
-TINY = replace(SMALL, epochs=6, paradigm="soft:3,lvml")  # equal shapes compile once
-EXACT = Training(task="orthogonal", segments=5, classes=4, epochs=20, passes=5)
-
-
-def weights(trained, lane=0):
-    return digest(ev.one_run(trained, lane))
 
 
 @pytest.mark.parametrize(

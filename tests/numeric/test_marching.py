@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from attnflow.numeric import marching
 from attnflow.numeric.closed_form import _few, _many
-from attnflow.numeric.marching import Track, along, increment, march
+from attnflow.numeric.marching import Track, along, march
+from attnflow.numeric.special import increment
 from tolerances import SAME
 
 

@@ -7,12 +7,12 @@ brought to the same stable form; a function that the table does not hold is refu
 from collections.abc import Mapping, Sequence
 
 import sympy as sp
-from sympy.core.function import AppliedUndef
 from sympy.printing.jscode import JavascriptCodePrinter
 
-from attnflow.errors import NoFirstIntegral, UnknownFunction
+from attnflow.errors import NoFirstIntegral
 from attnflow.symbolic import reduction
 from attnflow.symbolic.flow import derive_flow
+from attnflow.symbolic.functions import refuse_unknown
 from attnflow.symbolic.invariant import derive_first_integral
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbolic.stable import stable
@@ -79,20 +79,7 @@ def javascript(expr: sp.Expr, arguments: Sequence[sp.Symbol], *, as_written: boo
         UnknownFunction: a function that the table does not have, or a symbol that is no argument.
     """
     expr = expr if as_written else stable(expr)
-    heads = {type(e).__name__ for e in expr.atoms(sp.Function, AppliedUndef)}
-    other = {type(e).__name__ for e in expr.atoms(sp.Integral, sp.Derivative, sp.Sum)}
-    unknown = sorted((heads - set(TABLE)) | other)
-    if unknown:
-        raise UnknownFunction(
-            f"no JavaScript function is known for {', '.join(unknown)} in {expr}; "
-            f"known: {', '.join(sorted(TABLE))}"
-        )
-    missing = expr.free_symbols - set(arguments)
-    if missing:
-        raise UnknownFunction(
-            f"the expression holds {', '.join(sorted(map(str, missing)))}, which is not among "
-            f"the arguments {', '.join(map(str, arguments))}"
-        )
+    refuse_unknown(expr, TABLE, arguments, "JavaScript")
     plain = {symbol: sp.Symbol(NAMES.get(symbol, str(symbol)), real=True) for symbol in arguments}
     parts, (result,) = sp.cse(expr.xreplace(plain), symbols=sp.numbered_symbols("x", real=True))
     printer = _Printer({"user_functions": TABLE})

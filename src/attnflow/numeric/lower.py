@@ -11,11 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import sympy as sp
-from sympy.core.function import AppliedUndef
 from sympy.printing.lambdarepr import LambdaPrinter
 
-from attnflow.errors import UnknownFunction
 from attnflow.numeric import special
+from attnflow.symbolic.functions import refuse_unknown
 from attnflow.symbolic.stable import stable
 
 
@@ -82,20 +81,7 @@ def lower(
         UnknownFunction: the expression holds a function that the table does not have.
     """
     expr = expr if as_written else stable(expr)
-    heads = {type(e).__name__ for e in expr.atoms(sp.Function, AppliedUndef)}
-    other = {type(e).__name__ for e in expr.atoms(sp.Integral, sp.Derivative, sp.Sum)}
-    unknown = sorted((heads - set(TABLE)) | other)
-    if unknown:
-        raise UnknownFunction(
-            f"no JAX function is known for {', '.join(unknown)} in {expr}; "
-            f"known: {', '.join(sorted(TABLE))}"
-        )
-    missing = expr.free_symbols - set(arguments)
-    if missing:
-        raise UnknownFunction(
-            f"the expression holds {', '.join(sorted(map(str, missing)))}, which is not among "
-            f"the arguments {', '.join(map(str, arguments))}"
-        )
+    refuse_unknown(expr, TABLE, arguments, "JAX")
     names = {name: name for name in TABLE}
     printer = _Printer({"fully_qualified_modules": False, "user_functions": names})
     return sp.lambdify(arguments, expr, modules=[TABLE], printer=printer, cse=True)

@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from attnflow.numeric.special import increment
+
 POINTS = 20  # Gauss points a panel
 PANELS = 160  # room for panels of one trajectory; about 10 to 60 are used
 CHUNK = 20  # panels inverted at once; divides PANELS
@@ -56,37 +58,6 @@ _FUNCTIONALS = np.concatenate(
     [_TELLING, _WEIGHTS[None], _CUMULATIVE]
 )  # all that a panel needs at once
 _TOLD = len(_TELLING)
-
-
-@jax.custom_jvp
-def increment(force: Any, weight: Any) -> Any:
-    """delta with delta + weight * expm1(delta) = force, relatively accurate however small.
-
-    This is the first integral x + e^x = z between two points of an orbit: weight = e^x at the
-    first, delta the change of x, force the change of z.
-    """
-    # the residual is convex and increasing: start above the root, on the nearer of two bounds
-    rising = jnp.minimum(force, jnp.log1p(jnp.maximum(force, 0.0) / weight))
-    falling = jnp.minimum(force / (1 + weight), force + weight)
-    delta = jnp.where(force > 0, rising, falling)
-    for _ in range(3):
-        grown = weight * jnp.expm1(delta)
-        residual = delta + grown - force
-        slope = 1 + weight + grown
-        bend = weight + grown
-        delta = delta - residual * (slope**2 - residual * bend / 2) / (
-            slope * (slope**2 - residual * bend) + residual**2 * bend / 6
-        )
-    return delta
-
-
-@increment.defjvp
-def _increment_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
-    force, weight = primals
-    delta = increment(force, weight)
-    grown = jnp.expm1(delta)
-    tangent = (tangents[0] - grown * tangents[1]) / (1 + weight + weight * grown)
-    return delta, tangent
 
 
 class Track(NamedTuple):

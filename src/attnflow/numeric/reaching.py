@@ -18,9 +18,9 @@ from jax import lax
 
 from attnflow.errors import SettingError
 from attnflow.numeric.lower import lower
-from attnflow.numeric.marching import increment
 from attnflow.numeric.precision import traced
 from attnflow.numeric.problem import normalise
+from attnflow.numeric.special import increment
 from attnflow.numeric.trajectory import STATE, Reduced, reduce_setting
 from attnflow.settings import Schedule, Setting, check
 from attnflow.symbolic.paradigm import Paradigm

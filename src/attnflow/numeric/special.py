@@ -1,6 +1,6 @@
 """Special functions of the gradient flows that JAX lacks or computes badly, for real arguments.
 
-Each is a pure function of one array: jit, vmap and derivatives of any order work, in forward and
+Each is a pure function of arrays: jit, vmap and derivatives of any order work, in forward and
 reverse mode, because every derivative is given in closed form. The result has the dtype of the
 argument (integers become the default float). float64 results are right to a few units in the last
 place (ulp) over the stated range; results below the smallest normal number may be flushed to zero
@@ -9,6 +9,7 @@ by the device. No branch yields NaN where the function itself is defined, infini
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -249,3 +250,34 @@ def dilog_negexp(u: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     v = softplus(-jnp.abs(u))
     inner = -v * (1 + v * (0.25 + v * _polynomial(_DEBYE, v * v)))
     return jnp.where(u <= 0, inner, -(math.pi**2 / 6) - u * u / 2 - inner)
+
+
+@jax.custom_jvp
+def increment(force: Any, weight: Any) -> Any:
+    """delta with delta + weight * expm1(delta) = force, relatively accurate however small.
+
+    This is the first integral x + e^x = z between two points of an orbit: weight = e^x at the
+    first, delta the change of x, force the change of z.
+    """
+    # the residual is convex and increasing: start above the root, on the nearer of two bounds
+    rising = jnp.minimum(force, jnp.log1p(jnp.maximum(force, 0.0) / weight))
+    falling = jnp.minimum(force / (1 + weight), force + weight)
+    delta = jnp.where(force > 0, rising, falling)
+    for _ in range(3):
+        grown = weight * jnp.expm1(delta)
+        residual = delta + grown - force
+        slope = 1 + weight + grown
+        bend = weight + grown
+        delta = delta - residual * (slope**2 - residual * bend / 2) / (
+            slope * (slope**2 - residual * bend) + residual**2 * bend / 6
+        )
+    return delta
+
+
+@increment.defjvp
+def _increment_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
+    force, weight = primals
+    delta = increment(force, weight)
+    grown = jnp.expm1(delta)
+    tangent = (tangents[0] - grown * tangents[1]) / (1 + weight + weight * grown)
+    return delta, tangent

@@ -1,9 +1,13 @@
 """Named functions that sympy lacks or spells unstably, each with derivative, digits and LaTeX."""
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import mpmath
 import sympy as sp
+from sympy.core.function import AppliedUndef
+
+from attnflow.errors import UnknownFunction
 
 
 class log1p(sp.Function):
@@ -123,3 +127,33 @@ class kepler(sp.Function):
         e, mean = (printer._print(a) for a in self.args)
         body = rf"\operatorname{{Kepler}}\left({e}, {mean}\right)"
         return body if exp is None else rf"{body}^{{{exp}}}"
+
+
+def refuse_unknown(
+    expr: sp.Expr, table: Collection[str], arguments: Sequence[sp.Symbol], language: str
+) -> None:
+    """Check that an expression can be printed with a table of named functions.
+
+    Args:
+        expr: what is to be printed.
+        table: names of the functions that the language has.
+        arguments: the symbols that will have values.
+        language: what it is called, for the message.
+
+    Raises:
+        UnknownFunction: a function that the table does not have, or a symbol that is no argument.
+    """
+    heads = {type(e).__name__ for e in expr.atoms(sp.Function, AppliedUndef)}
+    other = {type(e).__name__ for e in expr.atoms(sp.Integral, sp.Derivative, sp.Sum)}
+    unknown = sorted((heads - set(table)) | other)
+    if unknown:
+        raise UnknownFunction(
+            f"no {language} function is known for {', '.join(unknown)} in {expr}; "
+            f"known: {', '.join(sorted(table))}"
+        )
+    missing = expr.free_symbols - set(arguments)
+    if missing:
+        raise UnknownFunction(
+            f"the expression holds {', '.join(sorted(map(str, missing)))}, which is not among "
+            f"the arguments {', '.join(map(str, arguments))}"
+        )

@@ -44,11 +44,6 @@ def stable(expr: sp.Expr) -> sp.Expr:
     return _rational(_powers(expr)).subs(_c, C - 1)
 
 
-def roots_of_powers(expr: sp.Expr) -> sp.Expr:
-    """Powers with a fractional exponent as exponentials of logarithms, gathered by exponent."""
-    return _powers(sp.sympify(expr).subs(beta, probability))
-
-
 def _powers(expr: sp.Expr) -> sp.Expr:
     """Powers with a fractional exponent as exponentials of logarithms, gathered by the exponent.
 

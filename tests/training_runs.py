@@ -1,0 +1,15 @@
+"""Small runs that several test files train: equal shapes compile once."""
+
+from dataclasses import replace
+
+from attnflow.learn import evaluate as ev
+from attnflow.learn.config import Training
+from attnflow.learn.folder import digest
+
+SMALL = Training(train=800, heldout=400, test=400, epochs=8, batch=32)
+TINY = replace(SMALL, epochs=6, paradigm="soft:3,lvml")  # equal shapes compile once
+EXACT = Training(task="orthogonal", segments=5, classes=4, epochs=20, passes=5)
+
+
+def weights(trained, lane=0):
+    return digest(ev.one_run(trained, lane))
