@@ -10,7 +10,8 @@ from flax import nnx
 
 from attnflow.errors import SettingError
 from attnflow.learn import networks as nets
-from attnflow.learn.convolution import convolve, convolve_pool, relu_of_max
+from attnflow.learn import winograd
+from attnflow.learn.convolution import convolve, convolve_pool, enter, leave, relu_of_max
 
 SLOW = pytest.mark.slow
 
@@ -18,14 +19,17 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     "size, channels, side, biased",
     [
-        (5, 3, 16, True),
-        (3, 9, 15, False),
+        (5, 3, 16, True),  # folded
+        (3, 9, 15, False),  # plain windows
+        (3, 16, 11, True),  # tiles, a row and a column left over
+        pytest.param(3, 16, 6, False, marks=SLOW),  # one tile
+        pytest.param(3, 32, 14, False, marks=SLOW),
         pytest.param(3, 3, 32, False, marks=SLOW),
         pytest.param(5, 3, 32, False, marks=SLOW),
         pytest.param(5, 6, 14, True, marks=SLOW),
     ],
 )
-def test_patches_equal_the_platforms_convolution_in_value_and_gradient(
+def test_products_equal_the_platforms_convolution_in_value_and_gradient(
     size, channels, side, biased
 ):
     keys = jax.random.split(jax.random.key(size + channels), 3)
@@ -34,32 +38,60 @@ def test_patches_equal_the_platforms_convolution_in_value_and_gradient(
     bias = jax.random.normal(keys[2], (4,)) if biased else None
 
     def total(method, image, kernel):
-        out = convolve_pool(image, kernel, bias, method)
-        return jnp.sum(out * jnp.cos(jnp.arange(out.size, dtype=out.dtype)).reshape(out.shape))
+        outs = [
+            leave(function(enter(image, method), kernel, bias, method), method)
+            for function in (convolve_pool, convolve)
+        ]
+        value = sum(
+            jnp.sum(out * jnp.cos(jnp.arange(out.size, dtype=out.dtype)).reshape(out.shape))
+            for out in outs
+        )
+        return value, outs
 
     @partial(jax.jit, static_argnums=0)
     def found(method, image, kernel):
-        both = jax.value_and_grad(partial(total, method), (0, 1))(image, kernel)
-        return both, convolve(image, kernel, method)
+        return jax.value_and_grad(partial(total, method), (0, 1), has_aux=True)(image, kernel)
 
-    (ours, plain), (theirs, known) = (found(m, image, kernel) for m in ("patches", "direct"))
-    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5, atol=1e-5)
-    for one, other in zip(ours[1], theirs[1], strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(plain, known, rtol=1e-5, atol=1e-5)
+    ((one, ours), mine), ((other, known), theirs) = (
+        found(m, image, kernel) for m in ("products", "direct")
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-4)
+    for a, b in zip(ours, known, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+    for a, b in zip(mine, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
+
+
+def test_minimal_filtering_is_exact_in_exact_arithmetic():
+    inputs, kernel, outputs = (matrix.astype(object) for matrix in winograd.transforms())
+    for i in range(6):
+        for j in range(3):
+            unit, tap = np.eye(6)[i], np.eye(3)[j]
+            found = outputs @ ((kernel @ tap) * (inputs @ unit))
+            expected = [float(p + j == i) for p in range(4)]
+            assert found.astype(float) == pytest.approx(expected, abs=1e-15)
+
+
+def test_tiles_are_taken_only_where_they_gain():
+    kernel = jnp.zeros((3, 3, 32, 64))
+    assert winograd.tiling([12, 12], kernel) == 3
+    assert winograd.tiling([14, 14], kernel) is None
+    assert winograd.tiling([12, 12], jnp.zeros((3, 3, 3, 64))) is None
+    assert winograd.tiling([12, 12], jnp.zeros((5, 5, 32, 64))) is None
+    assert winograd.tiling([12, 12], kernel.astype(jnp.bfloat16)) is None
 
 
 def test_pool_passes_the_gradient_on_once_where_values_are_equal():
-    same = jnp.array([2.0, -1.0])
-    gradients = jax.grad(lambda *p: relu_of_max(*p).sum(), (0, 1, 2, 3))(same, same, same, same)
-    np.testing.assert_array_equal(jnp.stack(gradients).sum(0), [1.0, 0.0])
+    same = jnp.broadcast_to(jnp.array([2.0, -1.0]), (2, 3, 2, 2))
+    gradient = jax.grad(lambda values: relu_of_max(values, (0, 2)).sum())(same)
+    np.testing.assert_array_equal(gradient.sum((0, 2)), [[1.0, 0.0]] * 3)
 
 
 def sizes(module):
     return sorted(leaf.shape for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
 
 
-@pytest.mark.parametrize("method", [pytest.param("direct", marks=pytest.mark.slow), "patches"])
+@pytest.mark.parametrize("method", [pytest.param("direct", marks=pytest.mark.slow), "products"])
 def test_convolutional_pair_has_the_papers_layers(method):
     rngs = nnx.Rngs(0)
     focus = nets.ConvolutionalFocus((32, 32, 3), rngs, method=method)

@@ -208,6 +208,7 @@ def train(
     if out is not None:
         output.check_place(out, folder=True)
     devices = machine.join()
+    _use_cores(asked, out)
     from attnflow.learn import parallel
     from attnflow.learn.evaluate import evaluate
     from attnflow.learn.train import train as function
@@ -225,6 +226,17 @@ def train(
         return
     for one, lane in zip(found, trained.engine.run.lanes, strict=True):
         _show(one, str(lane))
+
+
+def _use_cores(run: "Training | None", *folders: str | None) -> None:
+    """Every core for convolutional networks; this process is the command's own."""
+    from attnflow.learn import parallel
+    from attnflow.learn.folder import RunFolder
+
+    found = [RunFolder(folder) for folder in folders if folder is not None]
+    configs = [run, *(folder.config() for folder in found if folder.exists())]
+    if any(config is not None and config.convolves for config in configs):
+        parallel.use_cores()
 
 
 def _whole(name: str, text: str) -> int:
@@ -284,6 +296,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """The four rates by three rules, on every set."""
+    _use_cores(None, run)
     from attnflow.learn.evaluate import evaluate as function
     from attnflow.learn.evaluate import load
 
@@ -308,6 +321,7 @@ def report(
 ) -> None:
     """Compare runs: one page with rates, curves, signatures, mosaics and theory."""
     output.check_place(out, folder=True)
+    _use_cores(None, *runs)
     from attnflow.learn.summary import compare_runs
 
     with output.progress("loading") as show:

@@ -260,6 +260,11 @@ class Training:
         rates = self.learning_rates or ()
         return tuple(Lane(s, r, a) for a in focus for r in rates for s in self.seeds)
 
+    @property
+    def convolves(self) -> bool:
+        """Whether the networks are convolutional, so that a step is work for every core."""
+        return (self.resolved().networks or "").startswith("cifar")
+
     def as_dict(self) -> dict[str, Any]:
         """All fields that are not None."""
         pairs = ((f.name, getattr(self, f.name)) for f in fields(self))

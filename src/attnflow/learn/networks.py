@@ -21,7 +21,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from attnflow.errors import SettingError
-from attnflow.learn.convolution import METHODS, convolve, convolve_pool, method_here
+from attnflow.learn.convolution import METHODS, convolve, convolve_pool, enter, leave, method_here
 
 XAVIER = nnx.initializers.xavier_normal()
 
@@ -89,7 +89,7 @@ class Convolution(nnx.Module):
         rngs: random numbers for the start.
         bias: whether a bias is added.
         pool: whether maximum and ReLU follow.
-        method: "direct", "patches", or None for the faster one on this machine.
+        method: "direct", "products", or None for the faster one on this machine.
     """
 
     def __init__(
@@ -112,11 +112,21 @@ class Convolution(nnx.Module):
 
     def __call__(self, image: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
         """The image, convolved."""
+        return convolved(image, self)
+
+    def within(self, values: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The same in the layout of the method."""
+        function = convolve_pool if self.pool else convolve
         bias = None if self.bias is None else self.bias[...]
-        if self.pool:
-            return convolve_pool(image, self.kernel[...], bias, self.method)
-        out = convolve(image, self.kernel[...], self.method)
-        return out if bias is None else out + bias[None, None, None]
+        return function(values, self.kernel[...], bias, self.method)
+
+
+def convolved(image: Float[Array, "n h w c"], *layers: Convolution) -> Float[Array, "n h2 w2 d"]:
+    """The image through several layers of one method, which keep its layout between them."""
+    values = enter(image, layers[0].method)
+    for layer in layers:
+        values = layer.within(values)
+    return leave(values, layers[0].method)
 
 
 class ConvolutionalFocus(nnx.Module):
@@ -151,7 +161,8 @@ class ConvolutionalFocus(nnx.Module):
 
     def __call__(self, segments: Float[Array, "*lead h w c"]) -> Float[Array, "*lead"]:
         """The score of each segment."""
-        hidden = jax.nn.relu(self.third(self.second(self.first(_flat(segments, 3)))))
+        layers = self.first, self.second, self.third
+        hidden = jax.nn.relu(convolved(_flat(segments, 3), *layers))
         return _chain(self.dense, hidden.reshape(hidden.shape[0], -1)).reshape(segments.shape[:-3])
 
 
@@ -190,7 +201,7 @@ class ConvolutionalClassifier(nnx.Module):
 
     def __call__(self, segments: Float[Array, "*lead h w c"]) -> Float[Array, "*lead C"]:
         """The logits of each segment."""
-        hidden = self.second(self.first(_flat(segments, 3)))
+        hidden = convolved(_flat(segments, 3), self.first, self.second)
         out = _chain(self.dense, hidden.reshape(hidden.shape[0], -1))
         return out.reshape(*segments.shape[:-3], out.shape[-1])
 

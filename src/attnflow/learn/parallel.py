@@ -6,6 +6,7 @@ runtime connects, every process runs the same program and only the first one rea
 run's folder.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -17,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from attnflow import errors
+from attnflow import environment, errors
 from attnflow.errors import SettingError
 
 AXIS = "data"
+CORES, NOT_SAID = "jax_num_cpu_devices", -1
 WHOLE, SPLIT = PartitionSpec(), PartitionSpec(AXIS)
 
 
@@ -121,6 +123,21 @@ def devices(count: int | None = None) -> Devices:
         return Devices()
     chosen = jax.devices()[:used]
     return Devices(jax.make_mesh((used,), (AXIS,), (AxisType.Auto,), devices=chosen))
+
+
+def use_cores() -> None:
+    """Have each core be a device of its own, where JAX computes on the processor.
+
+    XLA runs most products of the convolutions on one core; a device a core keeps all of them
+    busy. This sets JAX's option ``jax_num_cpu_devices``, for this process, unless it or
+    XLA_FLAGS say something else or several processes are joined. It must come before JAX computes
+    anything, else nothing is changed.
+    """
+    said = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if said or getattr(jax.config, CORES) != NOT_SAID or jax.distributed.is_initialized():
+        return
+    with contextlib.suppress(RuntimeError):  # JAX has computed already
+        jax.config.update(CORES, environment.cores())
 
 
 def first() -> bool:
