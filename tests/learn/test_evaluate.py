@@ -39,7 +39,7 @@ def test_looked_up_rates_equal_those_of_composed_inputs():
     engine, weights = trained.engine, ev.one_run(trained)
     from attnflow.learn.scoring import modules_of
 
-    focus, classifier = modules_of(engine, weights)
+    focus, classifier, _ = modules_of(engine, weights)
     inputs = engine.task.sets["test"]
     segments = engine.task.gather(engine.task.base, inputs.segments)
     share = np.asarray(jax.nn.softmax(focus(segments)))
