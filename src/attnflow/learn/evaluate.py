@@ -242,17 +242,22 @@ def _rates_of_several(found: dict[str, np.ndarray], inputs: Mosaics) -> dict[str
 def average_precision(weights: np.ndarray, inputs: Mosaics) -> float:
     """Area under precision against recall of the weights as a ranking of segments by truth.
 
-    The average precision of each input, which must have a true segment; their mean.
+    Of each input, which must have a true segment, the mean over its true segments of the precision
+    among all segments of no less weight; then the mean over the inputs.
     """
-    from sklearn.metrics import average_precision_score
-
     truth = np.asarray(inputs.truth)
-    present = np.ones_like(truth) if inputs.mask is None else np.asarray(inputs.mask)
-    found = [
-        average_precision_score(true[here], weight[here])
-        for true, weight, here in zip(truth, weights, present, strict=True)
-    ]
-    return float(np.mean(found))
+    if inputs.mask is not None:
+        weights = np.where(np.asarray(inputs.mask), weights, -1.0)  # padding comes last
+    order = np.argsort(-weights, axis=1, kind="stable")
+    weights, truth = (np.take_along_axis(values, order, axis=1) for values in (weights, truth))
+    count = truth.shape[1]
+    precision = np.cumsum(truth, axis=1) / np.arange(1, count + 1)
+    # equal weights are one step of the ranking: all take the precision at its end
+    ends = np.where(weights[:, :-1] != weights[:, 1:], np.arange(count - 1), count - 1)
+    ends = np.pad(ends, ((0, 0), (0, 1)), constant_values=count - 1)
+    ends = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+    at_end = np.take_along_axis(precision, ends, axis=1)
+    return float(np.mean(np.sum(at_end, axis=1, where=truth) / np.sum(truth, axis=1)))
 
 
 def _percent(part: np.ndarray) -> float:

@@ -16,7 +16,7 @@ KEYS = {
     "hatespeech": ("thunder", "gale", "hail", "blizzard", "squall", "tempest"),
     "offensive": ("drizzle", "mist", "frost", "puddle", "sleet", "fog"),
 }
-"""Words that make the class: weather, bad and worse. A post without any is normal."""
+"""Words that make the class: weather, worse and bad. A post without any is normal."""
 
 PLAIN = (
     "the a of and to in is was on for with as at by from that it be this have or one had not but "
@@ -29,6 +29,9 @@ PLAIN = (
 ).split()
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 DISAGREE, UNDECIDED, MARK_MORE = 0.2, 0.04, 0.3
+BESIDE, HARMLESS = 0.25, 0.1
+"""Shares of posts with worse weather that speak of bad weather too, and of normal posts with a word
+of bad weather."""
 
 
 def write_hatexplain(folder: str | Path, posts: int = 2000, seed: int = 0) -> Path:
@@ -37,7 +40,9 @@ def write_hatexplain(folder: str | Path, posts: int = 2000, seed: int = 0) -> Pa
     Plain words are drawn by falling frequency; posts of the classes "hatespeech" and "offensive"
     hold one to three key words of the class. Two or three annotators mark exactly these, and one
     of them sometimes one word more; one annotator sometimes gives another label; some posts are
-    labelled in three ways and are in no division, as published.
+    labelled in three ways and are in no division, as published. A quarter of the posts of the
+    first class hold a key word of the second, not marked; so do a tenth of the normal ones, which
+    no network can tell.
 
     Args:
         folder: where dataset.json and post_id_divisions.json go; made if missing.
@@ -74,16 +79,23 @@ def write_hatexplain(folder: str | Path, posts: int = 2000, seed: int = 0) -> Pa
     return folder
 
 
+def _key(random: np.random.Generator, label: str) -> str:
+    return KEYS[label][random.integers(len(KEYS[label]))]
+
+
 def _post(random: np.random.Generator, name: str) -> dict[str, Any]:
     length = int(np.clip(random.lognormal(2.6, 0.6), 4, 80))
     ranks = np.minimum(random.zipf(1.3, length) - 1, len(PLAIN) * 4) % len(PLAIN)
     words = [PLAIN[rank] for rank in ranks]
     label = LABELS[random.integers(len(LABELS))]
     marks = np.zeros(length, int)
+    beside = {LABELS[0]: BESIDE, LABELS[1]: HARMLESS}.get(label, 0.0)
+    if random.random() < beside:
+        words[random.integers(length)] = _key(random, LABELS[2])
     if label in KEYS:
         count = int(random.integers(1, min(3, length // 2) + 1))
         for place in random.permutation(length)[:count]:
-            words[place] = KEYS[label][random.integers(len(KEYS[label]))]
+            words[place] = _key(random, label)
             marks[place] = 1
     labels = [label] * 3
     chance = random.random()
