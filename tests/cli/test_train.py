@@ -83,7 +83,7 @@ def test_fit_names_effective_rates_and_classes(document, attnflow):
         (["train", "-m", "1"], 2, "segments must be a whole number of at least 2, got 1"),
         (["train", "-m", "1e12"], 2, "inputs x segments must be at most 2147483648, got 3000 x"),
         (["train", "-C", "4"], 2, "classes is for the orthogonal task only, got 4"),
-        (["train", "--data", "x"], 2, "data is for cifar10 and cifar100 only, got 'x'"),
+        (["train", "--data", "x"], 2, "data is for cifar10, cifar100 and hatexplain only, got 'x'"),
         (["train", "--data-seed", "-1"], 2, "data_seed must be a whole number of at least 0"),
         (["train", "--networks", "vgg"], 2, "networks must be one of linear, linear-zero"),
         (["train", "--networks", "no.py:f"], 2, "'no.py' cannot be run: FileNotFoundError"),
@@ -122,7 +122,11 @@ def test_fit_names_effective_rates_and_classes(document, attnflow):
         (["train", "--task", "cifar10", "--data", "."], 3, "attnflow data fetch cifar10"),
         (["train", "--config", "none.toml"], 2, "config must be a TOML file, got 'none.toml'"),
         (["evaluate", "nowhere"], 2, "holds no run"),
-        (["data", "fetch", "mnist"], 2, "data set must be one of cifar10, cifar100, got 'mnist'"),
+        (
+            ["data", "fetch", "mnist"],
+            2,
+            "data set must be one of cifar10, cifar100, hatexplain, got",
+        ),
         (["train", *SMALL, "--learning-rate", "1e35"], 1, "diverged at step"),
     ],
 )

@@ -121,7 +121,7 @@ def test_contradictions_are_refused(tmp_path):
         from_toml(tmp_path / "x.toml")
     with pytest.raises(SettingError, match="several learning rates at once need switches by epoch"):
         train(replace(TINY, paradigm="soft:focus=0.5,hard", learning_rates=(0.1, 0.2)))
-    with pytest.raises(SettingError, match="data is for cifar10 and cifar100 only"):
+    with pytest.raises(SettingError, match="data is for cifar10, cifar100 and hatexplain only"):
         train(replace(TINY, data="x"))
     train(replace(TINY, epochs=1), tmp_path / "run")
     with pytest.raises(SettingError, match="holds a run already"):

@@ -45,7 +45,9 @@ class TrainingOptions:
     data_seed: Annotated[str | None, _text("Seed of the inputs.", panel=TASK)] = None
     label: Annotated[
         str | None,
-        _text("Of posts: majority (the default), first, second, third.", panel=TASK, metavar="RULE"),
+        _text(
+            "Of posts: majority (the default), first, second or third.", panel=TASK, metavar="RULE"
+        ),
     ] = None
     rationale: Annotated[
         str | None,
@@ -343,9 +345,7 @@ def report(
     from attnflow.learn.summary import compare_runs
 
     with output.progress("loading") as show:
-        page = compare_runs(
-            runs, out, best=best, kind=kind, show_words=show_words, progress=show
-        )
+        page = compare_runs(runs, out, best=best, kind=kind, show_words=show_words, progress=show)
     print(page)
 
 

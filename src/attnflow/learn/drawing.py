@@ -92,7 +92,8 @@ def mosaics(trained: "Trained", part: str, count: int = 6, lane: int = 0) -> "Fi
     held = one_run(trained, lane)
     table = None
     if not engine.contextual:
-        table = tuple(jnp.asarray(np.asarray(t[lane])) for t in engine.score(trained.state))
+        scores, logits = engine.score(trained.state)
+        table = jnp.asarray(np.asarray(scores[lane])), jnp.asarray(np.asarray(logits[lane]))
     shown = jax.tree.map(jnp.asarray, inputs)
     found = read(engine, held, engine.base, shown, engine.run.lanes[lane], table)
     weights = np.exp(np.asarray(found.log_weights))

@@ -191,9 +191,7 @@ def _pooled(
         pooled = losses.weighted_input(log_weights[rows][:, :length], segments)
         return jnp.argmax(networks.classifier(pooled), axis=1)
 
-    return in_buckets(
-        engine, some, POOLED_AT_ONCE, groups, weights, base, inputs, log_weights
-    )
+    return in_buckets(engine, some, POOLED_AT_ONCE, groups, weights, base, inputs, log_weights)
 
 
 def _rates(found: dict[str, np.ndarray], inputs: Mosaics) -> dict[str, Any]:

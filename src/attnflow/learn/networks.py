@@ -11,7 +11,9 @@ A third module may come before both, and must where segments are words, given by
     segments = encoder(items, mask) # [B, m, *shape], or words [B, m], and mask [B, m] -> [B, m, d]
 
 It may look at the whole input, where the mask says that there is a segment; one that looks at each
-item alone says so by an attribute ``contextual = False`` and is evaluated faster. Any module that keeps to this trains: its ``nnx.Param`` leaves are what is learned, and it must
+item alone says so by an attribute ``contextual = False`` and is evaluated faster.
+
+Any module that keeps to this trains: its ``nnx.Param`` leaves are what is learned, and it must
 hold no other state that changes (no batch statistics). A module may use ``nnx.Conv``, which is
 fast on a GPU; inside compiled epochs on a CPU ``Convolution`` below is much faster.
 """

@@ -71,15 +71,16 @@ def posts_page(
     posts = [
         _post(trained, part, row, found, texts[row], show_words=show_words) for row in range(shown)
     ]
-    known = np.asarray(inputs.truth).any(axis=1)
+    truth = np.asarray(inputs.truth)
+    known = np.flatnonzero(truth.sum(axis=1))
     right = found["argmax"] == np.asarray(inputs.labels)
-    hits = np.asarray(inputs.truth)[np.arange(len(known)), found["focus"]][known]
+    hits = truth[known, found["focus"][known]]
     precision = average_precision(found["weights"][known], inputs.at(known))
     which = trained.engine.run.lanes[lane]
     about = (
         f"{made.name}, {trained.engine.run.paradigm}, {trained.engine.run.networks}, {which}; "
         f"the first {shown} of {len(texts)} posts of set {part}. Of all: prediction true "
-        f"{100 * right.mean():.1f} %; of the {known.sum()} with a rationale: focus true "
+        f"{100 * right.mean():.1f} %; of the {len(known)} with a rationale: focus true "
         f"{100 * hits.mean():.1f} %, area under precision against recall {precision:.3f}."
     )
     name = escape(f"Posts: {title or made.name}")
@@ -109,6 +110,11 @@ def _shade(weight: float) -> float:
     return float(np.sqrt(weight))
 
 
+def _verdict(right: bool) -> str:
+    kind, word = ("good", "true") if right else ("bad", "false")
+    return f'<span class="{kind}">{word}</span>'
+
+
 def _post(
     trained: Trained,
     part: str,
@@ -121,18 +127,15 @@ def _post(
     made = trained.engine.task
     inputs = made.sets[part]
     label, said = int(inputs.labels[row]), int(found["argmax"][row])
-    truth, weights = np.asarray(inputs.truth[row]), found["weights"][row]
-    verdict = '<span class="good">true</span>' if label == said else '<span class="bad">false</span>'
+    truth, weights = np.asarray(inputs.truth)[row], found["weights"][row]
     facts = [
         f"<b>{row + 1}</b>",
         f"label <b>{escape(made.class_names[label])}</b>",
-        f"prediction <b>{escape(made.class_names[said])}</b> {verdict}",
+        f"prediction <b>{escape(made.class_names[said])}</b> {_verdict(label == said)}",
     ]
     if truth.any():
         mass = 100 * float(np.sum(weights[truth]))
-        kind = "good" if truth[found["focus"][row]] else "bad"
-        word = {"good": "true", "bad": "false"}[kind]
-        facts.append(f'focus <span class="{kind}">{word}</span>')
+        facts.append(f"focus {_verdict(bool(truth[found['focus'][row]]))}")
         facts.append(f"weight on the rationale {mass:.0f} %")
     else:
         facts.append("no rationale")

@@ -101,7 +101,9 @@ def in_buckets(
         return function(members[rows], length, *shared)
 
     parts = [
-        in_pieces(engine, partial(some, b.length), most, len(b.members), jnp.asarray(b.members), *shared)
+        in_pieces(
+            engine, partial(some, b.length), most, len(b.members), jnp.asarray(b.members), *shared
+        )
         for b in buckets
     ]
     back = np.argsort(np.concatenate([b.members for b in buckets]))

@@ -132,7 +132,10 @@ def _summed(
         return jax.tree.map(jnp.add, carry, found), None
 
     none: Any = jnp.float32(0)
-    zero = (none, none if train.truth is None else (none, none)), jax.tree.map(jnp.zeros_like, weights)
+    zero = (
+        (none, none if train.truth is None else (none, none)),
+        jax.tree.map(jnp.zeros_like, weights),
+    )
     if pieces == 1:
         return one(zero, jax.tree.map(lambda a: a[0], pieced))[0]
     return jax.lax.scan(one, zero, pieced)[0]

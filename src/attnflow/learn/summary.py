@@ -52,7 +52,9 @@ def rows_of_several(found: dict[str, Any]) -> list[tuple[str, int, float, *tuple
 
 
 def _spell(value: Any) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.3f}" if value <= 1 else f"{value:.2f}"
+    return (
+        str(value) if isinstance(value, int) else f"{value:.3f}" if value <= 1 else f"{value:.2f}"
+    )
 
 
 def compare_runs(

@@ -54,9 +54,7 @@ class SelfAttention(nnx.Module):
     contextual = True
     reads_words = True
 
-    def __init__(
-        self, words: int, rngs: nnx.Rngs, width: int = WIDTH, heads: int = HEADS
-    ) -> None:
+    def __init__(self, words: int, rngs: nnx.Rngs, width: int = WIDTH, heads: int = HEADS) -> None:
         """Draw the table and the kernels."""
         self.embedding = Embedding(words, rngs, width)
         self.heads = nnx.MultiHeadAttention(heads, width, decode=False, rngs=rngs)

@@ -99,9 +99,7 @@ def _fetch_files(
     return folder
 
 
-def _get(
-    url: str, partial: Path, target: Path, progress: Progress | None, timeout: float
-) -> None:
+def _get(url: str, partial: Path, target: Path, progress: Progress | None, timeout: float) -> None:
     try:
         _download(url, partial, progress, timeout)
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
@@ -112,9 +110,7 @@ def _get(
         ) from error
 
 
-def _download(
-    url: str, partial: Path, progress: Progress | None, timeout: float
-) -> None:
+def _download(url: str, partial: Path, progress: Progress | None, timeout: float) -> None:
     done = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
     try:

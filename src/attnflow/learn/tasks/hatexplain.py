@@ -123,7 +123,7 @@ def rationale_of(post: Post, rule: str) -> Bool[np.ndarray, " words"]:
     marks = np.array(post.rationales, bool).reshape(-1, len(post.words))
     if rule in ORDINALS:
         rows = marks[ORDINALS[rule] :][:1]
-        return rows.any(axis=0)
+        return np.any(rows, axis=0)
     if rule == "union":
-        return marks.any(axis=0)
+        return np.any(marks, axis=0)
     return 2 * marks.sum(axis=0) > len(marks)

@@ -77,8 +77,9 @@ def read_posts(place: str | Path) -> dict[str, list[Post]]:
     odd = [post.name for posts in found.values() for post in posts if _uneven(post)]
     if odd:
         warnings.warn(
-            f"rationales of {len(odd)} posts are not as long as the posts (the first is "
-            f"{odd[0]!r}): words without a mark count as not marked, marks without a word not",
+            f"rationales of {len(odd)} posts are not as long as their posts (the first is "
+            f"{odd[0]!r}): words without a mark count as not marked, marks without a word are "
+            "left out",
             stacklevel=2,
         )
     return {name: [_even(post) for post in posts if post.words] for name, posts in found.items()}
@@ -155,7 +156,7 @@ def _checked(name: str, entry: Mapping[str, Any], labels: list[Any], where: str)
 
 def _library(needed_for: str) -> Any:
     try:
-        import datasets
+        import datasets  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingPart(
             f"{needed_for} needs the library datasets, which is not installed: "

@@ -1,9 +1,10 @@
 """The contract of a task: base items held once, and inputs that are lists of indices into them.
 
 An input is m segments with a mask, a label and, where known, the position of the true segment, or
-which segments are true where there may be several. No input is ever materialised as an array of its own: the base items (images as uint8, vectors,
-token sequences) lie on the device, an input is m indices, and ``Task.gather`` composes a batch
-inside the compiled step. A new kind of data is a new function that returns a Task.
+which segments are true where there may be several. No input is ever materialised as an array of
+its own: the base items (images as uint8, vectors, numbers of words) lie on the device, an input is
+m indices, and ``Task.gather`` composes a batch inside the compiled step. A new kind of data is a
+new function that returns a Task.
 """
 
 from dataclasses import dataclass, field
