@@ -1,4 +1,4 @@
-"""HateXplain is read as published, by every rule, and damage is named; the made corpus has its form."""
+"""HateXplain is read as published, by every rule; damage is named; the made corpus has its form."""
 
 import json
 from collections import Counter
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from attnflow.errors import DataError, MissingPart, SettingError
-from attnflow.learn.tasks import task
 from attnflow.learn.tasks import fetch as fetching
+from attnflow.learn.tasks import task
 from attnflow.learn.tasks.fetch import fetch
 from attnflow.learn.tasks.generate import KEYS, generate
 from attnflow.learn.tasks.hatexplain import hatexplain, label_of, rationale_of

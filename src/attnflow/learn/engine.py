@@ -6,7 +6,7 @@ resumed takes exactly the steps of an unbroken one.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -154,6 +154,11 @@ def _networks(pair: Pair | str, task: Task, seed: int) -> Networks:
     return networks(pair, task.shape, task.classes, seed, tokens=task.tokens)
 
 
+def _groups(task: Task, part: Mosaics, made: Networks) -> tuple[Bucket, ...]:
+    """In which a set is measured; what is looked up needs no cutting to length."""
+    return buckets_of(task if made.contextual else replace(task, lengths=()), part)
+
+
 def build(task: Task, run: Training, pair: Pair | str, devices: Devices) -> Engine:
     """The engine of a run; ``pair`` makes the networks, ``devices`` share the work."""
     made = _networks(pair, task, 0)
@@ -172,7 +177,7 @@ def build(task: Task, run: Training, pair: Pair | str, devices: Devices) -> Engi
         min(chunk, batch),
         devices,
         buckets,
-        {name: buckets_of(task, part) for name, part in task.sets.items()},
+        {name: _groups(task, part, made) for name, part in task.sets.items()},
         devices.put(task.base),
         {name: devices.put(part) for name, part in task.sets.items()},  # in their order
         {},

@@ -70,7 +70,7 @@ class SelfAttention(nnx.Module):
 
 def positions(count: int, width: int) -> Float[Array, "count width"]:
     """Sines (even places) and cosines (odd places) of the position, wavelengths 2 pi to 2e4 pi."""
-    rates = jnp.exp(jnp.arange(0, width, 2) * (-jnp.log(LONGEST_WAVE) / width))
+    rates = LONGEST_WAVE ** -(jnp.arange(0, width, 2, dtype=jnp.float32) / width)
     angles = jnp.arange(count, dtype=jnp.float32)[:, None] * rates[None]
     return jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(count, -1)[:, :width]
 

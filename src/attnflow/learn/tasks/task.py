@@ -77,9 +77,9 @@ class Task:
     offset: float = 0.0
     setting: Setting | None = field(default=None)
     full_batch: bool = False
-    vocabulary: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = field(default=(), repr=False)
     lengths: tuple[int, ...] = ()
-    texts: dict[str, Any] = field(default_factory=dict)
+    texts: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for name, inputs in self.sets.items():
