@@ -34,7 +34,7 @@ def rate_rows(found: dict[str, Any]) -> list[tuple[str, str, float, *tuple[float
     ]
 
 
-SEVERAL = ("set", "with truth", "auprc", *(f"macro F1, {rule}" for rule in RULES))
+SEVERAL = ("set", "with truth", "auprc", *(f"F1 {rule}" for rule in RULES))
 SEVERAL_SAID = (
     "Where several segments may be true, focus is judged on the inputs whose true segments are "
     "known: how many these are, the area under precision against recall of the weights as a "
