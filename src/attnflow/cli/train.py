@@ -1,4 +1,4 @@
-"""``attnflow train``, ``evaluate``, ``report``, ``fit``, ``data``: real networks, real data."""
+"""``attnflow train``, ``evaluate``, ``report``, ``fit``: real networks on real data."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -382,38 +382,11 @@ def fit(
     output.table(f"Reduced model of {Path(run).name}", ("what", "value"), [*rows, *shares])
 
 
-def fetch(
-    name: Annotated[str, Argument(metavar="NAME", help="cifar10, cifar100 or hatexplain.")],
-    data: Annotated[str, Option(metavar="DIR", help="Where to put it.")] = ".",
-) -> None:
-    """Download official data, going on where it stopped, and check them."""
-    from attnflow.learn.tasks.fetch import fetch as function
-
-    with output.progress(f"fetching {name}") as show:
-
-        def told(done: int, total: int | None) -> None:
-            of = "" if total is None else f" of {total / 1e6:.0f}"
-            show(f"fetching {name}: {done / 1e6:.0f}{of} MB")
-
-        print(function(name, data, told))
-
-
-def generate(
-    name: Annotated[str, Argument(metavar="NAME", help="hatexplain.")],
-    data: Annotated[str, Option(metavar="DIR", help="Where to put it.")] = ".",
-    seed: Annotated[int, Option(metavar="S", help="Of the data.")] = 0,
-) -> None:
-    """Write harmless data of our own making in the format of published ones, to try out."""
-    from attnflow.learn.tasks.generate import generate as function
-
-    print(function(name, data, seed))
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands of training."""
 
-    def add(function: Any, short: str, *lines: str, to: typer.Typer = app) -> None:
-        to.command(cls=Sectioned, short_help=short, epilog=examples(*lines))(function)
+    def add(function: Any, short: str, *lines: str) -> None:
+        app.command(cls=Sectioned, short_help=short, epilog=examples(*lines))(function)
 
     add(
         train,
@@ -425,8 +398,3 @@ def register(app: typer.Typer) -> None:
     add(evaluate, "Rates of a trained run.", "attnflow evaluate RUN --json")
     add(report, "Compare trained runs.", "attnflow report RUN1 RUN2 --out PAGE")
     add(fit, "Fit the reduced model to a run.", "attnflow fit RUN --json")
-    data = typer.Typer(help="Data to train on.", rich_markup_mode=None, no_args_is_help=True)
-    add(fetch, "Download official data.", "attnflow data fetch cifar10 --data DIR", to=data)
-    line = "attnflow data generate hatexplain --data DIR"
-    add(generate, "Write data to try out.", line, to=data)
-    app.add_typer(data, name="data", short_help="Fetch or generate data.")
