@@ -133,8 +133,10 @@ def test_fit_names_effective_rates_and_classes(document, attnflow):
         (["train", "--task", "hatexplain"], 3, "no dataset.json and no post_id_divisions.json at"),
         (["train", "--task", "hatexplain", "-m", "5"], 2, "segments is for digits, orthogonal,"),
         (["train", "--networks", "text"], 2, "this network needs words, got segments (8, 8, 1)"),
-        (["data", "generate", "mnist"], 2, "data set must be one of hatexplain"),
-        (["data", "generate", "hatexplain", "--seed", "-1"], 2, "seed must be a whole number"),
+        (["data", "generate", "mnist", "--data", "x"], 2, "data set must be one of hatexplain"),
+        (["data", "generate", "hatexplain", "--data", "x", "--seed", "-1"], 2, "seed must be a"),
+        (["data", "generate", "hatexplain", "--data", "x", "--posts", "9"], 2, "posts must be a"),
+        (["data", "generate", "hatexplain", "--data", "x", "--posts", "a"], 2, "posts must be a"),
         (["train", *SMALL, "--learning-rate", "1e35"], 1, "diverged at step"),
     ],
 )

@@ -10,7 +10,7 @@ from attnflow.errors import DataError, MissingPart, SettingError
 from attnflow.learn.tasks import fetch as fetching
 from attnflow.learn.tasks import task
 from attnflow.learn.tasks.fetch import fetch
-from attnflow.learn.tasks.generate import KEYS, generate
+from attnflow.learn.tasks.generate import KEYS, write_hatexplain
 from attnflow.learn.tasks.hatexplain import hatexplain, label_of, rationale_of
 from attnflow.learn.tasks.posts import Post, read_posts
 from attnflow.learn.tasks.vocabulary import Vocabulary
@@ -108,14 +108,14 @@ def test_long_posts_are_cut_with_their_rationale(data):
 
 
 def test_lengths_to_pad_to_are_below_the_longest_post(tmp_path):
-    made = hatexplain(generate("hatexplain", tmp_path))
+    made = hatexplain(write_hatexplain(tmp_path))
     places = made.segments
     assert made.lengths == (16, 32, 64) and 64 < places <= 80
     assert hatexplain(tmp_path, max_length=40).lengths == (16, 32)
 
 
 def test_a_part_of_the_posts_is_drawn_by_seed(data, tmp_path):
-    generate("hatexplain", tmp_path)
+    write_hatexplain(tmp_path)
     first, same, other = (hatexplain(tmp_path, train=20, seed=seed) for seed in (0, 0, 1))
     assert len(first.sets["train"]) == 20 and len(first.sets["test"]) > 100
     assert first.texts == same.texts and first.texts["train"] != other.texts["train"]
@@ -208,7 +208,7 @@ def test_a_set_without_any_rationale_is_refused(tmp_path):
 
 
 def test_the_made_corpus_has_the_published_form_and_its_planted_words(tmp_path):
-    generate("hatexplain", tmp_path, seed=3)
+    write_hatexplain(tmp_path, seed=3)
     found = read_posts(tmp_path)
     posts = [post for part in found.values() for post in part]
     assert {len(post.labels) for post in posts} == {3}
@@ -224,12 +224,12 @@ def test_the_made_corpus_has_the_published_form_and_its_planted_words(tmp_path):
     assert min(counts.values()) > 0.25 * len(posts)
     written = json.loads((tmp_path / "dataset.json").read_text())
     assert len(written) == 2000 and 1850 < len(posts) < 2000  # undecided posts are in no division
-    again = generate("hatexplain", tmp_path / "again", seed=3)
+    again = write_hatexplain(tmp_path / "again", seed=3)
     assert (again / "dataset.json").read_bytes() == (tmp_path / "dataset.json").read_bytes()
     with pytest.raises(SettingError, match="holds dataset.json already: name another folder"):
-        generate("hatexplain", tmp_path)
-    with pytest.raises(SettingError, match="data set must be one of hatexplain.*, got 'mnist'"):
-        generate("mnist", tmp_path)
+        write_hatexplain(tmp_path)
+    with pytest.raises(SettingError, match="posts must be a whole number of at least 60, got 3"):
+        write_hatexplain(tmp_path / "few", 3)
 
 
 def test_fetch_gets_both_files_and_refuses_what_is_no_json(data, tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
-"""Data sets of one's own making, in the formats of published ones: to try out, and for tests."""
+"""A data set of our own making, in the format of a published one: to try out, and for tests."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -119,23 +118,3 @@ def _post(random: np.random.Generator, name: str) -> dict[str, Any]:
         "rationales": rationales,
         "post_tokens": words,
     }
-
-
-GENERATORS: dict[str, Callable[..., Path]] = {"hatexplain": write_hatexplain}
-"""Name of a published data set -> what writes one of its form: (folder, seed=...) -> folder."""
-
-
-def generate(name: str, folder: str | Path, seed: int = 0) -> Path:
-    """Write a data set in the format of a published one.
-
-    Args:
-        name: of the published one.
-        folder: where it goes.
-        seed: of the data.
-
-    Raises:
-        SettingError: no such name, or the folder holds such data.
-    """
-    if name not in GENERATORS:
-        raise SettingError(f"data set must be one of {', '.join(GENERATORS)}, got {name!r}")
-    return GENERATORS[name](folder, seed=seed)
