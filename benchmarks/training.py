@@ -72,7 +72,7 @@ def weights() -> dict[str, np.ndarray]:
     """Start of both networks, kernels as (height, width, in, out) and (in, out)."""
     from attnflow.learn.networks import networks
 
-    focus, classifier = networks("cifar", (SIDE, SIDE, 3), CLASSES, 0)
+    focus, classifier, _ = networks("cifar", (SIDE, SIDE, 3), CLASSES, 0)
     found = {}
     for name, module, layers in (
         ("focus", focus, ("first", "second", "third")),

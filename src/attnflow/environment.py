@@ -133,6 +133,7 @@ def optional_parts() -> list[Part]:
     plugin = next((f"{p} {v}" for p in _GPU_PLUGINS if (v := _installed(p))), "")
     tests = _installed("pytest")
     boards = _installed("tensorboardX")
+    library = _installed("datasets")
     tex = typesetter() or ""
     return [
         Part(
@@ -155,6 +156,13 @@ def optional_parts() -> list[Part]:
             f"tensorboardX {boards}" if boards else "",
             "attnflow train --tensorboard",
             "pip install 'attnflow[tensorboard]'",
+        ),
+        Part(
+            "Hugging Face data sets",
+            library is not None,
+            f"datasets {library}" if library else "",
+            "HateXplain in Hugging Face's version",
+            "pip install 'attnflow[data]'",
         ),
         Part(
             "tests",

@@ -39,7 +39,7 @@ def test_looked_up_rates_equal_those_of_composed_inputs():
     engine, weights = trained.engine, ev.one_run(trained)
     from attnflow.learn.scoring import modules_of
 
-    focus, classifier = modules_of(engine, weights)
+    focus, classifier, _ = modules_of(engine, weights)
     inputs = engine.task.sets["test"]
     segments = engine.task.gather(engine.task.base, inputs.segments)
     share = np.asarray(jax.nn.softmax(focus(segments)))
@@ -121,7 +121,7 @@ def test_contradictions_are_refused(tmp_path):
         from_toml(tmp_path / "x.toml")
     with pytest.raises(SettingError, match="several learning rates at once need switches by epoch"):
         train(replace(TINY, paradigm="soft:focus=0.5,hard", learning_rates=(0.1, 0.2)))
-    with pytest.raises(SettingError, match="data is for cifar10 and cifar100 only"):
+    with pytest.raises(SettingError, match="data is for cifar10, cifar100 and hatexplain only"):
         train(replace(TINY, data="x"))
     train(replace(TINY, epochs=1), tmp_path / "run")
     with pytest.raises(SettingError, match="holds a run already"):

@@ -112,14 +112,14 @@ def test_convolutional_pair_has_the_papers_layers(method):
 
 
 def test_wide_pair_has_the_papers_layers():
-    focus, classifier = nets.networks("cifar-wide", (32, 32, 3), 50, 0)
+    focus, classifier, _ = nets.networks("cifar-wide", (32, 32, 3), 50, 0)
     assert (512, 64) in sizes(focus) and (64, 1) in sizes(focus) and (64, 10) not in sizes(focus)
     assert (5, 5, 16, 32) in sizes(classifier) and (800, 120) in sizes(classifier)
     assert (120, 50) in sizes(classifier)
 
 
 def test_kernels_start_xavier_normal():
-    focus, _ = nets.networks("cifar", (32, 32, 3), 3, 1)
+    focus = nets.networks("cifar", (32, 32, 3), 3, 1).focus
     kernel = np.asarray(focus.second.kernel[...])
     expected = np.sqrt(2 / (9 * (32 + 64)))
     assert kernel.std() == pytest.approx(expected, rel=0.02)
@@ -139,7 +139,7 @@ def test_a_module_of_ones_own_drops_in_and_a_wrong_one_is_refused():
     def mine(shape, classes, rngs):
         return nets.TwoLayer(shape, None, rngs, hidden=3), nets.TwoLayer(shape, classes, rngs)
 
-    focus, classifier = nets.networks(mine, (4, 4), 3, 0)
+    focus, classifier, _ = nets.networks(mine, (4, 4), 3, 0)
     assert focus(jnp.ones((2, 7, 4, 4))).shape == (2, 7)
 
     def wrong(shape, classes, rngs):

@@ -85,6 +85,31 @@ for change in (
 
 
 @pytest.mark.slow
+def test_posts_in_buckets_share_their_batches_too(tmp_path):
+    on_eight(
+        """
+from attnflow.learn.tasks.generate import write_hatexplain
+data = str(write_hatexplain(sys.argv[1], 400))
+sizes = dict(train=200, heldout=30, test=30, max_length=24, batch=30, optimizer="sgd")
+for change in (
+    {"paradigm": "soft"},
+    {"paradigm": "lvml-em", "networks": "text-transformer"},
+    {"paradigm": "hard-sampled", "seeds": (1, 2)},
+):
+    run = Training(task="hatexplain", data=data, epochs=2, **sizes, **change)
+    run = replace(run, learning_rates=(0.02,))
+    one, eight = train(run, devices=1), train(run)
+    assert len(eight.engine.buckets) == 2
+    alike(one, eight)
+    for name in ("alpha", "focus_true", "macro_f1"):
+        ours, theirs = (t.rows[-1]["sets"]["test"][name] for t in (one, eight))
+        assert abs(ours - theirs) <= 0.1
+""",
+        tmp_path,
+    )
+
+
+@pytest.mark.slow
 def test_convolutional_networks_share_their_batches_too():
     on_eight("""
 from attnflow.learn.tasks import Task, task

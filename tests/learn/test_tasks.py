@@ -296,7 +296,9 @@ def test_fetch_without_a_network_says_what_to_put_where(tmp_path):
     archive = replace(TEN, url="http://127.0.0.1:9/nothing")
     with pytest.raises(MissingPart, match="cannot download .* put cifar-10-python.tar.gz into"):
         fetch("cifar10", tmp_path, archive=archive, timeout=1)
-    with pytest.raises(SettingError, match="data set must be one of cifar10, cifar100, got 'x'"):
+    with pytest.raises(
+        SettingError, match="data set must be one of cifar10, cifar100, hatexplain, got 'x'"
+    ):
         fetch("x", tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""``attnflow train``, ``evaluate``, ``report``, ``fit``, ``data``: real networks, real images."""
+"""``attnflow train``, ``evaluate``, ``report``, ``fit``: real networks on real data."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -28,7 +28,11 @@ class TrainingOptions:
 
     task: Annotated[
         str | None,
-        _text("digits (the default), orthogonal, cifar10 or cifar100.", panel=TASK, metavar="NAME"),
+        _text(
+            "digits (the default), orthogonal, cifar10, cifar100 or hatexplain.",
+            panel=TASK,
+            metavar="NAME",
+        ),
     ] = None
     segments: Annotated[str | None, _text("m.", "--segments", "-m", panel=TASK, metavar="M")] = None
     classes: Annotated[
@@ -37,8 +41,26 @@ class TrainingOptions:
     train: Annotated[str | None, _text("Training inputs.", panel=TASK)] = None
     heldout: Annotated[str | None, _text("Held-out inputs.", panel=TASK)] = None
     test: Annotated[str | None, _text("Test inputs.", panel=TASK)] = None
-    data: Annotated[str | None, _text("Where the images are.", panel=TASK, metavar="PLACE")] = None
+    data: Annotated[str | None, _text("Where the data are.", panel=TASK, metavar="PLACE")] = None
     data_seed: Annotated[str | None, _text("Seed of the inputs.", panel=TASK)] = None
+    label: Annotated[
+        str | None,
+        _text(
+            "Of posts: majority (the default), first, second or third.", panel=TASK, metavar="RULE"
+        ),
+    ] = None
+    rationale: Annotated[
+        str | None,
+        _text(
+            "Of posts: majority (the default), union, first, second, third.",
+            panel=TASK,
+            metavar="RULE",
+        ),
+    ] = None
+    min_count: Annotated[
+        str | None, _text("How often a word must occur to be told apart.", panel=TASK)
+    ] = None
+    max_length: Annotated[str | None, _text("Words of a post that count.", panel=TASK)] = None
     paradigm: Annotated[
         str | None,
         _text(
@@ -53,8 +75,8 @@ class TrainingOptions:
     networks: Annotated[
         str | None,
         _text(
-            "linear, linear-zero, two-layer, cifar, cifar-wide, or your own as FILE.py:NAME, "
-            "which is run.",
+            "linear, linear-zero, two-layer, cifar, cifar-wide, text, text-transformer, or your "
+            "own as FILE.py:NAME, which is run.",
             panel=LEARNING,
             metavar="NAME",
         ),
@@ -105,7 +127,8 @@ class TrainingOptions:
 
     def given(self) -> dict[str, Any]:
         """What was given, as a config holds it."""
-        texts = {"task", "data", "paradigm", "networks", "optimizer", "rate_schedule", "dtype"}
+        from attnflow.learn.config import TEXTS
+
         found: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -114,7 +137,7 @@ class TrainingOptions:
             if field.name in ("seeds", "learning_rates", "fixed_focus"):
                 found[field.name] = [_number(field.name, part) for part in value.split(",")]
             else:
-                found[field.name] = value if field.name in texts else _number(field.name, value)
+                found[field.name] = value if field.name in TEXTS else _number(field.name, value)
         return found
 
 
@@ -274,7 +297,7 @@ def _bar(wanted: bool) -> Any:
 
 
 def _show(found: dict[str, Any], which: str) -> None:
-    from attnflow.learn.summary import COLUMNS, rate_rows
+    from attnflow.learn.summary import COLUMNS, SEVERAL, rate_rows, rows_of_several
 
     output.table(
         f"{found['task']}, {found['paradigm']}, {found['epochs']} epochs, {which}: percent",
@@ -285,6 +308,13 @@ def _show(found: dict[str, Any], which: str) -> None:
         ],
         "ft: focus true, ff: focus false, pt: prediction true, pf: prediction false",
     )
+    several = rows_of_several(found)
+    if several:
+        output.table(
+            "Focus judged on inputs whose true segments are known; macro F1 in percent, of all",
+            SEVERAL,
+            [tuple(round(v, 3) if isinstance(v, float) else v for v in row) for row in several],
+        )
 
 
 def evaluate(
@@ -318,14 +348,18 @@ def report(
         Option("--format", metavar="NAME", help="markdown, or html: one file that holds all."),
     ] = "markdown",
     best: Annotated[bool, Option("--best", help="The best checkpoints, not the newest.")] = False,
+    show_words: Annotated[
+        bool,
+        Option("--show-words", help="Show the words of posts, which may offend, not only blocks."),
+    ] = False,
 ) -> None:
-    """Compare runs: one page with rates, curves, signatures, mosaics and theory."""
+    """Compare runs: one page with rates, curves, signatures, mosaics, posts and theory."""
     output.check_place(out, folder=True)
     _use_cores(None, *runs)
     from attnflow.learn.summary import compare_runs
 
     with output.progress("loading") as show:
-        page = compare_runs(runs, out, best=best, kind=kind, progress=show)
+        page = compare_runs(runs, out, best=best, kind=kind, show_words=show_words, progress=show)
     print(page)
 
 
@@ -344,10 +378,10 @@ def fit(
 
     trained = load(run)
     one_run(trained, lane)  # says which there are
-    task = trained.engine.task
-    found = function(rows_of(trained, lane), task.segments, task.classes, part)
+    setting = trained.engine.task.setting_of_fit
+    found = function(rows_of(trained, lane), setting.segments, setting.classes, part)
     values = {
-        "segments": task.segments,
+        "segments": setting.segments,
         "classes": found.classes,
         "focus_rate": found.focus_rate,
         "classifier_rate": found.classifier_rate,
@@ -362,27 +396,11 @@ def fit(
     output.table(f"Reduced model of {Path(run).name}", ("what", "value"), [*rows, *shares])
 
 
-def fetch(
-    name: Annotated[str, Argument(metavar="NAME", help="cifar10 or cifar100.")],
-    data: Annotated[str, Option(metavar="DIR", help="Where to put it.")] = ".",
-) -> None:
-    """Download an official archive, going on where it stopped, and check it."""
-    from attnflow.learn.tasks.fetch import fetch as function
-
-    with output.progress(f"fetching {name}") as show:
-
-        def told(done: int, total: int | None) -> None:
-            of = "" if total is None else f" of {total / 1e6:.0f}"
-            show(f"fetching {name}: {done / 1e6:.0f}{of} MB")
-
-        print(function(name, data, told))
-
-
 def register(app: typer.Typer) -> None:
-    """Add the five commands."""
+    """Add the commands of training."""
 
-    def add(function: Any, short: str, *lines: str, to: typer.Typer = app) -> None:
-        to.command(cls=Sectioned, short_help=short, epilog=examples(*lines))(function)
+    def add(function: Any, short: str, *lines: str) -> None:
+        app.command(cls=Sectioned, short_help=short, epilog=examples(*lines))(function)
 
     add(
         train,
@@ -394,8 +412,3 @@ def register(app: typer.Typer) -> None:
     add(evaluate, "Rates of a trained run.", "attnflow evaluate RUN --json")
     add(report, "Compare trained runs.", "attnflow report RUN1 RUN2 --out PAGE")
     add(fit, "Fit the reduced model to a run.", "attnflow fit RUN --json")
-    data = typer.Typer(help="Image data.", rich_markup_mode=None, no_args_is_help=True)
-    add(fetch, "Download an archive.", "attnflow data fetch cifar10 --data DIR", to=data)
-    # a group of one command would otherwise be that command
-    data.callback()(lambda: None)
-    app.add_typer(data, name="data", short_help="Fetch image data.")

@@ -15,7 +15,7 @@ RATE_SCHEDULES = ("constant", "cosine")
 DTYPES = ("float32", "bfloat16")
 COUNTS = (
     *("train", "heldout", "test", "epochs", "passes", "batch", "chunk"),
-    *("measure_every", "checkpoint_every"),
+    *("measure_every", "checkpoint_every", "min_count", "max_length"),
 )
 """Entries that are whole numbers of at least 1."""
 MOST_SEED = 2**32 - 1
@@ -23,6 +23,14 @@ SWITCHES = "an epoch (soft:15,hard), focus=ALPHA, t=TIME or theory"
 
 SEVERAL = frozenset({"seeds", "learning_rates", "fixed_focus"})
 """Entries that hold a list."""
+
+TEXTS = frozenset(
+    {
+        *("task", "paradigm", "data", "label", "rationale", "networks"),
+        *("optimizer", "rate_schedule", "dtype"),
+    }
+)
+"""Entries that hold text."""
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {"networks": "two-layer", "epochs": 40, "learning_rate": 0.05, "batch": 64},
@@ -35,12 +43,20 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "cifar10": {"networks": "cifar", "epochs": 150, "learning_rate": 0.05},
     "cifar100": {"networks": "cifar-wide", "epochs": 150, "learning_rate": 0.05},
+    "hatexplain": {
+        "networks": "text",
+        "epochs": 20,
+        "optimizer": "adam",
+        "learning_rate": 0.001,
+        "batch": 64,
+    },
 }
 """What follows from the task unless the user says otherwise."""
 
 GENERAL: dict[str, Any] = {
     "networks": "linear",
     "epochs": 40,
+    "optimizer": "sgd",
     "learning_rate": 0.05,
     "momentum": 0.9,
     "batch": 256,
@@ -148,17 +164,21 @@ class Training:
     What is None follows from the task (``resolved`` fills it in).
 
     Args:
-        task: "digits", "orthogonal", "cifar10" or "cifar100".
+        task: "digits", "orthogonal", "cifar10", "cifar100" or "hatexplain".
         paradigm: "soft", "hard", "hard-sampled", "lvml", "lvml-em", "power-S", "hybrid" (soft for
             half the epochs, then hard), or a schedule such as "soft:15,hard".
-        segments: m.
+        segments: m, but for posts, which have as many as they have words.
         classes: C, for the orthogonal task.
         train: number of training inputs; None with the orthogonal task is the exact population.
         heldout: number of held-out inputs.
         test: number of test inputs.
-        data: where image data are.
+        data: where image or text data are.
         data_seed: of the task's inputs.
-        networks: name of the pair of networks.
+        label: of posts: "majority", or of the "first", "second" or "third" annotator.
+        rationale: of posts: "majority", "union", or of the "first", "second" or "third".
+        min_count: how often a word must occur to be told apart.
+        max_length: words of a post that count.
+        networks: name of the networks.
         fixed_focus: alpha, the weight held on the true segment while only the classifier learns,
             one or several, trained at once; None to learn both.
         epochs: how many.
@@ -187,12 +207,16 @@ class Training:
     test: int | None = None
     data: str | None = None
     data_seed: int = 0
+    label: str | None = None
+    rationale: str | None = None
+    min_count: int | None = None
+    max_length: int | None = None
     networks: str | None = None
     fixed_focus: tuple[float, ...] | None = None
     epochs: int | None = None
     passes: int | None = None
     batch: int | None = None
-    optimizer: str = "sgd"
+    optimizer: str | None = None
     learning_rates: tuple[float, ...] | None = None
     rate_schedule: str = "constant"
     momentum: float | None = None
@@ -212,7 +236,7 @@ class Training:
             ("rate_schedule", RATE_SCHEDULES),
             ("dtype", DTYPES),
         ):
-            if getattr(self, name) not in allowed:
+            if getattr(self, name) not in (None, *allowed):
                 raise SettingError(
                     f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}"
                 )
@@ -229,7 +253,7 @@ class Training:
         if self.momentum is not None:
             allowed = "at least 0 and below 1"
             check("momentum", self.momentum, allowed, lambda v: nonnegative(v) & (v < 1))
-            if self.momentum and self.optimizer != "sgd":
+            if self.momentum and self.optimizer not in (None, "sgd"):
                 raise SettingError(
                     f"momentum is for sgd only, got {self.momentum} with {self.optimizer}"
                 )
@@ -242,7 +266,7 @@ class Training:
         follows["learning_rates"] = (follows.pop("learning_rate"),)
         if self.task == "orthogonal" and self.batch is None and self.train is None:
             follows.pop("batch")  # the exact population is one batch
-        if self.optimizer != "sgd":
+        if (self.optimizer or follows["optimizer"]) != "sgd":
             follows["momentum"] = 0.0
         filled = {
             f.name: follows[f.name]
@@ -314,11 +338,10 @@ def from_dict(found: dict[str, Any]) -> Training:
         if name not in known:
             raise SettingError(f"unknown entry {name!r}; known are {', '.join(sorted(known))}")
     plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
-    texts = {"task", "paradigm", "data", "networks", "optimizer", "rate_schedule", "dtype"}
     for name, value in plain.items():
-        if (name in texts) != isinstance(value, str):
+        if (name in TEXTS) != isinstance(value, str):
             raise SettingError(
-                f"{name} must be {'text' if name in texts else 'a number'}, got {value!r}"
+                f"{name} must be {'text' if name in TEXTS else 'a number'}, got {value!r}"
             )
         if (name in SEVERAL) != isinstance(value, tuple):
             kind = "one number" if isinstance(value, tuple) else "a list of numbers"

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from attnflow.learn.engine import Engine
-from attnflow.learn.evaluate import BINS
+from attnflow.learn.evaluate import BINS, one_run
 from attnflow.learn.held import Held
-from attnflow.learn.scoring import looked_up
+from attnflow.learn.scoring import read
 from attnflow.learn.theory import Practice
 from attnflow.report.style import COLOURS, DASHES, LABELS, new_figure, style
 
@@ -89,10 +89,14 @@ def mosaics(trained: "Trained", part: str, count: int = 6, lane: int = 0) -> "Fi
     """
     engine: Engine = trained.engine
     inputs = engine.task.sets[part].at(np.arange(min(count, len(engine.task.sets[part]))))
-    scores, logits = (jnp.asarray(np.asarray(table[lane])) for table in engine.score(trained.state))
-    held = engine.run.lanes[lane]
-    found = looked_up(engine, scores, logits, jax.tree.map(jnp.asarray, inputs), held)
-    weights = np.exp(np.asarray(found[0]))
+    held = one_run(trained, lane)
+    table = None
+    if not engine.contextual:
+        scores, logits = engine.score(trained.state)
+        table = jnp.asarray(np.asarray(scores[lane])), jnp.asarray(np.asarray(logits[lane]))
+    shown = jax.tree.map(jnp.asarray, inputs)
+    found = read(engine, held, engine.base, shown, engine.run.lanes[lane], table)
+    weights = np.exp(np.asarray(found.log_weights))
     with style():
         figure = new_figure(2, 0.95 * len(inputs))
         grid = figure.subplots(len(inputs), engine.task.segments, squeeze=False)

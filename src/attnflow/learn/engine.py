@@ -6,7 +6,7 @@ resumed takes exactly the steps of an unbroken one.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,12 +16,13 @@ import numpy as np
 import optax
 from flax import nnx
 
+from attnflow.learn.buckets import Bucket, buckets_of, steps_of
 from attnflow.learn.config import Lane, Training
 from attnflow.learn.measure import measure_sets
-from attnflow.learn.networks import Pair, networks
+from attnflow.learn.networks import Networks, Pair, networks
 from attnflow.learn.objective import Objective
 from attnflow.learn.parallel import Devices
-from attnflow.learn.scoring import NAMES, modules_of, score_base
+from attnflow.learn.scoring import modules_of, score_base
 from attnflow.learn.step import run_epoch
 from attnflow.learn.tasks.task import Mosaics, Task
 
@@ -36,22 +37,28 @@ class Engine:
     Attributes:
         task: the Task.
         run: the resolved Training.
-        graphs: static halves of the two modules.
+        graphs: static halves of the modules, by name.
+        contextual: whether inputs are composed to be scored.
         steps: optimiser steps an epoch takes.
         batch: inputs a step.
         chunk: inputs whose gradient a device takes at once.
         devices: what shares the work.
+        buckets: of the training inputs, from which batches are drawn.
+        groups: of each set, in which it is measured.
         base: the base items on the device.
         inputs: the sets on the device.
     """
 
     task: Task
     run: Training
-    graphs: tuple[Any, Any]
+    graphs: dict[str, Any]
+    contextual: bool
     steps: int
     batch: int
     chunk: int
     devices: Devices
+    buckets: tuple[Bucket, ...]
+    groups: dict[str, tuple[Bucket, ...]]
     base: Any
     inputs: dict[str, Mosaics]
     compiled: dict[Any, Callable[..., Any]]
@@ -60,8 +67,8 @@ class Engine:
         """The state before the first step, each leaf with a leading axis of runs."""
         states = []
         for lane in self.run.lanes:
-            modules = networks(pair, self.task.shape, self.task.classes, lane.seed)
-            states.append({n: _weights(m) for n, m in zip(NAMES, modules, strict=True)})
+            made = _networks(pair, self.task, lane.seed)
+            states.append({n: nnx.split(m)[1] for n, m in made.named.items()})
         weights = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         count = len(states)
         state = {
@@ -95,7 +102,7 @@ class Engine:
         """One epoch for every run: (new state, metrics with a leading axis of runs).
 
         Metrics: ``loss`` (mean over the epoch's inputs, before each step), ``alpha`` (mean weight
-        on the true segment), ``bad`` (first step whose loss was not finite or too large, or -1).
+        on the true segments), ``bad`` (first step whose loss was not finite or too large, or -1).
         """
         function = self._compile(("epoch", objective), lambda: partial(run_epoch, self, objective))
         return function(state, *self._which(number), self.base, self.inputs["train"])
@@ -115,7 +122,7 @@ class Engine:
         compiled = self._compile("score", lambda: function)
         return compiled(state, *self._which(0), self.base, None)
 
-    def modules(self, weights: Any) -> tuple[nnx.Module, nnx.Module]:
+    def modules(self, weights: Any) -> Networks:
         """The networks with these weights (of one run)."""
         return modules_of(self, weights)
 
@@ -143,25 +150,34 @@ class Engine:
         return self.compiled[key]
 
 
-def _weights(module: nnx.Module) -> Any:
-    return nnx.split(module)[1]
+def _networks(pair: Pair | str, task: Task, seed: int) -> Networks:
+    return networks(pair, task.shape, task.classes, seed, tokens=task.tokens)
+
+
+def _groups(task: Task, part: Mosaics, made: Networks) -> tuple[Bucket, ...]:
+    """In which a set is measured; what is looked up needs no cutting to length."""
+    return buckets_of(task if made.contextual else replace(task, lengths=()), part)
 
 
 def build(task: Task, run: Training, pair: Pair | str, devices: Devices) -> Engine:
     """The engine of a run; ``pair`` makes the networks, ``devices`` share the work."""
-    modules = networks(pair, task.shape, task.classes, 0)
+    made = _networks(pair, task, 0)
     count = len(task.sets["train"])
     batch = count if run.batch is None else min(run.batch, count)
     many = len(task.shape) == 3 and task.shape[0] >= 16
     chunk = run.chunk or (CPU_CHUNK if many and jax.default_backend() == "cpu" else batch)
+    buckets = buckets_of(task, task.sets["train"], batch)
     return Engine(
         task,
         run,
-        tuple(nnx.split(m)[0] for m in modules),  # pyright: ignore[reportArgumentType]
-        (run.passes or 1) * -(-count // batch),
+        {name: nnx.split(module)[0] for name, module in made.named.items()},
+        made.contextual,
+        (run.passes or 1) * sum(steps_of(buckets, batch)),
         batch,
         min(chunk, batch),
         devices,
+        buckets,
+        {name: _groups(task, part, made) for name, part in task.sets.items()},
         devices.put(task.base),
         {name: devices.put(part) for name, part in task.sets.items()},  # in their order
         {},

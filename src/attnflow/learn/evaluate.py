@@ -2,8 +2,8 @@
 
 Rules: ``argmax`` asks the classifier about the segment of largest weight, ``mixture`` adds the
 segments' class probabilities by weight, ``pooled`` asks about the weighted input. Focus counts as
-true where the largest weight is on the true segment. Base items are scored once; only ``pooled``
-composes inputs.
+true where the largest weight is on the true segment, or on one of several. Base items are scored
+once; only ``pooled`` composes inputs, and all rules do where an encoder reads whole inputs.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,15 @@ import numpy as np
 
 from attnflow.errors import SettingError
 from attnflow.learn import losses, parallel
+from attnflow.learn.buckets import Bucket
 from attnflow.learn.config import Lane
 from attnflow.learn.engine import Engine, build
 from attnflow.learn.folder import RunFolder, digest
 from attnflow.learn.networks import Pair, find_pair
-from attnflow.learn.scoring import in_pieces, looked_up, modules_of, score_base
+from attnflow.learn.scoring import compose, in_buckets, read, table_of, working
 from attnflow.learn.tasks.task import Mosaics, Task
 from attnflow.learn.train import Trained, task_of
+from attnflow.learn.truth import class_on_true, weight_on_true
 
 RULES = ("argmax", "mixture", "pooled")
 BINS = 5
@@ -83,19 +85,23 @@ def evaluate(trained: Trained, lane: int = 0) -> dict[str, Any]:
     Returns:
         {"task", "paradigm", "epochs", "weights": SHA-256 of all parameters in a fixed order,
         "sets": {"train"|"heldout"|"test": {"argmax"|"mixture"|"pooled": {"ftpt", "ffpt", "ftpf",
-        "ffpf", "accuracy"}, "focus_true"}}}; ft: focus true, pt: prediction true.
+        "ffpf", "accuracy"}, "focus_true"}}}; ft: focus true, pt: prediction true. Where several
+        segments may be true, the rates but accuracy are of the inputs of known truth, and there
+        are also "macro_f1" by each rule, in percent, and of the set "auprc" (mean over those inputs
+        of the average precision of the weights, as a ranking of the segments by truth) and
+        "with_truth" (how many there are).
 
     Raises:
         SettingError: there is no run of that number, or the true segments are not known.
     """
     engine, weights = trained.engine, one_run(trained, lane)
-    predictions = _compiled(engine, "predict", _predict)
     sets = {}
     for name, inputs in engine.inputs.items():
-        if np.any(np.asarray(inputs.true) < 0):
+        if inputs.truth is None and np.any(np.asarray(inputs.true) < 0):
             raise SettingError(f"the true segments of set {name!r} are not known")
-        found = predictions(weights, lane_of(engine, lane), engine.base, inputs)
-        sets[name] = _rates(jax.tree.map(np.asarray, found), inputs)
+        found = predict(trained, name, lane)
+        part = engine.task.sets[name]
+        sets[name] = _rates(found, part) if part.truth is None else _rates_of_several(found, part)
     return {
         "task": engine.task.name,
         "paradigm": engine.run.paradigm,
@@ -105,9 +111,38 @@ def evaluate(trained: Trained, lane: int = 0) -> dict[str, Any]:
     }
 
 
-def _compiled(engine: Engine, key: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def predict(trained: Trained, name: str, lane: int = 0) -> dict[str, np.ndarray]:
+    """What one run says of a set.
+
+    Returns:
+        "focus": place of the largest weight [N]; "argmax", "mixture", "pooled": class by each rule
+        [N]; where several segments may be true also "weights" of all segments [N, m].
+
+    Raises:
+        SettingError: there is no such set or run.
+    """
+    engine, weights = trained.engine, one_run(trained, lane)
+    _check_set(engine, name)
+    found = _compiled(engine, "predict", _predict, name)(
+        weights, lane_of(engine, lane), engine.base, engine.inputs[name]
+    )
+    return jax.tree.map(np.asarray, found)
+
+
+def _check_set(engine: Engine, name: str) -> None:
+    if name not in engine.inputs:
+        raise SettingError(f"set must be one of {', '.join(engine.inputs)}, got {name!r}")
+
+
+def _compiled(
+    engine: Engine, key: str, function: Callable[..., Any], name: str
+) -> Callable[..., Any]:
+    """The function for a set; sets of one bucket, of equal size and length, share one."""
+    groups = engine.groups[name]
+    alike = (groups[0].length, len(groups[0].members)) if len(groups) == 1 else name
+    key = f"{key} {alike}"
     if key not in engine.compiled:
-        engine.compiled[key] = engine.devices.compile(partial(function, engine))
+        engine.compiled[key] = engine.devices.compile(partial(function, engine, groups))
     return engine.compiled[key]
 
 
@@ -119,38 +154,44 @@ def lane_of(engine: Engine, lane: int) -> Lane:
 
 
 def _predict(
-    engine: Engine, weights: Any, lane: Lane, base: Any, inputs: Mosaics
+    engine: Engine,
+    groups: tuple[Bucket, ...],
+    weights: Any,
+    lane: Lane,
+    base: Any,
+    inputs: Mosaics,
 ) -> dict[str, Any]:
     """Chosen segment and, by each rule, predicted class of every input."""
-    scores, logits = score_base(engine, weights, base)
-    log_weights, _, _ = looked_up(engine, scores, logits, inputs, lane)
-    chosen = jnp.argmax(log_weights, axis=1)
+    table = table_of(engine, weights, base)
+    out = read(engine, weights, base, inputs, lane, table, groups)
+    chosen = jnp.argmax(out.log_weights, axis=1)
     rows = jnp.arange(len(inputs))
-    picked = inputs.segments[rows, chosen]
-
-    def mixed(row: tuple[Any, Any]) -> Any:
-        weight, items = row
-        return jax.nn.logsumexp(weight[:, None] + jax.nn.log_softmax(logits)[items], axis=0)
-
-    mixture = jax.lax.map(mixed, (log_weights, inputs.segments), batch_size=1024)
-    return {
+    found = {
         "focus": chosen,
-        "argmax": jnp.argmax(logits, axis=1)[picked],
-        "mixture": jnp.argmax(mixture, axis=1),
-        "pooled": _pooled(engine, weights, base, inputs, log_weights),
+        "argmax": out.best_at(rows, chosen),
+        "mixture": jnp.argmax(out.mixture, axis=1),
+        "pooled": _pooled(engine, groups, weights, base, inputs, out.log_weights),
     }
+    return found if inputs.truth is None else {**found, "weights": jnp.exp(out.log_weights)}
 
 
-def _pooled(engine: Engine, weights: Any, base: Any, inputs: Mosaics, log_weights: Any) -> Any:
-    kind = jnp.dtype(engine.run.dtype)
+def _pooled(
+    engine: Engine,
+    groups: tuple[Bucket, ...],
+    weights: Any,
+    base: Any,
+    inputs: Mosaics,
+    log_weights: Any,
+) -> Any:
+    def some(
+        rows: Any, length: int, weights: Any, base: Any, inputs: Mosaics, log_weights: Any
+    ) -> Any:
+        networks = working(engine, weights)
+        segments = compose(engine, networks, base, inputs.at(rows, length))
+        pooled = losses.weighted_input(log_weights[rows][:, :length], segments)
+        return jnp.argmax(networks.classifier(pooled), axis=1)
 
-    def some(rows: Any, weights: Any, base: Any, inputs: Mosaics, log_weights: Any) -> Any:
-        _, classifier = modules_of(engine, jax.tree.map(lambda w: w.astype(kind), weights))
-        segments = engine.task.gather(base, inputs.segments[rows]).astype(kind)
-        return jnp.argmax(classifier(losses.weighted_input(log_weights[rows], segments)), axis=1)
-
-    shared = weights, base, inputs, log_weights
-    return in_pieces(engine, some, POOLED_AT_ONCE, len(inputs), *shared)
+    return in_buckets(engine, some, POOLED_AT_ONCE, groups, weights, base, inputs, log_weights)
 
 
 def _rates(found: dict[str, np.ndarray], inputs: Mosaics) -> dict[str, Any]:
@@ -158,15 +199,63 @@ def _rates(found: dict[str, np.ndarray], inputs: Mosaics) -> dict[str, Any]:
     rates: dict[str, Any] = {}
     for rule in RULES:
         right = found[rule] == np.asarray(inputs.labels)
-        parts = {
-            "ftpt": focus & right,
-            "ffpt": ~focus & right,
-            "ftpf": focus & ~right,
-            "ffpf": ~focus & ~right,
-            "accuracy": right,
-        }
-        rates[rule] = {name: _percent(part) for name, part in parts.items()}
+        rates[rule] = {**_four(focus, right), "accuracy": _percent(right)}
     return {**rates, "focus_true": _percent(focus)}
+
+
+def _four(focus: np.ndarray, right: np.ndarray) -> dict[str, float]:
+    """The four rates."""
+    parts = {
+        "ftpt": focus & right,
+        "ffpt": ~focus & right,
+        "ftpf": focus & ~right,
+        "ffpf": ~focus & ~right,
+    }
+    return {name: _percent(part) for name, part in parts.items()}
+
+
+def _rates_of_several(found: dict[str, np.ndarray], inputs: Mosaics) -> dict[str, Any]:
+    """The rates where several segments may be true, and truth is known of some inputs only."""
+    from sklearn.metrics import f1_score
+
+    truth, labels = np.asarray(inputs.truth), np.asarray(inputs.labels)
+    known = truth.any(axis=1)
+    focus = truth[np.arange(len(truth)), found["focus"]][known]
+    rates: dict[str, Any] = {}
+    for rule in RULES:
+        right = found[rule] == labels
+        rates[rule] = {
+            **_four(focus, right[known]),
+            "accuracy": _percent(right),
+            "macro_f1": 100 * float(f1_score(labels, found[rule], average="macro")),
+        }
+    return {
+        **rates,
+        "focus_true": _percent(focus),
+        "auprc": average_precision(found["weights"][known], inputs.at(known)),
+        "with_truth": int(np.count_nonzero(known)),
+    }
+
+
+def average_precision(weights: np.ndarray, inputs: Mosaics) -> float:
+    """Area under precision against recall of the weights as a ranking of segments by truth.
+
+    Of each input, which must have a true segment, the mean over its true segments of the precision
+    among all segments of no less weight; then the mean over the inputs.
+    """
+    truth = np.asarray(inputs.truth)
+    if inputs.mask is not None:
+        weights = np.where(np.asarray(inputs.mask), weights, -1.0)  # padding comes last
+    order = np.argsort(-weights, axis=1, kind="stable")
+    weights, truth = (np.take_along_axis(values, order, axis=1) for values in (weights, truth))
+    count = truth.shape[1]
+    precision = np.cumsum(truth, axis=1) / np.arange(1, count + 1)
+    # equal weights are one step of the ranking: all take the precision at its end
+    ends = np.where(weights[:, :-1] != weights[:, 1:], np.arange(count - 1), count - 1)
+    ends = np.pad(ends, ((0, 0), (0, 1)), constant_values=count - 1)
+    ends = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+    at_end = np.take_along_axis(precision, ends, axis=1)
+    return float(np.mean(np.sum(at_end, axis=1, where=truth) / np.sum(truth, axis=1)))
 
 
 def _percent(part: np.ndarray) -> float:
@@ -174,7 +263,7 @@ def _percent(part: np.ndarray) -> float:
 
 
 def signature(trained: Trained, name: str, lane: int = 0) -> np.ndarray:
-    """Joint histogram of focus weight and class probability on the true segment.
+    """Joint histogram of focus weight and class probability on the true segments.
 
     Args:
         trained: the run.
@@ -182,31 +271,34 @@ def signature(trained: Trained, name: str, lane: int = 0) -> np.ndarray:
         lane: which of the runs trained at once.
 
     Returns:
-        Share of inputs, [5, 5]: rows by focus weight, columns by probability of the class, each
-        in fifths of [0, 1], ascending.
+        Share of the inputs of known truth, [5, 5]: rows by focus weight, columns by probability of
+        the class, each in fifths of [0, 1], ascending.
 
     Raises:
         SettingError: there is no such set or run.
     """
     engine, weights = trained.engine, one_run(trained, lane)
-    if name not in engine.inputs:
-        raise SettingError(f"set must be one of {', '.join(engine.inputs)}, got {name!r}")
+    _check_set(engine, name)
     inputs = engine.inputs[name]
-    function = _compiled(engine, "signature", _on_true)
+    function = _compiled(engine, "signature", _on_true, name)
     alpha, beta = function(weights, lane_of(engine, lane), engine.base, inputs)
+    truth = engine.task.sets[name].truth
+    known = slice(None) if truth is None else np.asarray(truth).any(axis=1)
+    alpha, beta = (np.asarray(values, np.float64)[known] for values in (alpha, beta))
     edges = np.linspace(0, 1, BINS + 1)
-    counts, _, _ = np.histogram2d(
-        np.clip(np.asarray(alpha, np.float64), 0, 1),
-        np.clip(np.asarray(beta, np.float64), 0, 1),
-        bins=(edges, edges),
-    )
-    return counts / len(inputs)
+    counts, _, _ = np.histogram2d(np.clip(alpha, 0, 1), np.clip(beta, 0, 1), bins=(edges, edges))
+    return counts / len(alpha)
 
 
 def _on_true(
-    engine: Engine, weights: Any, lane: Lane, base: Any, inputs: Mosaics
+    engine: Engine,
+    groups: tuple[Bucket, ...],
+    weights: Any,
+    lane: Lane,
+    base: Any,
+    inputs: Mosaics,
 ) -> tuple[Any, Any]:
-    scores, logits = score_base(engine, weights, base)
-    log_weights, each, _ = looked_up(engine, scores, logits, inputs, lane)
-    rows = jnp.arange(len(inputs))
-    return jnp.exp(log_weights[rows, inputs.true]), jnp.exp(each[rows, inputs.true])
+    table = table_of(engine, weights, base)
+    out = read(engine, weights, base, inputs, lane, table, groups)
+    alpha = weight_on_true(inputs, out.log_weights)
+    return alpha, class_on_true(inputs, out.log_weights, out.each)

@@ -78,7 +78,7 @@ def _held(members: list[tuple[Trained, Lane, list[dict[str, Any]]]]) -> Held:
     alphas = np.array([lane.focus for _, lane, _ in members])
     measured = np.array([[_loss(row) for row in rows] for _, _, rows in members])
     exact = made.setting is not None and run.networks == "linear-zero"
-    setting = made.setting or Setting(made.segments, made.classes)
+    setting = made.setting or made.setting_of_fit
     times = np.array([row["time"] for row in rows])
     paradigm = objective(rows[0]["paradigm"]).paradigm
     initial = start_at(alphas, setting)

@@ -13,7 +13,7 @@ EPOCH_COLUMNS = ("paradigm", "step", "time", "loss", "alpha", "seconds", "inputs
 SET_COLUMNS = tuple(
     f"{part}.{name}"
     for part in ("train", "heldout", "test")
-    for name in ("alpha", "beta", "focus_true", "accuracy", "mu", "nu", "loss")
+    for name in ("alpha", "beta", "focus_true", "accuracy", "macro_f1", "mu", "nu", "loss")
 )
 COLUMNS = ("epoch", *RUN_COLUMNS, *EPOCH_COLUMNS, *SET_COLUMNS)
 """The table's header, the same for every run; what was not measured is left empty."""

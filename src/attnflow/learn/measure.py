@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from attnflow.learn import losses
 from attnflow.learn.config import Lane
 from attnflow.learn.objective import Objective
-from attnflow.learn.scoring import looked_up, score_base
+from attnflow.learn.scoring import Outputs, read, table_of
 from attnflow.learn.step import batch_gradient, noise_of
 from attnflow.learn.tasks.task import Mosaics
+from attnflow.learn.truth import class_on_true, is_true, mean_known, place, weight_on_true
 
 if TYPE_CHECKING:
     from attnflow.learn.engine import Engine
@@ -30,29 +31,26 @@ def measure_sets(
     alpha: mean weight on the true segment; beta: mean probability of the class there;
     focus_true: share of inputs whose largest weight is there; accuracy: by the largest weight's
     segment; mu: mean log-odds of the class there against the mean of the others' logits; nu: mean
-    score there above the mean of the others.
+    score there above the mean of the others. Where several segments may be true: macro_f1 too (of
+    the same rule as accuracy), and all but these two over the inputs of known truth.
     """
-    scores, logits = score_base(engine, state["weights"], base)
+    table = table_of(engine, state["weights"], base)
     found = {}
     for name, part in inputs.items():
-        log_weights, each, raw = looked_up(engine, scores, logits, part, lane)
+        out = read(engine, state["weights"], base, part, lane, table, engine.groups[name])
         rows = jnp.arange(len(part))
-        place = jnp.maximum(part.true, 0)
-        chosen = jnp.argmax(log_weights, axis=1)
-        present = jnp.ones(raw.shape, bool) if part.mask is None else part.mask
-        others = present & (jnp.arange(raw.shape[1])[None] != place[:, None])
-        outputs = logits[part.segments[rows, place]]
-        label = outputs[rows, part.labels]
-        rest = (jnp.sum(outputs, axis=1) - label) / (engine.task.classes - 1)
-        top = jnp.argmax(logits, axis=1).astype(part.labels.dtype)[part.segments[rows, chosen]]
+        chosen = jnp.argmax(out.log_weights, axis=1).astype(part.labels.dtype)
+        top = out.best_at(rows, chosen).astype(part.labels.dtype)
+        right = is_true(part, chosen).astype(jnp.float32)
         found[name] = {
-            "alpha": jnp.mean(jnp.exp(log_weights[rows, place])),
-            "beta": jnp.mean(jnp.exp(each[rows, place])),
-            "focus_true": jnp.mean((chosen.astype(place.dtype) == place).astype(jnp.float32)),
+            "alpha": mean_known(weight_on_true(part, out.log_weights), part),
+            "beta": mean_known(class_on_true(part, out.log_weights, out.each), part),
+            "focus_true": mean_known(right, part),
             "accuracy": jnp.mean((top == part.labels).astype(jnp.float32)),
-            "mu": jnp.mean(label - rest),
-            "nu": jnp.mean(raw[rows, place] - jnp.mean(raw, axis=1, where=others)),
+            **_coordinates(engine, out, part),
         }
+        if part.truth is not None:
+            found[name]["macro_f1"] = macro_f1(part.labels, top, engine.task.classes)
     if engine.task.full_batch:
         # the loss at these weights, not before the step that led to them
         train = inputs["train"]
@@ -60,10 +58,45 @@ def measure_sets(
         present = everything >= 0
         share = None
         if objective.needs_responsibilities:
-            share = losses.responsibilities(*looked_up(engine, scores, logits, train, lane)[:2])
+            out = read(engine, state["weights"], base, train, lane, table, engine.groups["train"])
+            share = losses.responsibilities(out.log_weights, out.each)
         noise = noise_of(engine, objective, jax.random.key(lane.seed))
         loss, _, _ = batch_gradient(
             engine, objective, state, lane, base, train, everything, present, noise, share
         )
         found["train"]["loss"] = loss
     return found
+
+
+def _coordinates(engine: "Engine", out: Outputs, part: Mosaics) -> dict[str, Any]:
+    """The simple setting's mu and nu as networks of any kind show them."""
+    raw = out.raw
+    present = jnp.ones(raw.shape, bool) if part.mask is None else part.mask
+    if part.truth is None:
+        rows, there = jnp.arange(len(part)), place(part)
+        others = present & (jnp.arange(raw.shape[1])[None] != there[:, None])
+        outputs = out.at(rows, there)
+        label = outputs[rows, part.labels]
+        rest = (jnp.sum(outputs, axis=1) - label) / (engine.task.classes - 1)
+        above = raw[rows, there] - jnp.mean(raw, axis=1, where=others)
+        return {"mu": jnp.mean(label - rest), "nu": jnp.mean(above)}
+    rest = out.logits - jnp.mean(out.logits, axis=-1, keepdims=True)
+    margins = out.of_label(rest) * (engine.task.classes / (engine.task.classes - 1))
+
+    def mean(values: Any, where: Any) -> Any:
+        count = jnp.maximum(jnp.sum(where, axis=-1), 1).astype(jnp.float32)
+        return jnp.sum(jnp.where(where, values, 0.0), axis=-1) / count
+
+    others = present & ~part.truth
+    both = part.truth.any(axis=1) & others.any(axis=1)
+    above = mean(raw, part.truth) - mean(raw, others)
+    return {"mu": mean_known(mean(margins, part.truth), part), "nu": mean(above, both)}
+
+
+def macro_f1(labels: Any, predicted: Any, classes: int) -> Any:
+    """Mean over the classes, those that occur in either, of the harmonic mean F1."""
+    kinds = jnp.arange(classes, dtype=labels.dtype)[None]
+    truly, said = labels[:, None] == kinds, predicted[:, None] == kinds
+    hits = jnp.sum(truly & said, axis=0).astype(jnp.float32)
+    occur = (jnp.sum(truly, axis=0) + jnp.sum(said, axis=0)).astype(jnp.float32)
+    return jnp.mean(2 * hits / jnp.maximum(occur, 1.0), where=occur > 0)

@@ -6,6 +6,13 @@ A pair is two ``nnx.Module`` objects, called on arrays with any leading axes::
     logits = classifier(segments)   # [B, m, *shape] -> [B, m, C], and [B, *shape] -> [B, C]
 
 where ``shape`` is that of one segment: ``(d,)`` for vectors, ``(height, width, 3)`` for images.
+A third module may come before both, and must where segments are words, given by their numbers::
+
+    segments = encoder(items, mask) # [B, m, *shape], or words [B, m], and mask [B, m] -> [B, m, d]
+
+It may look at the whole input, where the mask says that there is a segment; one that looks at each
+item alone says so by an attribute ``contextual = False`` and is evaluated faster.
+
 Any module that keeps to this trains: its ``nnx.Param`` leaves are what is learned, and it must
 hold no other state that changes (no batch statistics). A module may use ``nnx.Conv``, which is
 fast on a GPU; inside compiled epochs on a CPU ``Convolution`` below is much faster.
@@ -13,7 +20,7 @@ fast on a GPU; inside compiled epochs on a CPU ``Convolution`` below is much fas
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -249,8 +256,28 @@ def _images_only(shape: Any) -> None:
         raise SettingError(f"this network needs segments (height, width, channels), got {shape}")
 
 
-Pair = Callable[[tuple[int, ...], int, nnx.Rngs], tuple[nnx.Module, nnx.Module]]
-"""(shape of a segment, number of classes, random numbers) -> (focus, classifier)."""
+def _text(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module, nnx.Module]:
+    from attnflow.learn.text import text
+
+    return text(shape, classes, rngs)
+
+
+def _text_transformer(
+    shape: Any, classes: int, rngs: nnx.Rngs
+) -> tuple[nnx.Module, nnx.Module, nnx.Module]:
+    from attnflow.learn.text import text_transformer
+
+    return text_transformer(shape, classes, rngs)
+
+
+Pair = Callable[
+    [tuple[int, ...], int, nnx.Rngs],
+    tuple[nnx.Module, nnx.Module] | tuple[nnx.Module, nnx.Module, nnx.Module],
+]
+"""(shape of a segment, number of classes, random numbers) -> (focus, classifier[, encoder]).
+
+The shape of words is (number of words,): a word stands for a vector with a one in its place.
+"""
 
 NETWORKS: dict[str, Pair] = {
     "linear": _linear,
@@ -258,22 +285,62 @@ NETWORKS: dict[str, Pair] = {
     "two-layer": _two_layer,
     "cifar": _cifar,
     "cifar-wide": _cifar_wide,
+    "text": _text,
+    "text-transformer": _text_transformer,
 }
-"""Name -> maker of a pair: linear, from zero (the simple setting), two-layer focus, the CNNs."""
+"""Name -> maker of a pair: linear, from zero (the simple setting), two-layer focus, the CNNs; and
+for words, with an encoder."""
+
+
+class Networks(NamedTuple):
+    """What is trained together.
+
+    Attributes:
+        focus: segments to scores.
+        classifier: segments, or the pooled input, to logits.
+        encoder: items and mask to segments, or None where items are segments.
+    """
+
+    focus: Any
+    classifier: Any
+    encoder: Any = None
+
+    @property
+    def contextual(self) -> bool:
+        """Whether a segment depends on the other items of its input."""
+        return self.encoder is not None and getattr(self.encoder, "contextual", True)
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """Those that there are."""
+        return {name: module for name, module in self._asdict().items() if module is not None}
 
 
 def networks(
-    given: "str | Pair", shape: tuple[int, ...], classes: int, seed: int
-) -> tuple[nnx.Module, nnx.Module]:
-    """A pair by name, or by a maker of one's own, with the random start of that seed.
+    given: "str | Pair", shape: tuple[int, ...], classes: int, seed: int, *, tokens: bool = False
+) -> Networks:
+    """Networks by name, or by a maker of one's own, with the random start of that seed.
+
+    Args:
+        given: name or maker.
+        shape: of a segment.
+        classes: C.
+        seed: of the start.
+        tokens: whether segments are words, given by their numbers.
 
     Raises:
-        SettingError: the name is not known, or the pair does not fit the segments.
+        SettingError: the name is not known, or the networks do not fit the segments.
     """
     maker = find_pair(given) if isinstance(given, str) else given
-    focus, classifier = maker(shape, classes, nnx.Rngs(seed))
-    _check(focus, classifier, shape, classes)
-    return focus, classifier
+    made = Networks(*maker(shape, classes, nnx.Rngs(seed)))
+    if tokens and made.encoder is None:
+        raise SettingError(
+            f"words need networks with an encoder, as text and text-transformer have, got {given}"
+        )
+    if not tokens and getattr(made.encoder, "reads_words", False):
+        raise SettingError(f"networks {given} read words, got segments {shape}")
+    _check(made, shape, classes, tokens)
+    return made
 
 
 def find_pair(name: str) -> Pair:
@@ -298,14 +365,24 @@ def find_pair(name: str) -> Pair:
     return found[function]
 
 
-def _check(focus: Any, classifier: Any, shape: tuple[int, ...], classes: int) -> None:
-    """Refuse a pair that breaks the contract, by shapes alone."""
+def _check(made: Networks, shape: tuple[int, ...], classes: int, tokens: bool) -> None:
+    """Refuse networks that break the contract, by shapes alone."""
     segments = jax.ShapeDtypeStruct((2, 3, *shape), jnp.float32)
-    pooled = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+    if made.encoder is not None:
+        items = jax.ShapeDtypeStruct((2, 3), jnp.int32) if tokens else segments
+        mask = jax.ShapeDtypeStruct((2, 3), bool)
+        segments = nnx.eval_shape(lambda m, *x: m(*x), made.encoder, items, mask)
+        got = getattr(segments, "shape", (type(segments).__name__,))
+        if got[:2] != (2, 3) or len(got) < 3:
+            raise SettingError(
+                f"encoder(items, mask) must have shape (2, 3, ...) for items {items.shape}, "
+                f"got {got}"
+            )
+    pooled = jax.ShapeDtypeStruct((2, *segments.shape[2:]), jnp.float32)
     for name, module, given, wanted in (
-        ("focus(segments)", focus, segments, (2, 3)),
-        ("classifier(segments)", classifier, segments, (2, 3, classes)),
-        ("classifier(pooled input)", classifier, pooled, (2, classes)),
+        ("focus(segments)", made.focus, segments, (2, 3)),
+        ("classifier(segments)", made.classifier, segments, (2, 3, classes)),
+        ("classifier(pooled input)", made.classifier, pooled, (2, classes)),
     ):
         got = nnx.eval_shape(lambda m, x: m(x), module, given)
         if getattr(got, "shape", None) != wanted:

@@ -112,13 +112,3 @@ def has_theory(name: str) -> bool:
     except ParadigmError:
         return False
     return True
-
-
-def fixed_weights(alpha: Any, true: Any, shape: tuple[int, ...], mask: Any) -> Any:
-    """Log-weights that hold alpha on the true segment and share the rest equally, [B, m]."""
-    places = jnp.arange(shape[-1])[None]
-    there = places == true[:, None]
-    present = jnp.ones(shape, bool) if mask is None else mask
-    others = jnp.sum(present, axis=-1, keepdims=True) - 1
-    rest = jnp.log1p(-alpha) - jnp.log(others.astype(jnp.float32))
-    return jnp.where(there, jnp.log(alpha), jnp.where(present, rest, -jnp.inf))

@@ -48,6 +48,17 @@ class Page:
 
         self.parts.append(spell)
 
+    def link(self, words: str, file: Path) -> None:
+        """Add a paragraph that leads to another file beside the page."""
+
+        def spell(kind: str, folder: Path) -> str:
+            place = file.relative_to(folder).as_posix().replace(" ", "%20")
+            if kind == "html":
+                return f'<p><a href="{escape(place)}">{escape(words)}</a></p>'
+            return f"[{words}]({place})"
+
+        self.parts.append(spell)
+
     def figure(self, caption: str, image: Path) -> None:
         """Add an SVG: Markdown names the file, HTML holds it."""
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from attnflow.learn import losses
+from attnflow.learn import buckets, losses
 from attnflow.learn.config import Lane
-from attnflow.learn.objective import Objective, fixed_weights
-from attnflow.learn.scoring import looked_up, modules_of, score_base
+from attnflow.learn.objective import Objective
+from attnflow.learn.scoring import compose, read, table_of, working
 from attnflow.learn.tasks.task import Mosaics
+from attnflow.learn.truth import fixed_weights, known, weight_on_true
 
 if TYPE_CHECKING:
     from attnflow.learn.engine import Engine
@@ -22,7 +23,7 @@ LARGEST_LOSS = 1e3
 def log_weights_of(focus: Any, segments: Any, inputs: Mosaics, lane: Lane) -> Any:
     """The focus's log-weights on a batch, or those that are held."""
     if lane.focus is not None:
-        return fixed_weights(lane.focus, inputs.true, inputs.segments.shape, inputs.mask)
+        return fixed_weights(lane.focus, inputs)
     return losses.log_weights(focus(segments).astype(jnp.float32), inputs.mask)
 
 
@@ -47,17 +48,22 @@ def _chunk_loss(
     baseline: Any,
     share: Any,
 ) -> Any:
-    """Sum of losses, and of the weights on true segments, over the inputs that are present."""
-    kind = jnp.dtype(engine.run.dtype)
-    focus, classifier = modules_of(engine, jax.tree.map(lambda w: w.astype(kind), weights))
-    segments = engine.task.gather(base, inputs.segments).astype(kind)
-    log_weights = log_weights_of(focus, segments, inputs, lane)
+    """Sum of losses, and of the weights on true segments, over the inputs that are present.
+
+    The second is a pair, with the count of inputs of known truth, where there may be others.
+    """
+    networks = working(engine, weights)
+    segments = compose(engine, networks, base, inputs)
+    log_weights = log_weights_of(networks.focus, segments, inputs, lane)
     each = objective.losses(
-        classifier, segments, log_weights, inputs.labels, noise, baseline, share
+        networks.classifier, segments, log_weights, inputs.labels, noise, baseline, share
     )
-    there = jnp.take_along_axis(log_weights, jnp.maximum(inputs.true, 0)[:, None], 1)[:, 0]
-    alpha = jax.lax.stop_gradient(jnp.exp(there))
-    return jnp.sum(jnp.where(present, each, 0)), jnp.sum(jnp.where(present, alpha, 0))
+    alpha: Any = jax.lax.stop_gradient(weight_on_true(inputs, log_weights))
+    alpha = jnp.sum(jnp.where(present, alpha, 0))
+    told = known(inputs)
+    if told is not None:
+        alpha = alpha, jnp.sum(jnp.where(present, told, False)).astype(jnp.float32)
+    return jnp.sum(jnp.where(present, each, 0)), alpha
 
 
 def batch_gradient(
@@ -71,16 +77,25 @@ def batch_gradient(
     present: Any,
     noise: Any,
     share: Any,
+    length: int | None = None,
 ) -> tuple[Any, Any, Any]:
-    """Mean loss, mean alpha and mean gradient over a batch, each device taking its share of it."""
+    """Mean loss, mean alpha and mean gradient over a batch, each device taking its share of it.
+
+    ``length`` says how many places of the inputs count; where truth may be unknown, alpha is a
+    pair (sum, count).
+    """
+    if noise is not None:
+        noise = noise[:, :length]
     spare = -engine.batch % engine.devices.count
     rows = jax.tree.map(lambda a: _longer(a, spare), (index, present, noise))
     shared = state["weights"], state["baseline"], lane, base, train, share
     (loss, alpha), gradient = engine.devices.total(
-        partial(_summed, engine, objective), rows, *shared
+        partial(_summed, engine, objective, length), rows, *shared
     )
     count = jnp.sum(present).astype(jnp.float32)
-    return loss / count, alpha / count, jax.tree.map(lambda g: g / count, gradient)
+    if train.truth is None:
+        alpha = alpha / count
+    return loss / count, alpha, jax.tree.map(lambda g: g / count, gradient)
 
 
 def _longer(values: Any, spare: int) -> Any:
@@ -91,6 +106,7 @@ def _longer(values: Any, spare: int) -> Any:
 def _summed(
     engine: "Engine",
     objective: Objective,
+    length: int | None,
     rows: Any,
     weights: Any,
     baseline: Any,
@@ -110,11 +126,16 @@ def _summed(
 
     def one(carry: Any, piece: Any) -> Any:
         index, here, noise = piece
-        held = None if share is None else share[index]
-        found = function(weights, lane, base, train.at(index), here, noise, baseline, held)
+        held = None if share is None else share[index][:, :length]
+        inputs = train.at(index, length)
+        found = function(weights, lane, base, inputs, here, noise, baseline, held)
         return jax.tree.map(jnp.add, carry, found), None
 
-    zero = (jnp.float32(0), jnp.float32(0)), jax.tree.map(jnp.zeros_like, weights)
+    none: Any = jnp.float32(0)
+    zero = (
+        (none, none if train.truth is None else (none, none)),
+        jax.tree.map(jnp.zeros_like, weights),
+    )
     if pieces == 1:
         return one(zero, jax.tree.map(lambda a: a[0], pieced))[0]
     return jax.lax.scan(one, zero, pieced)[0]
@@ -156,16 +177,24 @@ def run_epoch(
     order_key, draw_key = jax.random.split(key)
     share = None
     if objective.needs_responsibilities:
-        scores, logits = score_base(engine, state["weights"], base)
-        share = losses.responsibilities(*looked_up(engine, scores, logits, train, lane)[:2])
+        table = table_of(engine, state["weights"], base)
+        groups = engine.groups["train"]
+        found = read(engine, state["weights"], base, train, lane, table, groups)
+        share = losses.responsibilities(found.log_weights, found.each)
     transform = engine.transform()
+    gradients = [
+        partial(batch_gradient, engine, objective, length=bucket.length)
+        for bucket in engine.buckets
+    ]
 
     def step(state: Any, batch: Any) -> Any:
-        index, present = batch
+        index, present, *which = batch
         noise = noise_of(engine, objective, jax.random.fold_in(draw_key, state["step"]))
-        loss, alpha, gradient = batch_gradient(
-            engine, objective, state, lane, base, train, index, present, noise, share
-        )
+        given = state, lane, base, train, index, present, noise, share
+        if which:
+            loss, alpha, gradient = jax.lax.switch(which[0], gradients, *given)
+        else:
+            loss, alpha, gradient = gradients[0](*given)
         if lane.focus is not None:
             gradient["focus"] = jax.tree.map(jnp.zeros_like, gradient["focus"])
         with jax.numpy_dtype_promotion("standard"):  # optax counts its steps with mixed types
@@ -181,13 +210,25 @@ def run_epoch(
         }
         return new, (loss, alpha)
 
-    state, (loss, alpha) = jax.lax.scan(step, state, _order(engine, order_key))
+    if len(engine.buckets) > 1:
+        batches = buckets.order(engine, order_key, number)
+    else:
+        batches = _order(engine, order_key)
+    state, (loss, alpha) = jax.lax.scan(step, state, batches)
     wrong = ~(loss <= LARGEST_LOSS)  # NaN is not below anything
     fine = jnp.stack([jnp.all(jnp.isfinite(w)) for w in jax.tree.leaves(state["weights"])])
     last = jnp.where(jnp.all(fine), -1, state["step"])
     first = state["step"] - engine.steps + jnp.argmax(wrong)
     return state, {
-        "loss": jnp.mean(loss),
-        "alpha": jnp.mean(alpha),
+        "loss": _mean_loss(engine, loss, batches[1]),
+        "alpha": jnp.mean(alpha) if train.truth is None else jnp.sum(alpha[0]) / jnp.sum(alpha[1]),
         "bad": jnp.where(jnp.any(wrong), first, last),
     }
+
+
+def _mean_loss(engine: "Engine", loss: Any, present: Any) -> Any:
+    """Mean over the steps; where buckets end in short batches, over the inputs."""
+    if len(engine.buckets) == 1:
+        return jnp.mean(loss)
+    counts = jnp.sum(present, axis=1).astype(jnp.float32)
+    return jnp.sum(loss * counts) / jnp.sum(counts)

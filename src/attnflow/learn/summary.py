@@ -10,6 +10,7 @@ from attnflow.learn.evaluate import RULES, evaluate, load, signature
 from attnflow.learn.held import held_losses
 from attnflow.learn.objective import has_theory
 from attnflow.learn.page import FORMATS, Page
+from attnflow.learn.readable import posts_page
 from attnflow.learn.theory import rows_of, theory_over_practice
 from attnflow.learn.train import Trained
 from attnflow.report.style import save
@@ -33,12 +34,36 @@ def rate_rows(found: dict[str, Any]) -> list[tuple[str, str, float, *tuple[float
     ]
 
 
+SEVERAL = ("set", "with truth", "auprc", *(f"F1 {rule}" for rule in RULES))
+SEVERAL_SAID = (
+    "Where several segments may be true, focus is judged on the inputs whose true segments are "
+    "known: how many these are, the area under precision against recall of the weights as a "
+    "ranking of their segments, and the mean F1 of the classes in percent, of all inputs."
+)
+
+
+def rows_of_several(found: dict[str, Any]) -> list[tuple[str, int, float, *tuple[float, ...]]]:
+    """What an evaluation has more where several segments may be true; empty elsewhere."""
+    return [
+        (name, part["with_truth"], part["auprc"], *(part[rule]["macro_f1"] for rule in RULES))
+        for name, part in found["sets"].items()
+        if "with_truth" in part
+    ]
+
+
+def _spell(value: Any) -> str:
+    return (
+        str(value) if isinstance(value, int) else f"{value:.3f}" if value <= 1 else f"{value:.2f}"
+    )
+
+
 def compare_runs(
     paths: Sequence[str | Path],
     out: str | Path,
     *,
     best: bool = False,
     kind: str = "markdown",
+    show_words: bool = False,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """A page and its figures (SVG) in a folder, from the folders of runs.
@@ -48,6 +73,7 @@ def compare_runs(
         out: where the page goes.
         best: the best checkpoint of each in place of the newest.
         kind: "markdown" (report.md beside its figures) or "html" (report.html, which holds them).
+        show_words: whether the pages of posts, which runs on text have, show their words.
         progress: called with what is done next.
 
     Returns:
@@ -67,7 +93,7 @@ def compare_runs(
         runs.append((name, load(path, best=best)))
     page = Page("Runs compared")
     page.text("Rates in percent; ft and ff: focus true and false, pt and pf: prediction.")
-    lines, weights = [], []
+    lines, several, weights = [], [], []
     for name, trained in runs:
         progress(f"evaluating {name}")
         for lane, which in enumerate(trained.engine.run.lanes):
@@ -75,8 +101,12 @@ def compare_runs(
             label = f"{name}: {which}"
             for part, rule, *rates in rate_rows(found):
                 lines.append((label, part, rule, *(f"{rate:.2f}" for rate in rates)))
+            several += [(label, *row) for row in rows_of_several(found)]
             weights.append((label, *_conditions(trained), str(found["epochs"]), found["weights"]))
     page.table(("run", "set", "rule", "focus true", *COLUMNS), lines)
+    if several:
+        page.text(SEVERAL_SAID)
+        page.table(("run", *SEVERAL), [(*r[:2], *map(_spell, r[2:])) for r in several])
     head = ("run", "task", "m", "C", "paradigm", "networks", "optimiser", "batch", "epochs")
     page.table((*head, "SHA-256 of the weights"), weights)
     progress("drawing")
@@ -86,6 +116,12 @@ def compare_runs(
     for name, (caption, figure) in figures.items():
         save(figure, place / f"{name}.svg")
         page.figure(caption, place / f"{name}.svg")
+    for name, trained in runs:
+        if trained.engine.task.texts:
+            part = _part_of(trained)
+            text = posts_page(trained, part, title=name, show_words=show_words)
+            file = save_text(Path(out) / f"posts-{name}.html", text)
+            page.link(f"Posts of {name} ({part}) with the weight on each word", file)
     return save_text(Path(out) / f"report.{FORMATS[kind]}", page.render(kind, Path(out)))
 
 
@@ -94,6 +130,11 @@ def _names(paths: Sequence[str | Path]) -> list[str]:
     plain = [Path(path).absolute().name for path in paths]
     twice = {name for name in plain if plain.count(name) > 1}
     return [f"{n}-{i}" if n in twice else n for i, n in enumerate(plain, 1)]
+
+
+def _part_of(trained: Trained) -> str:
+    """The set that figures of one run show."""
+    return "heldout" if "heldout" in trained.engine.inputs else "train"
 
 
 def _conditions(trained: Trained) -> tuple[str, ...]:
@@ -116,7 +157,7 @@ def _figures(runs: Sequence[tuple[str, Trained]]) -> Figures:
     figures: Figures = {"curves": (said, drawing.over_epochs(curves, part))}
     shares = []
     for name, trained in runs:
-        own = "heldout" if "heldout" in trained.engine.inputs else "train"
+        own = _part_of(trained)
         for lane, which in enumerate(trained.engine.run.lanes):
             title = f"{name}\n{which}"
             shares.append((title, signature(trained, own, lane)))
@@ -128,7 +169,7 @@ def _figures(runs: Sequence[tuple[str, Trained]]) -> Figures:
         said = "Loss under a held focus weight, and what each step of focus gains"
         figures[f"held{start // 2 + 1}"] = said, drawing.held(held[start : start + 2])
     for name, trained in runs:
-        own = "heldout" if "heldout" in trained.engine.inputs else "train"
+        own = _part_of(trained)
         if len(trained.engine.task.shape) == 3:
             said = f"Inputs of {name} with the weight on each segment; the true one is framed"
             figures[f"mosaics-{name}"] = said, drawing.mosaics(trained, own)

@@ -18,8 +18,7 @@ from attnflow.learn.folder import RunFolder
 from attnflow.learn.networks import Pair, find_pair
 from attnflow.learn.objective import Loss, Objective, objective
 from attnflow.learn.parallel import once
-from attnflow.learn.tasks import Task, task
-from attnflow.settings import Setting
+from attnflow.learn.tasks import TASKS, Task, task
 
 THEORY_TARGET = 0.9
 """The focus weight that a switch proposed by theory reaches soonest."""
@@ -45,23 +44,35 @@ class Trained:
     folder: RunFolder | None = None
 
 
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "segments": ("digits", "orthogonal", "cifar10", "cifar100"),
+    "classes": ("orthogonal",),
+    "train": tuple(TASKS),
+    "heldout": tuple(TASKS),
+    "test": ("digits", "cifar10", "cifar100", "hatexplain"),
+    "data": ("cifar10", "cifar100", "hatexplain"),
+    "label": ("hatexplain",),
+    "rationale": ("hatexplain",),
+    "min_count": ("hatexplain",),
+    "max_length": ("hatexplain",),
+}
+"""Entries of a config that say what the inputs are -> the tasks that have them."""
+
+
 def task_of(run: Training) -> Task:
     """The task that a config names.
 
     Raises:
-        SettingError, MissingPart, DataError: as ``attnflow.learn.tasks.task``.
+        SettingError: the task has not what an entry is about; or as ``attnflow.learn.tasks.task``.
+        MissingPart, DataError: as ``attnflow.learn.tasks.task``.
     """
-    names = ("segments", "classes", "train", "heldout", "test", "data")
-    options = {name: getattr(run, name) for name in names}
-    if run.task != "orthogonal" and run.classes is not None:
-        raise SettingError(f"classes is for the orthogonal task only, got {run.classes}")
-    if not run.task.startswith("cifar") and run.data is not None:
-        raise SettingError(f"data is for cifar10 and cifar100 only, got {run.data!r}")
-    if run.task == "orthogonal":
-        if run.test is not None:
-            raise SettingError("the orthogonal task has no test set: leave test out")
-        options.pop("test")
+    options = {name: getattr(run, name) for name in OPTIONS}
     options = {name: value for name, value in options.items() if value is not None}
+    for name, value in options.items():
+        if run.task in TASKS and run.task not in OPTIONS[name]:
+            *some, last = OPTIONS[name]
+            which = f"{', '.join(some)} and {last}" if some else f"the {last} task"
+            raise SettingError(f"{name} is for {which} only, got {value!r} with {run.task}")
     return task(run.task, seed=run.data_seed, **options)
 
 
@@ -181,7 +192,7 @@ def _at_theorys_time(
         )
     from attnflow.numeric.switching import best_switch
 
-    setting = made.setting or Setting(made.segments, made.classes)
+    setting = made.setting or made.setting_of_fit
     first, then = (one.paradigm for one in objectives)
     found = best_switch(setting, THEORY_TARGET, first, then)
     return Part(part.paradigm, "time", float(found.switch_time))

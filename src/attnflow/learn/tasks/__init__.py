@@ -1,4 +1,4 @@
-"""What is learned: tasks as base items and lists of indices; readers and fetching of image data."""
+"""What is learned: tasks as base items and lists of indices; readers and fetching of data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,11 +32,18 @@ def _cifar100(**options: Any) -> Task:
     return cifar100(**options)
 
 
+def _hatexplain(**options: Any) -> Task:
+    from attnflow.learn.tasks.hatexplain import hatexplain
+
+    return hatexplain(**options)
+
+
 TASKS: dict[str, Callable[..., Task]] = {
     "digits": _digits,
     "orthogonal": _orthogonal,
     "cifar10": _cifar10,
     "cifar100": _cifar100,
+    "hatexplain": _hatexplain,
 }
 """Name -> maker of the task, whose options are those of the function of that name."""
 

@@ -1,6 +1,7 @@
-"""Downloads an official archive: with resume, progress and checksum; whole or not at all."""
+"""Downloads official data: with resume, progress and check; each file whole or not at all."""
 
 import http.client
+import json
 import os
 import urllib.error
 import urllib.request
@@ -11,41 +12,53 @@ from attnflow.errors import DataError, MissingPart, SettingError
 from attnflow.learn.tasks.archives import ARCHIVES, Archive, sha256_of
 
 PIECE = 1 << 18
+FILES = {
+    "hatexplain": (
+        "https://raw.githubusercontent.com/hate-alert/HateXplain/master/Data/",
+        ("dataset.json", "post_id_divisions.json"),
+    )
+}
+"""Data sets of plain JSON files, which have no official checksum: (where, names)."""
+
+Progress = Callable[[int, int | None], None]
 
 
 def fetch(
     name: str,
     folder: str | Path,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
     *,
     archive: Archive | None = None,
     timeout: float = 30.0,
 ) -> Path:
-    """Download the archive of a data set into a folder, if it is not there.
+    """Download the archive, or the files, of a data set into a folder, if they are not there.
 
-    A download that was interrupted goes on where it stopped. The file has its name only once its
-    checksum is right.
+    A download that was interrupted goes on where it stopped. A file has its name only once its
+    checksum is right, or, without an official one, once it is read as JSON.
 
     Args:
-        name: "cifar10" or "cifar100".
+        name: "cifar10", "cifar100" or "hatexplain".
         folder: where to put it; made if missing.
         progress: called with (bytes so far, bytes in all or None).
         archive: another archive in place of the official one.
         timeout: seconds without an answer after which the network counts as absent.
 
     Returns:
-        The path of the archive.
+        The path of the archive, or the folder of the files.
 
     Raises:
         SettingError: no such data set.
         MissingPart: there is no network; says what to put where.
-        DataError: what came has another checksum; it is removed.
+        DataError: what came has another checksum, or is no JSON; it is removed.
     """
-    if archive is None:
-        if name not in ARCHIVES:
-            raise SettingError(f"data set must be one of {', '.join(ARCHIVES)}, got {name!r}")
-        archive = ARCHIVES[name]
     folder = Path(folder).expanduser()
+    if archive is None:
+        if name in FILES:
+            return _fetch_files(*FILES[name], folder, progress, timeout)
+        if name not in ARCHIVES:
+            known = ", ".join((*ARCHIVES, *FILES))
+            raise SettingError(f"data set must be one of {known}, got {name!r}")
+        archive = ARCHIVES[name]
     folder.mkdir(parents=True, exist_ok=True)
     target, partial = folder / archive.file, folder / f"{archive.file}.part"
     if target.is_file():
@@ -54,14 +67,7 @@ def fetch(
         raise DataError(
             f"{str(target)!r} is not the official {archive.file} (wrong SHA-256): remove it first"
         )
-    try:
-        _download(archive.url, partial, progress, timeout)
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise MissingPart(
-            f"cannot download {archive.url} ({reason}): put {archive.file} into {str(folder)!r} "
-            f"by other means, or run this again to go on where it stopped"
-        ) from error
+    _get(archive.url, partial, target, progress, timeout)
     found = sha256_of(partial)
     if found != archive.sha256:
         partial.unlink()
@@ -73,9 +79,38 @@ def fetch(
     return target
 
 
-def _download(
-    url: str, partial: Path, progress: Callable[[int, int | None], None] | None, timeout: float
-) -> None:
+def _fetch_files(
+    place: str, names: tuple[str, ...], folder: Path, progress: Progress | None, timeout: float
+) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        target, partial = folder / name, folder / f"{name}.part"
+        if target.is_file():
+            continue
+        _get(place + name, partial, target, progress, timeout)
+        try:
+            json.loads(partial.read_text(encoding="utf-8"))
+        except ValueError as error:
+            partial.unlink()
+            raise DataError(
+                f"what {place + name} gave is not {name}, but no JSON ({error}); it was removed"
+            ) from error
+        os.replace(partial, target)
+    return folder
+
+
+def _get(url: str, partial: Path, target: Path, progress: Progress | None, timeout: float) -> None:
+    try:
+        _download(url, partial, progress, timeout)
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise MissingPart(
+            f"cannot download {url} ({reason}): put {target.name} into {str(target.parent)!r} "
+            f"by other means, or run this again to go on where it stopped"
+        ) from error
+
+
+def _download(url: str, partial: Path, progress: Progress | None, timeout: float) -> None:
     done = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
     try:

@@ -1,9 +1,10 @@
 """The contract of a task: base items held once, and inputs that are lists of indices into them.
 
-An input is m segments with a mask, a label and, where known, the position of the true segment.
-No input is ever materialised as an array of its own: the base items (images as uint8, vectors,
-token sequences) lie on the device, an input is m indices, and ``Task.gather`` composes a batch
-inside the compiled step. A new kind of data is a new function that returns a Task.
+An input is m segments with a mask, a label and, where known, the position of the true segment, or
+which segments are true where there may be several. No input is ever materialised as an array of
+its own: the base items (images as uint8, vectors, numbers of words) lie on the device, an input is
+m indices, and ``Task.gather`` composes a batch inside the compiled step. A new kind of data is a
+new function that returns a Task.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
 from attnflow.errors import SettingError
 from attnflow.settings import Setting, check, whole
@@ -28,19 +29,24 @@ class Mosaics:
         labels: class of each input, 0 to C - 1, [N].
         true: place of the true segment, [N]; -1 where not known.
         mask: True where there is a segment, [N, m]; None where every place is taken.
+        truth: True on each true segment, [N, m], where there may be several, which then counts in
+            place of ``true``; inputs without one are of unknown truth. None where ``true`` says it.
     """
 
     segments: Int[Any, "N m"]
     labels: Int[Any, " N"]
     true: Int[Any, " N"]
     mask: Bool[Any, "N m"] | None = None
+    truth: Bool[Any, "N m"] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def at(self, index: Int[Any, " B"]) -> "Mosaics":
-        """The inputs of these indices."""
-        return jax.tree.map(lambda values: values[index], self)
+    def at(self, index: Int[Any, " B"], length: int | None = None) -> "Mosaics":
+        """The inputs of these indices, of their first so many places."""
+        if length is None or length == self.segments.shape[1]:
+            return jax.tree.map(lambda values: values[index], self)
+        return jax.tree.map(lambda v: v[index, :length] if v.ndim == 2 else v[index], self)
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,10 @@ class Task:
         scale, offset: an item as the networks see it is ``base * scale + offset``.
         setting: the simple setting that this task realises, if it does.
         full_batch: whether a step takes all inputs at once by default.
+        vocabulary: the words, where base items are their numbers (base is then [n], int32).
+        lengths: to which inputs of fewer segments are padded, ascending; the longest inputs are
+            padded to m. Empty where all inputs have m segments.
+        texts: the words of each input of a set, as they were written; for pages.
     """
 
     name: str
@@ -67,6 +77,9 @@ class Task:
     offset: float = 0.0
     setting: Setting | None = field(default=None)
     full_batch: bool = False
+    vocabulary: tuple[str, ...] = field(default=(), repr=False)
+    lengths: tuple[int, ...] = ()
+    texts: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for name, inputs in self.sets.items():
@@ -77,25 +90,47 @@ class Task:
                 raise SettingError(
                     f"set {name!r} of task {self.name} names base item {most}, of {len(self.base)}"
                 )
+            if inputs.truth is not None and not np.any(np.asarray(inputs.truth)):
+                raise SettingError(
+                    f"set {name!r} of task {self.name} holds no input whose true segments are known"
+                )
+
+    @property
+    def tokens(self) -> bool:
+        """Whether segments are words, given by their numbers, which an encoder turns to vectors."""
+        return bool(self.vocabulary)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one segment."""
-        return tuple(self.base.shape[1:])
+        """Shape of one segment; a word counts as a vector with one place for each word."""
+        return (len(self.vocabulary),) if self.tokens else tuple(self.base.shape[1:])
 
     @property
     def segments(self) -> int:
         """m, places in an input."""
         return int(self.sets["train"].segments.shape[1])
 
-    def present(self, items: Any) -> Float[Array, "..."]:
-        """Base items as the networks see them, float32."""
+    @property
+    def setting_of_fit(self) -> Setting:
+        """The simple setting whose focus weight starts where even weights of this task lie."""
+        inputs = self.sets["train"]
+        if inputs.truth is None:
+            return Setting(self.segments, self.classes)
+        truth, mask = np.asarray(inputs.truth), inputs.mask
+        present = np.ones_like(truth) if mask is None else np.asarray(mask)
+        shares = truth.sum(axis=1) / present.sum(axis=1)
+        return Setting(max(2, round(1 / float(np.mean(shares[shares > 0])))), self.classes)
+
+    def present(self, items: Any) -> Array:
+        """Base items as the networks see them, float32; the numbers of words as they are."""
+        if self.tokens:
+            return jnp.asarray(items)
         items = jnp.asarray(items).astype(jnp.float32)
         if (self.scale, self.offset) == (1.0, 0.0):
             return items
         return items * self.scale + self.offset
 
-    def gather(self, base: Any, indices: Int[Array, "B m"]) -> Float[Array, "..."]:
+    def gather(self, base: Any, indices: Int[Array, "B m"]) -> Array:
         """The segments of a batch, [B, m, *shape], composed where it is called."""
         return self.present(base[indices])
 

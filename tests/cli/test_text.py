@@ -1,0 +1,63 @@
+"""Posts from a generated corpus to a page, by commands alone."""
+
+import re
+
+import pytest
+
+OPTIONS = ["--train", "300", "--heldout", "80", "--test", "80", "--max-length", "16", "-p", "soft"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, compiled_once):
+    """A small run on generated posts."""
+    from attnflow.cli import run as call
+
+    place = tmp_path_factory.mktemp("posts")
+    data, out = str(place / "data"), str(place / "posts")
+    assert call(["data", "generate", "hatexplain", "--data", data]) == 0
+    given = ["--data", data, "--epochs", "4", "--batch", "32", "--out", out]
+    assert call(["train", "--task", "hatexplain", *OPTIONS, *given]) == 0
+    return place
+
+
+def test_evaluate_gives_what_posts_have_more(document, run):
+    found = document("evaluate", run / "posts")
+    assert found["task"] == "hatexplain" and list(found["sets"]) == ["train", "heldout", "test"]
+    shown = found["sets"]["test"]
+    assert list(shown) == ["argmax", "mixture", "pooled", "focus_true", "auprc", "with_truth"]
+    assert list(shown["pooled"]) == ["ftpt", "ffpt", "ftpf", "ffpf", "accuracy", "macro_f1"]
+    assert 0 < shown["auprc"] <= 1 and 0 < shown["with_truth"] < 80
+
+
+def test_the_summary_tells_both_tables(attnflow, run):
+    code, out, _ = attnflow("evaluate", run / "posts")
+    assert code == 0 and "F1 argmax" in out and "with truth" in out and "ftpt" in out
+
+
+def test_the_page_of_posts_hides_words_until_they_are_asked_for(attnflow, run, tmp_path):
+    texts = {}
+    for name, options in (("hidden", []), ("shown", ["--show-words"])):
+        code, _, err = attnflow("report", run / "posts", "--out", name, *options)
+        assert code == 0, err
+        assert "(posts-posts.html)" in (tmp_path / name / "report.md").read_text()
+        texts[name] = (tmp_path / name / "posts-posts.html").read_text()
+    body = {name: text.split("</style>")[1] for name, text in texts.items()}
+    held = {name: re.findall(r'<span class="w[^>]*>([^<]*)</span>', t) for name, t in body.items()}
+    legend = 7
+    assert len(held["hidden"]) == len(held["shown"]) > 300
+    assert set(held["hidden"][legend:]) == {""}
+    assert {"the", "thunder", "fog"} <= set(held["shown"][legend:])
+    assert "thunder" not in texts["hidden"] and "fog" not in texts["hidden"]
+    lengths = [int(n) for n in re.findall(r"--n:(\d+)", body["hidden"])]
+    assert lengths == [len(word) for word in held["shown"][legend:]]
+    for text in texts.values():
+        assert "http" not in text and body["shown"].count("<article>") == 60
+        weights = [float(w) for w in re.findall(r'title="([\d.]+) %"', text)]
+        assert sum(weights) == pytest.approx(100 * 60, rel=0.02)
+        assert text.count(' r"') + text.count(" r h") + text.count(" r m") > 30
+
+
+@pytest.mark.slow
+def test_fit_takes_the_share_of_true_words_for_the_number_of_segments(document, run):
+    found = document("fit", run / "posts")
+    assert 3 <= found["segments"] <= 10
