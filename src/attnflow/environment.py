@@ -133,6 +133,7 @@ def optional_parts() -> list[Part]:
     plugin = next((f"{p} {v}" for p in _GPU_PLUGINS if (v := _installed(p))), "")
     tests = _installed("pytest")
     boards = _installed("tensorboardX")
+    grain = _installed("grain")
     tex = typesetter() or ""
     return [
         Part(
@@ -155,6 +156,13 @@ def optional_parts() -> list[Part]:
             f"tensorboardX {boards}" if boards else "",
             "attnflow train --tensorboard",
             "pip install 'attnflow[tensorboard]'",
+        ),
+        Part(
+            "caption data",
+            grain is not None,
+            f"grain {grain}" if grain else "",
+            "attnflow train --task coco",
+            "pip install 'attnflow[captions]'",
         ),
         Part(
             "tests",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from attnflow.cli import compare, derive, doctor, explore, export, solve, switch, train
+from attnflow.cli import compare, data, derive, doctor, explore, export, solve, switch, train
 from attnflow.cli.help import examples
 
 app = typer.Typer(
@@ -41,5 +41,5 @@ def start(
         print(context.get_help())
 
 
-for module in (compare, solve, train, derive, export, explore, switch, doctor):
+for module in (compare, solve, train, data, derive, export, explore, switch, doctor):
     module.register(app)

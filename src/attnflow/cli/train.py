@@ -1,4 +1,4 @@
-"""``attnflow train``, ``evaluate``, ``report``, ``fit``, ``data``: real networks, real images."""
+"""``attnflow train``, ``evaluate``, ``report``, ``fit``: real networks, real data."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from attnflow.cli import output
+from attnflow.cli import captions, output
 from attnflow.cli.help import Sectioned, examples
 from attnflow.cli.options import AsJson, grouped, number
 from attnflow.errors import SettingError
@@ -28,7 +28,11 @@ class TrainingOptions:
 
     task: Annotated[
         str | None,
-        _text("digits (the default), orthogonal, cifar10 or cifar100.", panel=TASK, metavar="NAME"),
+        _text(
+            "digits (the default), orthogonal, cifar10, cifar100, or coco (captions).",
+            panel=TASK,
+            metavar="NAME",
+        ),
     ] = None
     segments: Annotated[str | None, _text("m.", "--segments", "-m", panel=TASK, metavar="M")] = None
     classes: Annotated[
@@ -184,6 +188,7 @@ class MachineOptions:
 @grouped
 def train(
     options: TrainingOptions,
+    of_captions: captions.CaptionOptions,
     machine: MachineOptions,
     config: Annotated[
         str | None, Option(metavar="FILE", help="A config in TOML; options come on top.")
@@ -203,10 +208,16 @@ def train(
     if (resume or tensorboard) and out is None:
         option = "--resume" if resume else "--tensorboard"
         raise SettingError(f"{option} needs the run's folder: give --out DIR")
-    alone = resume and config is None and not options.given()
-    asked = None if alone else _config(options, config)
+    own = of_captions.given()
+    alone = resume and config is None and not options.given() and not own
     if out is not None:
         output.check_place(out, folder=True)
+    if captions.task_asked(options.task, config, out if resume else None) == captions.TASK:
+        wanted = None if alone else captions.config_of(options.given(), own, config)
+        captions.train(wanted, out, resume, tensorboard, machine.join(), as_json)
+        return
+    captions.refuse(own)
+    asked = None if alone else _config(options, config)
     devices = machine.join()
     from attnflow.learn import parallel
     from attnflow.learn.evaluate import evaluate
@@ -281,9 +292,20 @@ def evaluate(
     lane: Annotated[
         int, Option("--run", metavar="I", help="Which of the runs trained at once.")
     ] = 0,
+    results: Annotated[
+        str | None, Option("--captions", metavar="FILE", help="Write captions as COCO has them.")
+    ] = None,
+    part: Annotated[str, Option("--set", metavar="NAME", help="Of --captions.")] = "val",
+    beam: Annotated[str | None, Option(metavar="N", help="Width of the search (captions).")] = None,
+    images: Annotated[str | None, Option(metavar="N", help="Of each set (captions).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The four rates by three rules, on every set."""
+    """The four rates by three rules, on every set; of caption runs BLEU and loss."""
+    if captions.is_captions(run):
+        captions.evaluate(run, best, results, part, beam, images, as_json)
+        return
+    asked = {"captions": results, "beam": beam, "images": images}
+    captions.refuse({name: value for name, value in asked.items() if value is not None})
     from attnflow.learn.evaluate import evaluate as function
     from attnflow.learn.evaluate import load
 
@@ -308,6 +330,9 @@ def report(
 ) -> None:
     """Compare runs: one page with rates, curves, signatures, mosaics and theory."""
     output.check_place(out, folder=True)
+    if any(captions.is_captions(run) for run in runs):
+        captions.report(runs, out, kind, best)
+        return
     from attnflow.learn.summary import compare_runs
 
     with output.progress("loading") as show:
@@ -348,27 +373,11 @@ def fit(
     output.table(f"Reduced model of {Path(run).name}", ("what", "value"), [*rows, *shares])
 
 
-def fetch(
-    name: Annotated[str, Argument(metavar="NAME", help="cifar10 or cifar100.")],
-    data: Annotated[str, Option(metavar="DIR", help="Where to put it.")] = ".",
-) -> None:
-    """Download an official archive, going on where it stopped, and check it."""
-    from attnflow.learn.tasks.fetch import fetch as function
-
-    with output.progress(f"fetching {name}") as show:
-
-        def told(done: int, total: int | None) -> None:
-            of = "" if total is None else f" of {total / 1e6:.0f}"
-            show(f"fetching {name}: {done / 1e6:.0f}{of} MB")
-
-        print(function(name, data, told))
-
-
 def register(app: typer.Typer) -> None:
-    """Add the five commands."""
+    """Add the four commands."""
 
-    def add(function: Any, short: str, *lines: str, to: typer.Typer = app) -> None:
-        to.command(cls=Sectioned, short_help=short, epilog=examples(*lines))(function)
+    def add(function: Any, short: str, *lines: str) -> None:
+        app.command(cls=Sectioned, short_help=short, epilog=examples(*lines))(function)
 
     add(
         train,
@@ -380,8 +389,3 @@ def register(app: typer.Typer) -> None:
     add(evaluate, "Rates of a trained run.", "attnflow evaluate RUN --json")
     add(report, "Compare trained runs.", "attnflow report RUN1 RUN2 --out PAGE")
     add(fit, "Fit the reduced model to a run.", "attnflow fit RUN --json")
-    data = typer.Typer(help="Image data.", rich_markup_mode=None, no_args_is_help=True)
-    add(fetch, "Download an archive.", "attnflow data fetch cifar10 --data DIR", to=data)
-    # a group of one command would otherwise be that command
-    data.callback()(lambda: None)
-    app.add_typer(data, name="data", short_help="Fetch image data.")
