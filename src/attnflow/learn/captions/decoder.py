@@ -77,7 +77,8 @@ class Decoder(nnx.Module):
     ) -> None:
         """Draw the weights."""
         self.deep, self.size = output == "deep", hidden
-        self.embed = nnx.Param(XAVIER(rngs.params(), (words, embedding)))
+        spread = nnx.initializers.normal(embedding**-0.5)
+        self.embed = nnx.Param(spread(rngs.params(), (words, embedding)))
         self.cell = nnx.OptimizedLSTMCell(embedding + features, hidden, rngs=rngs)
         self.keys = _dense(features, attention, True, rngs)
         self.query = _dense(hidden, attention, False, rngs)

@@ -13,7 +13,9 @@ from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
 from attnflow.errors import SettingError
-from attnflow.learn.networks import XAVIER
+
+HE = nnx.initializers.he_normal()
+"""Keeps the size of features through layers with ReLU."""
 
 ENCODERS = ("conv", "vgg19")
 
@@ -28,7 +30,7 @@ class Layer(nnx.Module):
 
     def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs) -> None:
         """Draw the kernel."""
-        self.kernel = nnx.Param(XAVIER(rngs.params(), (3, 3, inputs, outputs)))
+        self.kernel = nnx.Param(HE(rngs.params(), (3, 3, inputs, outputs)))
         self.bias = nnx.Param(jnp.zeros(outputs))
 
     def __call__(self, image: Float[Array, "n h w c"]) -> Float[Array, "n h w d"]:

@@ -36,6 +36,8 @@ from attnflow.learn.objective import Objective
 from attnflow.learn.parallel import Devices
 from attnflow.learn.step import LARGEST_LOSS
 
+SMALLEST_SQUARE = 1e-12
+"""Keeps an image without any feature at 0."""
 REMEMBERED = 0.9
 """Share of the running means that a step keeps."""
 
@@ -136,9 +138,13 @@ class CaptionEngine:
         return encoder, nnx.merge(self.graphs[1], cast(weights["decoder"]))
 
     def features(self, encoder: Any, pixels: Any) -> Any:
-        """The grid of features of a batch."""
-        kind = jnp.dtype(self.run.dtype)
-        return pixels.astype(kind) if encoder is None else encoder(pixels).astype(kind)
+        """The grid of features of a batch, an image's scaled to a mean square of 1.
+
+        So encoders of any scale, VGG19's with features in the tens, suit one decoder.
+        """
+        grid = (pixels if encoder is None else encoder(pixels)).astype(jnp.float32)
+        square = jnp.mean(jnp.square(grid), axis=(1, 2), keepdims=True)
+        return (grid * jax.lax.rsqrt(square + SMALLEST_SQUARE)).astype(jnp.dtype(self.run.dtype))
 
     def step(self, objective: Objective, state: Any, pixels: Any, words: Any) -> Any:
         """One step of the optimiser; the new state. Nothing waits for the device."""
