@@ -112,7 +112,7 @@ def total(name, decoder_weights, graph, features, words):
     return jnp.sum(word_losses(decoder, objective(name), features, words, found, None))
 
 
-@pytest.mark.parametrize("name", ["soft", "lvml"])
+@pytest.mark.parametrize("name", [pytest.param("soft", marks=pytest.mark.slow), "lvml"])
 def test_padding_changes_neither_loss_nor_gradient(name):
     graph, weights = nnx.split(decoder_of())
     short = jnp.asarray(WORDS)
@@ -141,7 +141,7 @@ def test_sums_over_cells_do_not_depend_on_how_many_are_computed_at_once(monkeypa
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("baseline", [0.0, 1.7])
+@pytest.mark.parametrize("baseline", [pytest.param(0.0, marks=pytest.mark.slow), 1.7])
 def test_the_drawn_cells_teach_the_exact_gradient_on_average(baseline):
     """All draws of a caption of two words, weighed by their chances."""
     graph, weights = nnx.split(decoder_of())

@@ -30,6 +30,7 @@ def test_names_are_those_of_torchvisions_layers():
     assert torchvision_names() == [f"features.{i}" for i in TORCHVISION]
 
 
+@pytest.mark.slow
 def test_vgg19_is_what_pytorch_computes_with_the_same_weights():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     from torch.nn import functional

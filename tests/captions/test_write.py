@@ -53,7 +53,10 @@ def every_caption():
     yield from map(list, itertools.product(free, repeat=LENGTH))
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in ("soft", "lvml") else pytest.param(n, marks=pytest.mark.slow) for n in RULES],
+)
 def test_a_wide_beam_finds_the_best_of_all_captions_and_one_beam_is_greedy(given, name):
     decoder, grid = given
     rule = RULES[name]
@@ -71,6 +74,7 @@ def test_a_wide_beam_finds_the_best_of_all_captions_and_one_beam_is_greedy(given
     assert np.all(np.asarray(wide.score) >= np.asarray(plain.score) - 1e-6)
 
 
+@pytest.mark.slow
 def test_a_narrow_beam_lies_between_greedy_and_all(given):
     decoder, grid = given
     scores = [
@@ -79,6 +83,7 @@ def test_a_narrow_beam_lies_between_greedy_and_all(given):
     assert np.all(scores[0] <= scores[2] + 1e-6) and np.all(scores[1] <= scores[2] + 1e-6)
 
 
+@pytest.mark.slow
 def test_a_penalty_favours_longer_captions(given):
     decoder, grid = given
     plain, longer = (
