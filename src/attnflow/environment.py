@@ -134,6 +134,7 @@ def optional_parts() -> list[Part]:
     tests = _installed("pytest")
     boards = _installed("tensorboardX")
     library = _installed("datasets")
+    grain = _installed("grain")
     tex = typesetter() or ""
     return [
         Part(
@@ -163,6 +164,13 @@ def optional_parts() -> list[Part]:
             f"datasets {library}" if library else "",
             "HateXplain in Hugging Face's version",
             "pip install 'attnflow[data]'",
+        ),
+        Part(
+            "caption data",
+            grain is not None,
+            f"grain {grain}" if grain else "",
+            "attnflow train --task coco",
+            "pip install 'attnflow[captions]'",
         ),
         Part(
             "tests",

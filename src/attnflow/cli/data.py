@@ -1,4 +1,4 @@
-"""``attnflow data``: archives to fetch, sets to make up."""
+"""``attnflow data``: archives to fetch, sets to make up, features to compute."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from attnflow.cli import output
+from attnflow.cli import captions, output
 from attnflow.cli.help import Sectioned, examples
 from attnflow.cli.options import number
 from attnflow.errors import SettingError
@@ -19,10 +19,19 @@ def _hatexplain(data: str, given: dict[str, Any]) -> Path:
     return write_hatexplain(data, **given)
 
 
-GENERATED: dict[str, Callable[[str, dict[str, Any]], Path]] = {"hatexplain": _hatexplain}
+def _coco(data: str, given: dict[str, Any]) -> Path:
+    from attnflow.learn.captions.shapes import generate_coco
+
+    return generate_coco(data, **given)
+
+
+GENERATED: dict[str, Callable[[str, dict[str, Any]], Path]] = {
+    "hatexplain": _hatexplain,
+    "coco": _coco,
+}
 """Name -> (folder, options given) -> the folder."""
 
-TAKES = {"hatexplain": ("posts", "seed")}
+TAKES = {"hatexplain": ("posts", "seed"), "coco": ("train", "val", "seed", "side")}
 """Name -> the options that it has."""
 
 
@@ -46,12 +55,15 @@ def generate(
     name: Annotated[str, Argument(metavar="NAME", help=", ".join(GENERATED) + ".")],
     data: Annotated[str, Option(metavar="DIR", help="Where to put it.")],
     posts: Annotated[str | None, Option(metavar="N", help="Posts, for text.")] = None,
+    train: Annotated[str | None, Option(metavar="N", help="Training images.")] = None,
+    val: Annotated[str | None, Option(metavar="N", help="Validation images.")] = None,
+    side: Annotated[str | None, Option(metavar="N", help="Pixels, for images.")] = None,
     seed: Annotated[str | None, Option(metavar="S", help="Of the random numbers.")] = None,
 ) -> None:
     """Make a harmless data set in the format of a published one, to try out."""
     if name not in GENERATED:
         raise SettingError(f"data set must be one of {', '.join(GENERATED)}, got {name!r}")
-    texts = {"posts": posts, "seed": seed}
+    texts = {"posts": posts, "train": train, "val": val, "side": side, "seed": seed}
     given = {key: number(text) for key, text in texts.items() if text is not None}
     for key, value in given.items():
         if key not in TAKES[name]:
@@ -68,4 +80,9 @@ def register(app: typer.Typer) -> None:
 
     add(fetch, "Download official data.", "attnflow data fetch cifar10 --data DIR")
     add(generate, "Make a data set to try out.", "attnflow data generate hatexplain --data DIR")
-    app.add_typer(data, name="data", short_help="Fetch and make data.")
+    add(
+        captions.features,
+        "Compute features of images once.",
+        "attnflow data features --data DIR --encoder vgg19 --encoder-weights vgg19.pth --out STORE",
+    )
+    app.add_typer(data, name="data", short_help="Fetch, make and prepare data.")

@@ -1,4 +1,4 @@
-"""``attnflow train``, ``evaluate``, ``report``, ``fit``: real networks on real data."""
+"""``attnflow train``, ``evaluate``, ``report``, ``fit``: real networks, real data."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from attnflow.cli import output
+from attnflow.cli import captions, output
 from attnflow.cli.help import Sectioned, examples
 from attnflow.cli.options import AsJson, grouped, number
 from attnflow.errors import SettingError
@@ -29,7 +29,7 @@ class TrainingOptions:
     task: Annotated[
         str | None,
         _text(
-            "digits (the default), orthogonal, cifar10, cifar100 or hatexplain.",
+            "digits (the default), orthogonal, cifar10, cifar100, hatexplain, or coco (captions).",
             panel=TASK,
             metavar="NAME",
         ),
@@ -207,6 +207,7 @@ class MachineOptions:
 @grouped
 def train(
     options: TrainingOptions,
+    of_captions: captions.CaptionOptions,
     machine: MachineOptions,
     config: Annotated[
         str | None, Option(metavar="FILE", help="A config in TOML; options come on top.")
@@ -226,10 +227,16 @@ def train(
     if (resume or tensorboard) and out is None:
         option = "--resume" if resume else "--tensorboard"
         raise SettingError(f"{option} needs the run's folder: give --out DIR")
-    alone = resume and config is None and not options.given()
-    asked = None if alone else _config(options, config)
+    own = of_captions.given()
+    alone = resume and config is None and not options.given() and not own
     if out is not None:
         output.check_place(out, folder=True)
+    if captions.task_asked(options.task, config, out if resume else None) == captions.TASK:
+        wanted = None if alone else captions.config_of(options.given(), own, config)
+        captions.train(wanted, out, resume, tensorboard, machine.join(), as_json)
+        return
+    captions.refuse(own)
+    asked = None if alone else _config(options, config)
     devices = machine.join()
     _use_cores(asked, out)
     from attnflow.learn import parallel
@@ -323,9 +330,20 @@ def evaluate(
     lane: Annotated[
         int, Option("--run", metavar="I", help="Which of the runs trained at once.")
     ] = 0,
+    results: Annotated[
+        str | None, Option("--captions", metavar="FILE", help="Write captions as COCO has them.")
+    ] = None,
+    part: Annotated[str, Option("--set", metavar="NAME", help="Of --captions.")] = "val",
+    beam: Annotated[str | None, Option(metavar="N", help="Width of the search (captions).")] = None,
+    images: Annotated[str | None, Option(metavar="N", help="Of each set (captions).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The four rates by three rules, on every set."""
+    """The four rates by three rules, on every set; of caption runs BLEU and loss."""
+    if captions.is_captions(run):
+        captions.evaluate(run, best, results, part, beam, images, as_json)
+        return
+    asked = {"captions": results, "beam": beam, "images": images}
+    captions.refuse({name: value for name, value in asked.items() if value is not None})
     _use_cores(None, run)
     from attnflow.learn.evaluate import evaluate as function
     from attnflow.learn.evaluate import load
@@ -355,6 +373,9 @@ def report(
 ) -> None:
     """Compare runs: one page with rates, curves, signatures, mosaics, posts and theory."""
     output.check_place(out, folder=True)
+    if any(captions.is_captions(run) for run in runs):
+        captions.report(runs, out, kind, best)
+        return
     _use_cores(None, *runs)
     from attnflow.learn.summary import compare_runs
 

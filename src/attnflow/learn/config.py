@@ -295,8 +295,8 @@ class Training:
         return {name: value for name, value in pairs if value is not None}
 
 
-def to_toml(run: Training) -> str:
-    """The run as TOML, which ``from_toml`` reads back equal."""
+def to_toml(run: Any) -> str:
+    """A config (a record with ``as_dict``) as TOML, which ``from_toml`` reads back equal."""
     return "".join(f"{name} = {_spell(value)}\n" for name, value in run.as_dict().items())
 
 
@@ -306,7 +306,7 @@ def _spell(value: Any) -> str:
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'
-    return repr(value)
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def from_toml(path: str | Path) -> Training:
@@ -315,16 +315,24 @@ def from_toml(path: str | Path) -> Training:
     Raises:
         SettingError: no such file, it is no TOML, or a name or value in it is not allowed.
     """
+    return from_dict(read_toml(path))
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The entries of a TOML file.
+
+    Raises:
+        SettingError: no such file, or it is no TOML.
+    """
     path = Path(path)
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingError(
             f"config must be a TOML file, got {str(path)!r}: {error.strerror}"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"config {str(path)!r} is no TOML: {error}") from error
-    return from_dict(found)
 
 
 def from_dict(found: dict[str, Any]) -> Training:

@@ -4,22 +4,38 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from attnflow.errors import DataError, SettingError
-from attnflow.learn.config import Training, from_toml, to_toml
-from attnflow.learn.logs import Boards, check_tensorboard, table
+from attnflow.learn.config import from_dict, read_toml, to_toml
+from attnflow.learn.logs import COLUMNS, Boards, check_tensorboard, table
 from attnflow.runs import atomic, save_json, save_text
 
 CONFIG, RECORD, METRICS, CHECKPOINTS = "config.toml", "run.json", "metrics.jsonl", "checkpoints"
 TABLE, BOARDS = "metrics.csv", "tensorboard"
 LATEST_KEPT = 2
+
+
+class Kind(NamedTuple):
+    """What differs between kinds of runs.
+
+    Attributes:
+        read: from plain values to a config.
+        columns: of the table of metrics.
+    """
+
+    read: Callable[[dict[str, Any]], Any]
+    columns: tuple[str, ...]
+
+
+PLAIN = Kind(from_dict, COLUMNS)
+"""Runs of a focus and a classification network."""
 
 
 def named_leaves(tree: Any) -> dict[str, np.ndarray]:
@@ -58,11 +74,12 @@ class RunFolder:
 
     Args:
         path: the folder.
+        kind: of the run.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], kind: Kind = PLAIN) -> None:
         """Name the folder; nothing is made or read yet."""
-        self.path = Path(path)
+        self.path, self.kind = Path(path), kind
         self._manager: Any = None
         self._boards: Boards | None = None
 
@@ -70,7 +87,7 @@ class RunFolder:
         """Whether there is a run."""
         return (self.path / CONFIG).exists()
 
-    def begin(self, run: Training, record: dict[str, Any], *, tensorboard: bool = False) -> None:
+    def begin(self, run: Any, record: dict[str, Any], *, tensorboard: bool = False) -> None:
         """Make the folder of a new run.
 
         Args:
@@ -90,21 +107,32 @@ class RunFolder:
             )
         save_json(self.path / RECORD, record)
         save_text(self.path / METRICS, "")
-        save_text(self.path / TABLE, table([], header=True))
+        save_text(self.path / TABLE, table([], header=True, columns=self.kind.columns))
         if tensorboard:
             (self.path / BOARDS).mkdir(exist_ok=True)
             self._boards = Boards(self.path / BOARDS, 1)
         save_text(self.path / CONFIG, to_toml(run))
 
-    def config(self) -> Training:
+    def config(self) -> Any:
         """The run's config.
 
         Raises:
             SettingError: the folder holds no run.
         """
+        return self.kind.read(self._entries())
+
+    def task(self) -> str:
+        """The name of the task that the config holds.
+
+        Raises:
+            SettingError: the folder holds no run.
+        """
+        return str(self._entries().get("task", ""))
+
+    def _entries(self) -> dict[str, Any]:
         if not (self.path / CONFIG).is_file():
             raise SettingError(f"{str(self.path)!r} holds no run (it has no {CONFIG})")
-        return from_toml(self.path / CONFIG)
+        return read_toml(self.path / CONFIG)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics, a last incomplete line left out.
@@ -128,7 +156,7 @@ class RunFolder:
             file.flush()
             os.fsync(file.fileno())
         with (self.path / TABLE).open("a", encoding="utf-8") as file:
-            file.write(table(rows, header=False))
+            file.write(table(rows, header=False, columns=self.kind.columns))
         if self._boards is not None:
             self._boards.add(rows)
 
@@ -137,7 +165,7 @@ class RunFolder:
         rows = [row for row in self.metrics() if row["epoch"] <= epoch]
         with atomic(self.path / METRICS) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        save_text(self.path / TABLE, table(rows, header=True))
+        save_text(self.path / TABLE, table(rows, header=True, columns=self.kind.columns))
         if (self.path / BOARDS).is_dir():
             check_tensorboard()
             self._boards = Boards(self.path / BOARDS, epoch + 1)

@@ -27,10 +27,10 @@ def flat(row: dict[str, Any]) -> dict[str, Any]:
     return {**{k: v for k, v in row.items() if k != "sets"}, **sets}
 
 
-def table(rows: list[dict[str, Any]], *, header: bool) -> str:
+def table(rows: list[dict[str, Any]], *, header: bool, columns: tuple[str, ...] = COLUMNS) -> str:
     """Rows of metrics as CSV (RFC 4180, lines end in a line feed)."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     if header:
         writer.writeheader()
     writer.writerows(flat(row) for row in rows)

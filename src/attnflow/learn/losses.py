@@ -103,7 +103,27 @@ def at_draw(
         return jnp.take_along_axis(values, drawn[..., None], axis=-1)[..., 0]
 
     loss, score = -of(log_probabilities), of(log_weights)
-    return loss + stop_gradient(loss - baseline) * (score - stop_gradient(score))
+    return loss + score_function(loss, score, baseline)
+
+
+def score_function(
+    cost: Float[Array, "..."], score: Float[Array, "..."], baseline: Any = 0.0
+) -> Float[Array, "..."]:
+    """Zero, with the gradient that the chances of a draw get from what it cost (REINFORCE).
+
+    Args:
+        cost: all that depends on the draw, without gradient.
+        score: log-weight of what was drawn.
+        baseline: what the cost is compared with.
+    """
+    return stop_gradient(cost - baseline) * (score - stop_gradient(score))
+
+
+def entropy(log_weights: Float[Array, "... m"]) -> Float[Array, "..."]:
+    """Entropy of the weights in nats; a masked segment adds exactly 0."""
+    present = jnp.isfinite(log_weights)
+    safe = jnp.where(present, log_weights, 0.0)
+    return -jnp.sum(jnp.where(present, jnp.exp(safe) * safe, 0.0), axis=-1)
 
 
 def lvml(

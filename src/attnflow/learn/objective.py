@@ -70,13 +70,20 @@ class Objective:
             return losses.soft(classifier(pooled).astype(jnp.float32), labels)
         logits = classifier(segments).astype(jnp.float32)
         each = losses.label_log_probabilities(logits, labels)
-        if self.function is not None:
-            return self.function(log_weights, each)
         if self.draws:
             drawn = jnp.argmax(log_weights + noise, axis=-1)
             return losses.at_draw(drawn, log_weights, each, baseline)
         if self.needs_responsibilities:
             return losses.em(responsibilities, log_weights, each)
+        return self.of_each(log_weights, each)
+
+    def of_each(self, log_weights: Any, each: Any) -> Any:
+        """The loss from every segment's log-probability of the label, [..., m] to [...].
+
+        For paradigms that are exact sums over the segments, and for losses of one's own.
+        """
+        if self.function is not None:
+            return self.function(log_weights, each)
         if self.exponent is not None:
             return losses.power_mean(self.exponent, log_weights, each)
         return {"hard": losses.hard, "lvml": losses.lvml}[self.name](log_weights, each)

@@ -1,0 +1,171 @@
+"""COCO's files and the generated set: what is read, what is refused, what pictures show."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from attnflow.errors import DataError, MissingPart, SettingError
+from attnflow.learn.captions.coco import read_coco
+from attnflow.learn.captions.images import cells_within, frame, load_image
+from attnflow.learn.captions.shapes import COLOURS, generate_coco
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return generate_coco(tmp_path_factory.mktemp("coco") / "set", train=30, val=6, seed=4)
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "set")
+
+
+def test_the_generated_set_reads_as_coco(made):
+    corpus = read_coco(made, min_count=1)
+    train = corpus.sets["train"]
+    assert (len(train), len(corpus.sets["val"]), corpus.year) == (30, 6, 2017)
+    assert train.words.shape == (60, corpus.length) and train.first.tolist() == [*range(0, 61, 2)]
+    known = corpus.vocabulary
+    for picture, row in zip(train.pictures, train.first, strict=False):
+        assert " ".join(known.decode(train.words[row])) == picture.captions[0]
+
+
+def test_the_named_box_holds_the_named_colour(made):
+    corpus = read_coco(made, min_count=1)
+    part, checked = corpus.sets["train"], 0
+    for number, picture in enumerate(part.pictures):
+        image = load_image(picture.path, 48, "crop")
+        for row in range(part.first[number], part.first[number + 1]):
+            for word, box in zip(part.words[row], part.boxes[row], strict=True):
+                name = corpus.vocabulary.words[word]
+                if name in COLOURS:
+                    x, y, width, height = (int(v) for v in box)
+                    middle = image[y + height // 2 + 1, x + width // 2]
+                    assert np.abs(middle.astype(int) - COLOURS[name]).max() < 40
+                    checked += 1
+    assert checked > 60
+    instances = json.loads((made / "annotations" / "instances_train2017.json").read_text())
+    named = {tuple(b) for p in part.pictures for each in p.named for _, b in each}
+    assert {tuple(map(float, one["bbox"])) for one in instances["annotations"]} == named
+
+
+def test_equal_seeds_make_equal_sets_and_an_old_one_is_not_overwritten(made, tmp_path):
+    again = generate_coco(tmp_path / "again", train=30, val=6, seed=4)
+    for file in sorted(made.rglob("*.*")):
+        assert file.read_bytes() == (again / file.relative_to(made)).read_bytes()
+    with pytest.raises(SettingError, match="holds train2017 already: name another folder"):
+        generate_coco(again)
+    with pytest.raises(SettingError, match="side must be a whole number from 24 to 4096, got 5"):
+        generate_coco(tmp_path, side=5)
+    with pytest.raises(SettingError, match="year must be 2014 or 2017, got 2015"):
+        generate_coco(tmp_path, year=2015)
+
+
+def test_years_are_found_and_chosen(copy):
+    generate_coco(copy, train=3, val=1, year=2014)
+    assert read_coco(copy, min_count=1).year == 2017
+    assert len(read_coco(copy, year=2014, min_count=1).sets["train"]) == 3
+    shutil.rmtree(copy / "annotations")
+    with pytest.raises(MissingPart, match="captions_train2014.json.*attnflow data generate coco"):
+        read_coco(copy, year=2014)
+    with pytest.raises(SettingError, match="year must be 2014 or 2017, got 2016"):
+        read_coco(copy, year=2016)
+
+
+def test_limits_take_the_first_images_and_the_vocabulary_of_those(made):
+    corpus = read_coco(made, limits={"train": 5}, min_count=1)
+    assert len(corpus.sets["train"]) == 5
+    whole = read_coco(made, min_count=1)
+    assert corpus.sets["train"].pictures == whole.sets["train"].pictures[:5]
+    assert set(corpus.vocabulary.words) <= set(whole.vocabulary.words)
+
+
+def edit(folder, change):
+    path = folder / "annotations" / "captions_train2017.json"
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind", "message"),
+    [
+        (
+            lambda f: next((f / "train2017").iterdir()).unlink(),
+            DataError,
+            r"image '\d+.png', which captions_train2017.json names, is not in '.*train2017'",
+        ),
+        (
+            lambda f: shutil.rmtree(f / "val2017"),
+            MissingPart,
+            "no images at '.*val2017': put COCO's folder val2017 there",
+        ),
+        (
+            lambda f: (f / "annotations" / "captions_val2017.json").unlink(),
+            MissingPart,
+            "no captions_val2017.json at '.*annotations': put COCO's file there",
+        ),
+        (
+            lambda f: (f / "annotations" / "captions_train2017.json").write_text('{"images": ['),
+            DataError,
+            "captions_train2017.json' is damaged or truncated",
+        ),
+        (
+            lambda f: edit(f, lambda d: d.pop("annotations")),
+            DataError,
+            r"captions_train2017.json' is no COCO caption file \(KeyError: 'annotations'\)",
+        ),
+        (
+            lambda f: edit(f, lambda d: d["annotations"][0].update(image_id=999)),
+            DataError,
+            "has a caption of image 999, which it does not list",
+        ),
+        (
+            lambda f: edit(f, lambda d: d["images"][0].update(file_name="../x.png")),
+            DataError,
+            "file_name '../x.png' leads out of the folder",
+        ),
+        (
+            lambda f: edit(f, lambda d: d["annotations"].clear()),
+            DataError,
+            "holds no image with captions",
+        ),
+    ],
+    ids=["image", "folder", "file", "truncated", "other", "unlisted", "outside", "empty"],
+)
+def test_what_is_missing_or_damaged_is_named(copy, damage, kind, message):
+    damage(copy)
+    with pytest.raises(kind, match=message):
+        read_coco(copy, min_count=1)
+
+
+def test_a_damaged_image_is_named(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match="x.jpg' is missing or damaged"):
+        load_image(tmp_path / "x.jpg", 8, "crop")
+
+
+@pytest.mark.parametrize("resize", ["crop", "square"])
+def test_a_point_of_the_original_comes_where_the_frame_says(tmp_path, resize):
+    pixels = np.zeros((90, 120, 3), np.uint8)
+    pixels[40:50, 60:70] = 255
+    Image.fromarray(pixels).save(tmp_path / "dot.png")
+    seen = load_image(tmp_path / "dot.png", 45, resize)
+    assert seen.shape == (45, 45, 3)
+    rows, columns = np.nonzero(seen[..., 0] > 128)
+    placed = frame(120, 90, 45, resize)
+    assert rows.mean() + 0.5 == pytest.approx(placed.scale_y * 45 - placed.top, abs=0.6)
+    assert columns.mean() + 0.5 == pytest.approx(placed.scale_x * 65 - placed.left, abs=0.6)
+
+
+def test_cells_hold_a_box_that_covers_half_of_them():
+    placed = frame(40, 40, 40, "crop")
+    boxes = np.array([[0, 0, 10, 10], [5, 0, 20, 10], [12, 12, 3, 3], [np.nan] * 4])
+    found = cells_within(boxes, placed, 40, (4, 4)).reshape(4, 4, 4)
+    assert np.argwhere(found[0]).tolist() == [[0, 0]]
+    assert np.argwhere(found[1]).tolist() == [[0, 0], [0, 1], [0, 2]]
+    assert np.argwhere(found[2]).tolist() == [[1, 1]]  # small: the cell it covers most
+    assert not found[3].any()

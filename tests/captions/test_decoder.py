@@ -1,0 +1,190 @@
+"""The decoder's words and losses, against plain NumPy, enumeration and limits."""
+
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from attnflow.learn import losses
+from attnflow.learn.captions import unroll as module
+from attnflow.learn.captions.decoder import Decoder
+from attnflow.learn.captions.unroll import costs_to_come, dropout_of, unroll, word_losses
+from attnflow.learn.captions.words import END, PAD, START
+from attnflow.learn.objective import objective
+
+V, B, K, T, L, D = 7, 2, 2, 4, 3, 5
+WORDS = np.array([[[4, 5, END, PAD], [6, END, PAD, PAD]], [[5, 4, 6, END], [4, 4, 5, END]]])
+
+
+def decoder_of(**options):
+    return Decoder(V, D, nnx.Rngs(0), hidden=6, attention=4, embedding=5, **options)
+
+
+def grid(seed=0):
+    return jax.random.normal(jax.random.key(seed), (B, L, D))
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def by_hand(decoder, features, words, deep=True, gate=True, mean=True):
+    """(focus, distribution given each cell, gate) of every word of one caption, soft context."""
+
+    def dense(layer, x):
+        out = x @ np.asarray(layer.kernel[...])
+        return out if layer.bias is None else out + np.asarray(layer.bias[...])
+
+    embed, average = np.asarray(decoder.embed[...]), features.mean(axis=0)
+    c = np.tanh(dense(decoder.first_memory, average)) if mean else np.zeros(6)
+    h = np.tanh(dense(decoder.first_hidden, average)) if mean else np.zeros(6)
+    z, last, found = np.zeros(D), START, []
+    for word in words:
+        y = embed[last]
+        gates = dense(decoder.cell.dense_i, np.concatenate([y, z])) + dense(decoder.cell.dense_h, h)
+        i, f, g, o = np.split(gates, 4)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        together = np.tanh(dense(decoder.keys, features) + dense(decoder.query, h))
+        weights = softmax(dense(decoder.score, together)[:, 0])
+        beta = sigmoid(dense(decoder.gate, h)) if gate else 1.0
+
+        def output(context, y=y, h=h):
+            if not deep:
+                return dense(decoder.from_hidden, h) + dense(decoder.from_context, context)
+            inner = y + dense(decoder.from_hidden, h) + dense(decoder.from_context, context)
+            return dense(decoder.out, np.tanh(inner))
+
+        z = beta * (weights @ features)
+        cells = np.stack([softmax(output(beta * cell)) for cell in features])
+        found.append((weights, cells[:, word], softmax(output(z))[word]))
+        last = word
+    return found
+
+
+EXPECTED = {
+    "soft": lambda weights, cells, pooled: -np.log(pooled),
+    "hard": lambda weights, cells, pooled: -(weights @ np.log(cells)),
+    "lvml": lambda weights, cells, pooled: -np.log(weights @ cells),
+    "power-1/2": lambda weights, cells, pooled: -2 * np.log(weights @ np.sqrt(cells)),
+}
+SHAPES = {"as published": {}, "linear": {"output": "linear"}, "plain": {"gate": False}}
+SHAPES["from zero"] = {"start": "zero"}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", EXPECTED)
+def test_words_cost_what_the_formulas_say(name, shape):
+    if shape != "as published" and name != "lvml":
+        pytest.skip("the shape of the decoder is the same for every paradigm")
+    options = SHAPES[shape]
+    decoder, features = decoder_of(**options), grid()
+    found = unroll(decoder, features, jnp.asarray(WORDS), None, False)
+    each = word_losses(decoder, objective(name), features, jnp.asarray(WORDS), found, None)
+    for b, k in itertools.product(range(B), range(K)):
+        words = [w for w in WORDS[b, k] if w != PAD]
+        expected = by_hand(
+            decoder,
+            np.asarray(features[b], np.float64),
+            words,
+            deep=options.get("output") != "linear",
+            gate=options.get("gate", True),
+            mean=options.get("start") != "zero",
+        )
+        for t, parts in enumerate(expected):
+            np.testing.assert_allclose(np.exp(found.log_weights[t, b, k]), parts[0], rtol=2e-5)
+            np.testing.assert_allclose(each[t, b, k], EXPECTED[name](*parts), rtol=2e-5)
+        assert np.all(np.asarray(each)[len(words) :, b, k] == 0)
+
+
+def total(name, decoder_weights, graph, features, words):
+    decoder = nnx.merge(graph, decoder_weights)
+    found = unroll(decoder, features, words, None, False)
+    return jnp.sum(word_losses(decoder, objective(name), features, words, found, None))
+
+
+@pytest.mark.parametrize("name", [pytest.param("soft", marks=pytest.mark.slow), "lvml"])
+def test_padding_changes_neither_loss_nor_gradient(name):
+    graph, weights = nnx.split(decoder_of())
+    short = jnp.asarray(WORDS)
+    longer = jnp.pad(short, ((0, 0), (0, 1), (0, 2)), constant_values=PAD)
+    both = [
+        jax.value_and_grad(partial(total, name))(weights, graph, grid(), words)
+        for words in (short, longer)
+    ]
+    np.testing.assert_allclose(both[0][0], both[1][0], rtol=1e-6)
+    for a, b in zip(*(jax.tree.leaves(one[1]) for one in both), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    nothing = jnp.full_like(short, PAD)
+    value, gradient = jax.value_and_grad(partial(total, name))(weights, graph, grid(), nothing)
+    assert value == 0 and all(np.all(np.asarray(g) == 0) for g in jax.tree.leaves(gradient))
+
+
+def test_sums_over_cells_do_not_depend_on_how_many_are_computed_at_once(monkeypatch):
+    graph, weights = nnx.split(decoder_of())
+    function = jax.value_and_grad(partial(total, "lvml"))
+    whole = function(weights, graph, grid(), jnp.asarray(WORDS))
+    monkeypatch.setitem(module.LOGITS_AT_ONCE, "cpu", 2 * B * K * V)  # 2 of 3 cells, then 1
+    assert module.cells_at_once(L, B * K, V) == 2
+    pieces = function(weights, graph, grid(), jnp.asarray(WORDS))
+    np.testing.assert_allclose(whole[0], pieces[0], rtol=1e-6)
+    for a, b in zip(*(jax.tree.leaves(one[1]) for one in (whole, pieces)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("baseline", [pytest.param(0.0, marks=pytest.mark.slow), 1.7])
+def test_the_drawn_cells_teach_the_exact_gradient_on_average(baseline):
+    """All draws of a caption of two words, weighed by their chances."""
+    graph, weights = nnx.split(decoder_of())
+    words, features = jnp.asarray(WORDS[1:, :1, :2]), grid()[1:]
+    draws = jnp.asarray(list(itertools.product(range(L), repeat=2)))
+
+    def drawn(weights, cells):
+        decoder = nnx.merge(graph, weights)
+        noise = 1e4 * jax.nn.one_hot(cells, L)[:, None, None]
+        found = unroll(decoder, features, words, noise, True)
+        each = word_losses(decoder, objective("hard-sampled"), features, words, found, None)
+        return each, found.score
+
+    def exact(weights):
+        each, score = jax.vmap(partial(drawn, weights))(draws)
+        return jnp.sum(jnp.exp(jnp.sum(score, axis=(1, 2, 3))) * jnp.sum(each, axis=(1, 2, 3)))
+
+    def estimate(weights):
+        each, score = jax.vmap(partial(drawn, weights))(draws)
+        cost = jax.vmap(costs_to_come)(each)
+        one = jnp.sum(each + losses.score_function(cost, score, baseline), axis=(1, 2, 3))
+        chance = jax.lax.stop_gradient(jnp.exp(jnp.sum(score, axis=(1, 2, 3))))
+        return jnp.sum(chance * one)
+
+    true, found = (jax.value_and_grad(f)(weights) for f in (exact, estimate))
+    np.testing.assert_allclose(found[0], true[0], rtol=1e-6)
+    size = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(true[1]))
+    for a, b in zip(*(jax.tree.leaves(one[1]) for one in (true, found)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * size)
+
+
+def test_dropout_keeps_the_mean_and_differs_between_words_and_images():
+    keys = jax.random.split(jax.random.key(0), 400)
+    factors = dropout_of(keys, 0.25, (2, 30), jnp.float32)
+    first, second = (np.asarray(factors(jnp.int32(n))) for n in (0, 1))
+    assert set(np.unique(first)) == {0.0, np.float32(1 / 0.75)}
+    assert first.mean() == pytest.approx(1, abs=0.02)
+    assert (first != second).any() and (first[0] != first[1]).any()
+
+
+def test_entropy_is_that_of_the_weights_and_masked_segments_add_nothing():
+    weights = jnp.log(jnp.array([0.5, 0.25, 0.25]))
+    assert float(losses.entropy(weights)) == pytest.approx(1.5 * np.log(2), rel=1e-6)
+    padded = jnp.concatenate([weights, jnp.array([-jnp.inf])])
+    value, gradient = jax.value_and_grad(losses.entropy)(padded)
+    assert value == losses.entropy(weights) and gradient[3] == 0 and np.isfinite(gradient).all()

@@ -1,0 +1,126 @@
+"""Encoders: grids of the right shape, VGG19 as PyTorch computes it, weights from every format."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from attnflow.errors import DataError, MissingPart, SettingError
+from attnflow.learn.captions.encoder import VGG19, grid_of, make_encoder
+from attnflow.learn.captions.pretrained import load_vgg19, torchvision_names, weights_of
+
+NARROW = (3, 4, 5, 6, 7)
+TORCHVISION = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
+
+
+def pixels(size, count=2):
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+def test_both_encoders_give_196_cells_of_512_at_full_size():
+    for name in ("conv", "vgg19"):
+        encoder = nnx.eval_shape(lambda name=name: make_encoder(name, 0, 224, 64, 4))
+        shown = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.uint8)
+        assert nnx.eval_shape(lambda m, x: m(x), encoder, shown).shape == (1, 196, 512)
+    assert grid_of(196) == (14, 14)
+
+
+def test_names_are_those_of_torchvisions_layers():
+    assert torchvision_names() == [f"features.{i}" for i in TORCHVISION]
+
+
+@pytest.mark.slow
+def test_vgg19_is_what_pytorch_computes_with_the_same_weights():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from torch.nn import functional
+
+    encoder, shown = VGG19(nnx.Rngs(3), NARROW), pixels(32)
+    for layer in encoder.layers:
+        layer.bias[...] = jax.random.normal(jax.random.key(1), layer.bias.shape) / 10
+    weights = {name: torch.tensor(np.array(v)) for name, v in weights_of(encoder).items()}
+    hidden = torch.tensor(shown.transpose(0, 3, 1, 2)).float() / 255
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    hidden = (hidden - mean[None, :, None, None]) / deviation[None, :, None, None]
+    for place in range(36):  # VGG19's features but the last pool
+        if place in TORCHVISION:
+            w, b = (weights[f"features.{place}.{part}"] for part in ("weight", "bias"))
+            hidden = functional.relu(functional.conv2d(hidden, w, b, padding=1))
+        elif place in (4, 9, 18, 27):
+            hidden = functional.max_pool2d(hidden, 2)
+    expected = hidden.permute(0, 2, 3, 1).reshape(2, 4, 7).numpy()
+    found = np.asarray(encoder(shown))
+    assert expected.max() > 0.01
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    return weights_of(VGG19(nnx.Rngs(5), NARROW)), tmp_path
+
+
+def write(values, path):
+    if path.suffix == ".npz":
+        np.savez(path, **values)
+    elif path.suffix == ".safetensors":
+        save = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
+        save.save_file({k: np.ascontiguousarray(v) for k, v in values.items()}, path)
+    else:
+        torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+        torch.save({k: torch.tensor(np.array(v)) for k, v in values.items()}, path)
+
+
+@pytest.mark.parametrize("ending", [".npz", ".safetensors", ".pth"])
+def test_weights_come_back_from_every_format(stored, ending):
+    values, folder = stored
+    more = {**values, "classifier.0.weight": np.zeros((2, 2), np.float32)}
+    write(more, folder / f"w{ending}")
+    encoder = VGG19(nnx.Rngs(6), NARROW)
+    load_vgg19(encoder, folder / f"w{ending}")
+    for name, value in weights_of(encoder).items():
+        assert (value == values[name]).all()
+
+
+def test_the_first_entry_that_does_not_fit_is_named_and_nothing_is_set(stored):
+    values, folder = stored
+    encoder = VGG19(nnx.Rngs(6), NARROW)
+    before = weights_of(encoder)
+    write({**values, "features.5.bias": np.zeros(9, np.float32)}, folder / "a.npz")
+    with pytest.raises(DataError, match=r"'features.5.bias' of .*shape \(4,\), got \(9,\)"):
+        load_vgg19(encoder, folder / "a.npz")
+    values.pop("features.34.weight")
+    write(values, folder / "b.npz")
+    with pytest.raises(DataError, match="b.npz' have no entry 'features.34.weight'"):
+        load_vgg19(encoder, folder / "b.npz")
+    (folder / "c.npz").write_bytes(b"x")
+    with pytest.raises(DataError, match="c.npz' are damaged"):
+        load_vgg19(encoder, folder / "c.npz")
+    (folder / "c.h5").write_bytes(b"x")
+    with pytest.raises(DataError, match="must end in one of .pth, .pt, .safetensors, .npz"):
+        load_vgg19(encoder, folder / "c.h5")
+    with pytest.raises(MissingPart, match="no encoder weights at '.*none.pth': put torchvision's"):
+        load_vgg19(encoder, folder / "none.pth")
+    after = weights_of(encoder)
+    assert all((after[name] == before[name]).all() for name in before)
+
+
+def test_a_pth_that_would_execute_something_is_refused(tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+    class Harm:
+        def __reduce__(self):
+            return (tmp_path.joinpath("harm").touch, ())
+
+    torch.save({"features.0.weight": Harm()}, tmp_path / "harm.pth")
+    with pytest.raises(DataError, match="harm.pth' are damaged"):
+        load_vgg19(VGG19(nnx.Rngs(0), NARROW), tmp_path / "harm.pth")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_encoders_are_checked_by_name_and_size():
+    with pytest.raises(SettingError, match="encoder must be one of conv, vgg19, got 'resnet'"):
+        make_encoder("resnet", 0, 224, 64, 4)
+    with pytest.raises(SettingError, match="image_size must be at least 16 .* got 8"):
+        make_encoder("conv", 0, 8, 4, 4)
+    with pytest.raises(SettingError, match="square grid of cells, got 12 cells"):
+        grid_of(12)

@@ -1,0 +1,189 @@
+"""Caption runs learn words and where to look, resume bit for bit, and refuse what does not fit."""
+
+import json
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attnflow.errors import ParadigmError, SettingError, TrainingFailed
+from attnflow.learn.captions.config import CaptionTraining, from_dict
+from attnflow.learn.captions.evaluate import captions, evaluate, load, write_results
+from attnflow.learn.captions.features import compute_features
+from attnflow.learn.captions.report import compare_runs
+from attnflow.learn.captions.shapes import generate_coco
+from attnflow.learn.captions.train import train
+from attnflow.learn.config import read_toml, to_toml
+from attnflow.learn.folder import digest
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "coco-captions-mini.tar"
+SLOW = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    data = generate_coco(tmp_path_factory.mktemp("coco") / "set")
+    return CaptionTraining(
+        data=str(data),
+        paradigm="lvml",
+        min_count=1,
+        image_size=24,
+        encoder_width=16,
+        encoder_blocks=3,
+        hidden=64,
+        attention=32,
+        embedding=32,
+        dropout=0.0,
+        captions_each=2,
+        batch=20,
+        epochs=8,
+        learning_rate=3e-3,
+        measured=100,
+        measure_every=8,
+    )
+
+
+@pytest.mark.parametrize(
+    ("paradigm", "epochs", "rate"),
+    [
+        ("soft:4,lvml", 8, 3e-3),
+        pytest.param("soft", 15, 3e-3, marks=SLOW),
+        pytest.param("lvml", 15, 3e-3, marks=SLOW),
+        pytest.param("hard", 20, 3e-3, marks=SLOW),
+        pytest.param("power-1/2", 20, 3e-3, marks=SLOW),
+        pytest.param("hybrid", 20, 3e-3, marks=SLOW),
+        pytest.param("hard-sampled", 100, 1e-3, marks=SLOW),
+    ],
+)
+def test_captions_are_learned_and_attention_is_where_the_named_shape_is(
+    small, tmp_path, paradigm, epochs, rate
+):
+    run = replace(small, paradigm=paradigm, epochs=epochs, learning_rate=rate, measure_every=epochs)
+    trained = train(run, tmp_path / "run")
+    shown = evaluate(trained)["sets"]["val"]
+    assert shown["focus_chance"] == pytest.approx(100 / 9, abs=0.1)
+    assert shown["focus_true"] > 35
+    assert shown["bleu4"] > 0.3
+    assert trained.rows[-1]["loss"] < 0.5 * trained.rows[0]["loss"]
+    again = load(tmp_path / "run")
+    assert evaluate(again)["sets"]["val"] == shown
+    results = json.loads(write_results(again, tmp_path / "r.json").read_text())
+    pictures = again.engine.corpus.sets["val"].pictures
+    assert [one["image_id"] for one in results] == [picture.id for picture in pictures]
+    first = next(captions(again))
+    assert results[0]["caption"] == " ".join(first.words)
+    np.testing.assert_allclose(first.weights.sum(axis=(1, 2)), 1, rtol=1e-5)
+    page = compare_runs([tmp_path / "run"], tmp_path / "page").read_text()
+    assert "figures/attention-run-1.svg" in page and digest(again.state["weights"]) in page
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_run_that_stopped_within_an_epoch_goes_on_bit_for_bit(small, tmp_path):
+    run = replace(
+        small, paradigm="hybrid", train=80, epochs=2, dropout=0.3, measured=10, checkpoint_steps=3
+    )
+    whole = train(run, tmp_path / "whole")
+
+    def stop(done, total, told):
+        if done == 4:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(run, tmp_path / "cut", progress=stop)
+    assert load(tmp_path / "cut").engine.steps == 4
+    again = train(None, tmp_path / "cut", resume=True)
+    assert digest(again.state) == digest(whole.state)
+    assert [row["paradigm"] for row in again.rows] == ["soft", "hard-sampled"]
+    for one, other in zip(again.rows, whole.rows, strict=True):
+        assert one["loss"] == other["loss"] and one["sets"] == other["sets"]
+    with pytest.raises(SettingError, match="holds a run with another config"):
+        train(replace(run, batch=10), tmp_path / "cut", resume=True)
+
+
+@SLOW
+def test_training_from_a_store_is_training_with_a_frozen_encoder(small, tmp_path):
+    frozen = replace(small, train_encoder=False, train=60, epochs=2)
+    store = compute_features(small, tmp_path / "store", dtype="float32")
+    stored = train(replace(frozen, features=str(store.path), train_encoder=None))
+    images = train(frozen)
+    assert stored.rows[-1]["loss"] == pytest.approx(images.rows[-1]["loss"], rel=1e-4)
+
+
+@SLOW
+def test_divergence_is_told_with_step_and_rate(small):
+    with pytest.raises(TrainingFailed, match="diverged at step .*try learning rate 2.5e\\+29"):
+        train(replace(small, optimizer="sgd", learning_rate=1e30, train=40, epochs=2))
+
+
+def test_a_config_comes_back_from_toml_and_bad_values_are_refused(small, tmp_path):
+    (tmp_path / "c.toml").write_text(to_toml(small))
+    assert from_dict(read_toml(tmp_path / "c.toml")) == small
+    for values, message in [
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1"),
+        ({"encoder": "resnet"}, "encoder must be one of conv, vgg19, got 'resnet'"),
+        ({"year": 2015}, "year must be 2014 or 2017, got 2015"),
+        ({"gate": 1}, "gate must be true or false, got 1"),
+        ({"hidden": "x"}, "hidden must be a number, got 'x'"),
+        ({"colour": 1}, "unknown entry 'colour'"),
+        ({"paradigm": "soft:theory,hard"}, "captions switch by epoch"),
+        ({"encoder_weights": "w.pth"}, "encoder_weights are for vgg19 only"),
+        ({"features": "s", "train_encoder": True}, "leave its options out"),
+        ({"momentum": 0.5}, "momentum is for sgd only"),
+        ({"task": "digits"}, "task must be coco for captions"),
+    ]:
+        with pytest.raises(SettingError, match=message):
+            from_dict(values)
+
+
+def test_what_captions_cannot_train_is_refused(small):
+    with pytest.raises(SettingError, match="lvml-em is not for captions"):
+        train(replace(small, paradigm="lvml-em"))
+    with pytest.raises(ParadigmError, match="unknown paradigm 'sofd'"):
+        train(replace(small, paradigm="sofd"))
+    with pytest.raises(SettingError, match="captions need data"):
+        train(replace(small, data=None))
+    with pytest.raises(SettingError, match="vgg19 without encoder_weights would stay at random"):
+        train(replace(small, encoder="vgg19"))
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """80 training images of COCO 2017 with 400 captions, where they lie beside the checkout."""
+    if not REAL.is_file():
+        pytest.skip(f"no {REAL.name} beside the checkout")
+    folder = tmp_path_factory.mktemp("real")
+    with tarfile.open(REAL) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+@SLOW
+def test_real_captions_are_read_and_begun(real):
+    """A few epochs on real images: the loss falls far below that of guessing by frequency."""
+    run = CaptionTraining(
+        data=str(real),
+        paradigm="soft",
+        min_count=1,
+        max_words=20,
+        image_size=64,
+        encoder_width=8,
+        hidden=128,
+        attention=32,
+        embedding=64,
+        dropout=0.0,
+        batch=10,
+        epochs=30,
+        learning_rate=3e-3,
+        measured=8,
+        measure_every=30,
+    )
+    trained = train(run)
+    assert len(trained.engine.corpus.sets["train"]) == 80
+    assert len(trained.engine.corpus.sets["val"]) == 79
+    assert trained.rows[-1]["loss"] < 0.6 * trained.rows[0]["loss"]

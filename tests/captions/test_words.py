@@ -1,0 +1,97 @@
+"""Captions as words and numbers, and how two of them are compared."""
+
+import json
+
+import numpy as np
+import pytest
+
+from attnflow.errors import DataError
+from attnflow.learn.captions import metrics
+from attnflow.learn.captions.words import (
+    END,
+    PAD,
+    UNKNOWN,
+    build_vocabulary,
+    load_vocabulary,
+    tokenise,
+)
+
+
+@pytest.mark.parametrize(
+    ("caption", "words"),
+    [
+        ("A man, riding a horse.", "a man riding a horse"),
+        ("It's a dog's ball!", "it 's a dog 's ball"),
+        ("They don't look; he\u2019ll fall", "they do n't look he 'll fall"),
+        ("a frost-covered clock that says 8:25...", "a frost-covered clock that says 8:25"),
+        ("1,000 birds (or so) & 3.5 cats", "1,000 birds or so 3.5 cats"),
+        ('A "STOP" sign_post', "a stop sign post"),
+        (" \n", ""),
+    ],
+)
+def test_captions_are_divided_as_the_treebank_divides_them(caption, words):
+    assert tokenise(caption) == words.split()
+
+
+def test_only_frequent_words_are_known_and_captions_come_back():
+    captions = [["a", "red", "dog"], ["a", "blue", "dog"], ["a", "dog"]]
+    known = build_vocabulary(captions, 2)
+    assert known.words[4:] == ("a", "dog")
+    assert known.encode(["a", "red", "dog"], 5).tolist() == [4, UNKNOWN, 5, END, PAD]
+    assert known.encode(["a", "dog", "a", "dog"], 3).tolist() == [4, 5, 4]  # cut, with no end
+    assert known.decode([4, 5, END, 4]) == ["a", "dog"]
+    assert build_vocabulary(captions, 1).words[4:] == ("a", "dog", "blue", "red")
+
+
+def test_a_vocabulary_is_read_back_and_damage_is_named(tmp_path):
+    known = build_vocabulary([["caf\u00e9", "a"]], 1)
+    known.save(tmp_path / "v.json")
+    assert load_vocabulary(tmp_path / "v.json") == known
+    (tmp_path / "v.json").write_text(json.dumps(["a"]))
+    with pytest.raises(DataError, match="v.json' is no vocabulary: it must begin with <pad>"):
+        load_vocabulary(tmp_path / "v.json")
+    with pytest.raises(DataError, match="no.json' is missing or damaged"):
+        load_vocabulary(tmp_path / "no.json")
+
+
+def sentences(seed, count=40):
+    random = np.random.default_rng(seed)
+
+    def one():
+        return [f"w{i}" for i in random.integers(4, size=random.integers(4, 12))]
+
+    return [one() for _ in range(count)], [[one() for _ in range(3)] for _ in range(count)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bleu_is_that_of_sacrebleu(seed):
+    sacrebleu = pytest.importorskip("sacrebleu", reason="sacrebleu is not installed")
+    given, wanted = sentences(seed)
+    ours = metrics.bleu(given, wanted)
+    texts = [" ".join(words) for words in given]
+    streams = [[" ".join(those[i]) for those in wanted] for i in range(3)]
+    for order in range(1, 5):
+        peer = sacrebleu.BLEU(
+            tokenize="none", smooth_method="none", max_ngram_order=order, force=True
+        )
+        assert ours[order - 1] == pytest.approx(
+            peer.corpus_score(texts, streams).score / 100, abs=1e-9
+        )
+    assert ours[0] > ours[3] > 0
+
+
+def test_bleu_of_equal_captions_is_1_and_of_short_or_strange_ones_less():
+    words = "a red dog on a mat".split()
+    assert metrics.bleu([words], [[["x"], words]]) == pytest.approx((1.0,) * 4)
+    short = metrics.bleu([words[:4]], [[words]])
+    assert short == pytest.approx((np.exp(1 - 6 / 4),) * 4)
+    assert metrics.bleu([["cat"]], [[words]]) == (0.0,) * 4
+    assert metrics.bleu([["a", "dog"]], [[words]])[1:] == (0.0,) * 3
+
+
+def test_rouge_and_cider_where_their_library_is():
+    pytest.importorskip("pycocoevalcap", reason="pycocoevalcap is not installed")
+    given, wanted = sentences(0)
+    found = metrics.others([those[0] for those in wanted], wanted)
+    assert found["rouge_l"] == pytest.approx(1.0) and found["cider"] > 1
+    assert metrics.others(given, wanted)["rouge_l"] < 0.9
