@@ -20,6 +20,7 @@ RENAMED = {"seeds": "seed", "learning_rates": "learning_rate"}
 SHARED = (
     *("task", "data", "paradigm", "train", "heldout", "epochs", "batch", "optimizer", "dtype"),
     *("learning_rates", "rate_schedule", "momentum", "seeds", "measure_every", "checkpoint_every"),
+    "min_count",
 )
 """Options of every training run that a caption run has, too."""
 
@@ -49,7 +50,6 @@ class CaptionOptions:
     encoder_blocks: Annotated[str | None, _text("Blocks of conv; each halves the side.")] = None
     image_size: Annotated[str | None, _text("Side that the encoder sees (224).")] = None
     resize: Annotated[str | None, _text("crop (the default) or square.", "NAME")] = None
-    min_count: Annotated[str | None, _text("Times that a known word occurs (5).")] = None
     max_words: Annotated[str | None, _text("Longer captions are cut (24).")] = None
     captions_each: Annotated[str | None, _text("Captions of an image in a step (5).")] = None
     hidden: Annotated[str | None, _text("Of the LSTM (512).")] = None
