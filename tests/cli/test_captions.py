@@ -38,7 +38,7 @@ def test_from_a_generated_set_to_a_page(attnflow, document, tmp_path):
         (["train", "--task", "coco", "--hidden", "x"], 2, "hidden must be a number, got 'x'"),
         (["train", "--hidden", "5"], 2, "--hidden is for the task coco only"),
         (["evaluate", "nowhere", "--beam", "3"], 2, "--beam is for the task coco only"),
-        (["data", "generate", "mnist", "--data", "d"], 2, "data set must be one of hatexplain, coco"),
+        (["data", "generate", "mnist", "--data", "d"], 2, "must be one of hatexplain, coco"),
         (["data", "features", "--data", ".", "--out", "s", "--hidden", "5"], 2, "--hidden changes"),
     ],
 )
