@@ -1,0 +1,138 @@
+"""``attnflow evaluate``, ``report``, ``fit``: what trained runs reached."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from attnflow.cli import captions, output
+from attnflow.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from attnflow.learn.config import Training
+
+
+def use_cores(run: "Training | None", *folders: str | None) -> None:
+    """Every core for convolutional networks; this process is the command's own."""
+    from attnflow.learn import parallel
+    from attnflow.learn.folder import RunFolder
+
+    found = [RunFolder(folder) for folder in folders if folder is not None]
+    configs = [run, *(folder.config() for folder in found if folder.exists())]
+    if any(config is not None and config.convolves for config in configs):
+        parallel.use_cores()
+
+
+def show_rates(found: dict[str, Any], which: str) -> None:
+    """Tables of what ``evaluate`` found."""
+    from attnflow.learn.summary import COLUMNS, SEVERAL, rate_rows, rows_of_several
+
+    output.table(
+        f"{found['task']}, {found['paradigm']}, {found['epochs']} epochs, {which}: percent",
+        ("set", "rule", "focus true", *COLUMNS),
+        [
+            (part, rule, *(round(rate, 2) for rate in rates))
+            for part, rule, *rates in rate_rows(found)
+        ],
+        "ft: focus true, ff: focus false, pt: prediction true, pf: prediction false",
+    )
+    several = rows_of_several(found)
+    if several:
+        output.table(
+            "Focus judged on inputs whose true segments are known; macro F1 in percent, of all",
+            SEVERAL,
+            [tuple(round(v, 3) if isinstance(v, float) else v for v in row) for row in several],
+        )
+
+
+def evaluate(
+    run: Annotated[str, Argument(metavar="RUN", help="Folder of a run.")],
+    best: Annotated[bool, Option("--best", help="The best checkpoint, not the newest.")] = False,
+    lane: Annotated[
+        int, Option("--run", metavar="I", help="Which of the runs trained at once.")
+    ] = 0,
+    results: Annotated[
+        str | None, Option("--captions", metavar="FILE", help="Write captions as COCO has them.")
+    ] = None,
+    part: Annotated[str, Option("--set", metavar="NAME", help="Of --captions.")] = "val",
+    beam: Annotated[str | None, Option(metavar="N", help="Width of the search (captions).")] = None,
+    images: Annotated[str | None, Option(metavar="N", help="Of each set (captions).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The four rates by three rules, on every set; of caption runs BLEU and loss."""
+    if captions.is_captions(run):
+        captions.evaluate(run, best, results, part, beam, images, as_json)
+        return
+    asked = {"captions": results, "beam": beam, "images": images}
+    captions.refuse({name: value for name, value in asked.items() if value is not None})
+    use_cores(None, run)
+    from attnflow.learn.evaluate import evaluate as function
+    from attnflow.learn.evaluate import load
+
+    trained = load(run, best=best)
+    found = function(trained, lane)
+    if as_json:
+        output.emit(found)
+    else:
+        show_rates(found, str(trained.engine.run.lanes[lane]))
+
+
+def report(
+    runs: Annotated[list[str], Argument(metavar="RUN...", help="Folders of runs.")],
+    out: Annotated[
+        str, Option("--out", "-o", metavar="DIR", help="Where the page goes.")
+    ] = "attnflow-report",
+    kind: Annotated[
+        str,
+        Option("--format", metavar="NAME", help="markdown, or html: one file that holds all."),
+    ] = "markdown",
+    best: Annotated[bool, Option("--best", help="The best checkpoints, not the newest.")] = False,
+    show_words: Annotated[
+        bool,
+        Option("--show-words", help="Show the words of posts, which may offend, not only blocks."),
+    ] = False,
+) -> None:
+    """Compare runs: one page with rates, curves, signatures, mosaics, posts and theory."""
+    output.check_place(out, folder=True)
+    if any(captions.is_captions(run) for run in runs):
+        captions.report(runs, out, kind, best)
+        return
+    use_cores(None, *runs)
+    from attnflow.learn.summary import compare_runs
+
+    with output.progress("loading") as show:
+        page = compare_runs(runs, out, best=best, kind=kind, show_words=show_words, progress=show)
+    print(page)
+
+
+def fit(
+    run: Annotated[str, Argument(metavar="RUN", help="Folder of a run.")],
+    part: Annotated[str, Option("--set", metavar="NAME", help="train, heldout or test.")] = "train",
+    lane: Annotated[
+        int, Option("--run", metavar="I", help="Which of the runs trained at once.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the reduced model to a run: effective rates and class count, and what they explain."""
+    from attnflow.learn.evaluate import load, one_run
+    from attnflow.learn.theory import fit as function
+    from attnflow.learn.theory import rows_of
+
+    trained = load(run)
+    one_run(trained, lane)  # says which there are
+    setting = trained.engine.task.setting_of_fit
+    found = function(rows_of(trained, lane), setting.segments, setting.classes, part)
+    values = {
+        "segments": setting.segments,
+        "classes": found.classes,
+        "focus_rate": found.focus_rate,
+        "classifier_rate": found.classifier_rate,
+        "explained": found.explained,
+    }
+    if as_json:
+        output.emit(values)
+        return
+    shares = [(f"explained of {name}", value) for name, value in found.explained.items()]
+    named = ("classes", "focus_rate", "classifier_rate")
+    rows = [(f"effective {name.replace('_', ' ')}", values[name]) for name in named]
+    output.table(f"Reduced model of {Path(run).name}", ("what", "value"), [*rows, *shares])
