@@ -20,7 +20,7 @@ from attnflow.learn.tasks.cifar import CIFAR10_CLASSES, CIFAR100_FOREGROUND, cif
 from attnflow.learn.tasks.fetch import fetch
 from attnflow.learn.tasks.find import find_images
 from attnflow.learn.tasks.pickles import read_batch
-from attnflow.learn.tasks.task import draw_mosaics
+from attnflow.learn.tasks.task import draw_mosaics, only_used
 from cifar_files import batch, rows, ten_files, write_tar
 
 TEN, HUNDRED = ARCHIVES["cifar10"].unchecked(), ARCHIVES["cifar100"].unchecked()
@@ -218,7 +218,24 @@ def test_images_by_class_read_alike_from_folder_and_tar(tmp_path):
     assert np.array_equal(
         made.base[foreground_of(made, "test")][:, 0, 0, 0] // 10, made.sets["test"].labels
     )
-    assert made.sets["test"].segments.min() >= 20
+    parts = {name: np.unique(inputs.segments) for name, inputs in made.sets.items()}
+    assert not set(parts["test"]) & {*parts["train"], *parts["heldout"]}
+    assert np.array_equal(np.unique(np.concatenate([*parts.values()])), np.arange(len(made.base)))
+
+
+def test_base_items_that_no_input_holds_are_left_out_and_nothing_else_changes():
+    random, base = np.random.default_rng(0), np.arange(50)[:, None]
+    members = [np.array([0, 1]), np.array([30])]
+    sets = {
+        name: draw_mosaics(random, count, 3, members, np.arange(10, 20))
+        for name, count in (("train", 9), ("test", 2))
+    }
+    kept, renamed = only_used(base, sets)
+    held = np.unique(np.concatenate([inputs.segments.ravel() for inputs in sets.values()]))
+    assert np.array_equal(kept, base[held])
+    for name, inputs in sets.items():
+        assert np.array_equal(kept[renamed[name].segments], base[inputs.segments])
+        assert np.array_equal(renamed[name].labels, inputs.labels)
 
 
 def test_wrong_images_are_named(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from attnflow.learn.tasks.task import Task, draw_mosaics
+from attnflow.learn.tasks.task import Task, draw_mosaics, only_used
 
 CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 CIFAR10_FOREGROUND = ("airplane", "automobile", "bird")
@@ -115,5 +115,6 @@ def _task(
         members = [np.flatnonzero(labels == kind) + offset for kind in kinds]
         others = np.flatnonzero(~np.isin(labels, kinds)) + offset
         sets[part] = draw_mosaics(random, count, segments, members, others)
-    base = np.concatenate([images.train, images.test])
+    # every base item is scored where the networks are measured
+    base, sets = only_used(np.concatenate([images.train, images.test]), sets)
     return Task(name, base, sets, len(foreground), foreground, scale=2 / 255, offset=-1.0)

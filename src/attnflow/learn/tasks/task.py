@@ -7,7 +7,7 @@ m indices, and ``Task.gather`` composes a batch inside the compiled step. A new 
 new function that returns a Task.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -133,6 +133,18 @@ class Task:
     def gather(self, base: Any, indices: Int[Array, "B m"]) -> Array:
         """The segments of a batch, [B, m, *shape], composed where it is called."""
         return self.present(base[indices])
+
+
+def only_used(base: Any, sets: dict[str, Mosaics]) -> tuple[Any, dict[str, Mosaics]]:
+    """The base items that some input holds, and the sets with the numbers they have among these."""
+    used = np.zeros(len(base), bool)
+    for inputs in sets.values():
+        used[inputs.segments] = True
+    number = np.cumsum(used, dtype=np.int32) - 1
+    renamed = {
+        name: replace(inputs, segments=number[inputs.segments]) for name, inputs in sets.items()
+    }
+    return base[used], renamed
 
 
 MOST_PLACES = 2**31
