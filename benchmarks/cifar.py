@@ -81,7 +81,8 @@ def command(study: Study) -> str:
     return (
         "attnflow train --task cifar10 --segments 5 --paradigm SCHEDULE "
         f"--train {study.train} --heldout {HELDOUT} --epochs {study.epochs} "
-        f"--learning-rate {study.rate:g} --measure-every {study.every} --seed SEED --data DIR --out RUN"
+        f"--learning-rate {study.rate:g} --measure-every {study.every} --seed SEED --data DIR "
+        "--out RUN"
     )
 
 
