@@ -68,21 +68,33 @@ def reference() -> list[dict[str, Any]]:
 
 CACHE = {
     "jax_compilation_cache_dir": "",
+    "jax_compilation_cache_max_size": 2**32,  # a limit makes readers and writers take turns
     "jax_persistent_cache_min_compile_time_secs": 0.1,
     "jax_persistent_cache_min_entry_size_bytes": -1,
 }
 
 
-@pytest.fixture(scope="session")
-def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of compiled programs, for this process and those it starts."""
+@pytest.fixture(scope="session", autouse=True)
+def compiled_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """A cache of compiled programs that all workers of this run share."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    wanted = {**CACHE, "jax_compilation_cache_dir": str(place / "compiled")}
     before = {name: getattr(jax.config, name) for name in CACHE}
-    wanted = {**CACHE, "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled"))}
     for name, value in wanted.items():
         jax.config.update(name, value)
-        os.environ[name.upper()] = str(value)
     compilation_cache.reset_cache()  # it may have begun without a folder
-    yield
+    yield wanted
     for name, value in before.items():
         jax.config.update(name, value)
+
+
+@pytest.fixture(scope="session")
+def compiled_once(compiled_programs: dict[str, Any]) -> Iterator[None]:
+    """The same cache for the processes that a test starts."""
+    for name, value in compiled_programs.items():
+        os.environ[name.upper()] = str(value)
+    yield
+    for name in compiled_programs:
         del os.environ[name.upper()]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-OPTIONS = ["--train", "300", "--heldout", "80", "--test", "80", "--max-length", "16", "-p", "soft"]
+OPTIONS = ["--train", "80", "--heldout", "80", "--test", "80", "--max-length", "16", "-p", "soft"]
 
 
 @pytest.fixture(scope="module")

@@ -168,7 +168,7 @@ def test_with_two_classes_a_short_lvml_part_lies_between_soft_and_hard():
         pytest.param(20, 20, 0.9, "lvml", "hard", marks=pytest.mark.slow),
         pytest.param(20, 20, 0.9, "lvml", "soft", marks=pytest.mark.slow),
         (100, 1000, 0.9, "soft", "hard"),
-        (5, 3, 0.9, "soft", "lvml"),
+        pytest.param(5, 3, 0.9, "soft", "lvml", marks=pytest.mark.slow),
     ],
 )
 def test_the_switch_is_where_brute_force_finds_it(m, C, target, first, then):

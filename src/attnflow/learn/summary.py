@@ -117,11 +117,14 @@ def compare_runs(
         save(figure, place / f"{name}.svg")
         page.figure(caption, place / f"{name}.svg")
     for name, trained in runs:
-        if trained.engine.task.texts:
-            part = _part_of(trained)
-            text = posts_page(trained, part, title=name, show_words=show_words)
-            file = save_text(Path(out) / f"posts-{name}.html", text)
-            page.link(f"Posts of {name} ({part}) with the weight on each word", file)
+        if not trained.engine.task.texts:
+            continue
+        part, lanes = _part_of(trained), trained.engine.run.lanes
+        for lane, which in enumerate(lanes):
+            label, ending = (name, "") if len(lanes) == 1 else (f"{name}, {which}", f"-{lane}")
+            text = posts_page(trained, part, lane=lane, title=name, show_words=show_words)
+            file = save_text(Path(out) / f"posts-{name}{ending}.html", text)
+            page.link(f"Posts of {label} ({part}) with the weight on each word", file)
     return save_text(Path(out) / f"report.{FORMATS[kind]}", page.render(kind, Path(out)))
 
 
