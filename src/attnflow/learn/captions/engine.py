@@ -18,11 +18,11 @@ from flax import nnx
 
 from attnflow.errors import SettingError
 from attnflow.learn import losses
-from attnflow.learn.captions.coco import Corpus
+from attnflow.learn.captions.coco import CaptionSet, Corpus
 from attnflow.learn.captions.config import CaptionTraining
 from attnflow.learn.captions.decoder import Decoder
 from attnflow.learn.captions.encoder import grid_of, make_encoder, parameters
-from attnflow.learn.captions.pipeline import Pixels, Source
+from attnflow.learn.captions.pipeline import Pixels, Source, batches
 from attnflow.learn.captions.pretrained import load_vgg19
 from attnflow.learn.captions.store import Features, open_store
 from attnflow.learn.captions.unroll import (
@@ -36,8 +36,10 @@ from attnflow.learn.objective import Objective
 from attnflow.learn.parallel import Devices
 from attnflow.learn.step import LARGEST_LOSS
 
-SMALLEST_SQUARE = 1e-12
-"""Keeps an image without any feature at 0."""
+STANDARD, AT_ONCE = 64, 16
+"""Images by which features are standardised, and how many of them at once."""
+LEAST_DEVIATION = 1e-2
+"""Of a channel, as a share of the root mean square of all; a smaller one counts as this."""
 REMEMBERED = 0.9
 """Share of the running means that a step keeps."""
 
@@ -51,7 +53,8 @@ class CaptionEngine:
         run: the config.
         source: of pixels or features.
         graphs: static halves of encoder (None with stored features) and decoder.
-        frozen: weights of an encoder that does not learn, or None.
+        frozen: what does not learn: "encoder", its weights where it does not, else None; "mean"
+            and "scale" of each channel, by which features are standardised.
         grid: rows and columns of cells.
         devices: what shares the work.
         compiled: functions by name.
@@ -133,18 +136,19 @@ class CaptionEngine:
         """Encoder (None with stored features) and decoder, in the precision of the run."""
         kind = jnp.dtype(self.run.dtype)
         cast = partial(jax.tree.map, lambda w: w.astype(kind))
-        held = weights.get("encoder", frozen)
+        held = weights.get("encoder", frozen["encoder"])
         encoder = None if held is None else nnx.merge(self.graphs[0], cast(held))
         return encoder, nnx.merge(self.graphs[1], cast(weights["decoder"]))
 
-    def features(self, encoder: Any, pixels: Any) -> Any:
-        """The grid of features of a batch, an image's scaled to a mean square of 1.
+    def features(self, encoder: Any, frozen: Any, pixels: Any) -> Any:
+        """The grid of features of a batch, each channel standardised by ``standards``.
 
-        So encoders of any scale, VGG19's with features in the tens, suit one decoder.
+        What all images share, nearly everything after ReLU, would drown what tells them apart:
+        captions would be learned by heart from their first words, whatever the image.
         """
         grid = (pixels if encoder is None else encoder(pixels)).astype(jnp.float32)
-        square = jnp.mean(jnp.square(grid), axis=(1, 2), keepdims=True)
-        return (grid * jax.lax.rsqrt(square + SMALLEST_SQUARE)).astype(jnp.dtype(self.run.dtype))
+        mean, scale = (frozen[name][None, None] for name in ("mean", "scale"))
+        return ((grid - mean) * scale).astype(jnp.dtype(self.run.dtype))
 
     def step(self, objective: Objective, state: Any, pixels: Any, words: Any) -> Any:
         """One step of the optimiser; the new state. Nothing waits for the device."""
@@ -219,11 +223,36 @@ def build(corpus: Corpus, run: CaptionTraining, devices: Devices) -> CaptionEngi
     else:
         pixels = jax.ShapeDtypeStruct((1, run.image_size, run.image_size, 3), jnp.uint8)
         cells = nnx.eval_shape(lambda m, x: m(x), encoder, pixels).shape[1]
-    frozen = None
-    if encoder is not None and not run.learns_encoder:
-        frozen = devices.put(parameters(encoder))
+    fixed = encoder is not None and not run.learns_encoder
+    frozen = {"encoder": parameters(encoder) if fixed else None}
+    frozen = devices.put(frozen | standards(corpus.sets["train"], source, encoder))
     graphs = (None if encoder is None else nnx.split(encoder)[0], nnx.split(decoder)[0])
     return CaptionEngine(corpus, run, source, graphs, frozen, grid_of(cells), devices, {})
+
+
+def standards(part: CaptionSet, source: Source, encoder: Any) -> dict[str, Any]:
+    """Mean and 1 / deviation of each channel over the cells of the first images of a set.
+
+    The encoder is as it starts, so for one that learns this is part of its start. A channel that
+    hardly differs is not blown up.
+    """
+    graph, weights = (None, None) if encoder is None else nnx.split(encoder)
+
+    def sums(held: Any, pixels: Any) -> Any:
+        grid = (pixels if graph is None else nnx.merge(graph, held)(pixels)).astype(jnp.float32)
+        middle = jnp.mean(grid, axis=1)
+        return middle, jnp.mean(jnp.square(grid - middle[:, None]), axis=1)
+
+    compiled, found = jax.jit(sums), []
+    for batch in batches(part, source, AT_ONCE, each=1, limit=STANDARD):
+        there = batch.rows >= 0
+        pair = compiled(weights, batch.pixels)
+        found.append([np.asarray(values, np.float64)[there] for values in pair])
+    middles, squares = (np.concatenate(values) for values in zip(*found, strict=True))
+    deviation = np.sqrt(middles.var(axis=0) + squares.mean(axis=0))
+    least = max(LEAST_DEVIATION * float(np.sqrt(np.mean(deviation**2))), 1e-12)
+    scale = 1 / np.maximum(deviation, least)
+    return {"mean": np.float32(middles.mean(axis=0)), "scale": np.float32(scale)}
 
 
 def take_step(
@@ -285,7 +314,7 @@ def batch_loss(
     run = engine.run
     pixels, words, numbers = rows
     encoder, decoder = engine.modules(weights, frozen)
-    grid = engine.features(encoder, pixels)
+    grid = engine.features(encoder, frozen, pixels)
     keys = jax.vmap(lambda n: jax.random.fold_in(key, n))(numbers)
     each_key = jax.vmap(lambda k: jax.random.split(k))(keys)
     _, each, length = words.shape

@@ -160,7 +160,7 @@ def _writer(engine: CaptionEngine, rule: Rule, width: int, penalty: float = 0.0)
 
         def function(weights: Any, frozen: Any, pixels: Any) -> Written:
             encoder, decoder = engine.modules(weights, frozen)
-            grid = engine.features(encoder, pixels)
+            grid = engine.features(encoder, frozen, pixels)
             length = engine.corpus.length
             if width == 1:
                 return greedy(decoder, rule, grid, length)
@@ -199,7 +199,7 @@ def _score(
 ) -> dict[str, Any]:
     """Sums over a batch with the true words: losses, and focus where it is known."""
     encoder, decoder = engine.modules(weights, frozen)
-    grid = engine.features(encoder, pixels)
+    grid = engine.features(encoder, frozen, pixels)
     found = unroll(decoder, grid, words, None, rule.draws)
     each = word_losses(decoder, rule.scoring, grid, words, found, None)
     log_weights = jnp.moveaxis(found.log_weights, 0, 2)
