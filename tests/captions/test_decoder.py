@@ -15,13 +15,16 @@ from attnflow.learn.captions.decoder import Decoder
 from attnflow.learn.captions.unroll import costs_to_come, dropout_of, unroll, word_losses
 from attnflow.learn.captions.words import END, PAD, START
 from attnflow.learn.objective import objective
+from oracles.networks import filled
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
 V, B, K, T, L, D = 7, 2, 2, 4, 3, 5
 WORDS = np.array([[[4, 5, END, PAD], [6, END, PAD, PAD]], [[5, 4, 6, END], [4, 4, 5, END]]])
 
 
 def decoder_of(**options):
-    return Decoder(V, D, nnx.Rngs(0), hidden=6, attention=4, embedding=5, **options)
+    sizes = {"hidden": 6, "attention": 4, "embedding": 5}
+    return filled(lambda: Decoder(V, D, nnx.Rngs(0), **sizes, **options), 0)
 
 
 def grid(seed=0):
@@ -81,15 +84,25 @@ SHAPES = {"as published": {}, "linear": {"output": "linear"}, "plain": {"gate": 
 SHAPES["from zero"] = {"start": "zero"}
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", EXPECTED)
+PAIRS = [(name, "as published") for name in EXPECTED]
+OTHERS = [shape for shape in SHAPES if shape != "as published"]
+PAIRS += [pytest.param("lvml", shape, marks=pytest.mark.slow) for shape in OTHERS]
+
+
+@pytest.mark.parametrize(("name", "shape"), PAIRS)
 def test_words_cost_what_the_formulas_say(name, shape):
-    if shape != "as published" and name != "lvml":
-        pytest.skip("the shape of the decoder is the same for every paradigm")
     options = SHAPES[shape]
     decoder, features = decoder_of(**options), grid()
-    found = unroll(decoder, features, jnp.asarray(WORDS), None, False)
-    each = word_losses(decoder, objective(name), features, jnp.asarray(WORDS), found, None)
+    graph, weights = nnx.split(decoder)
+
+    @jax.jit
+    def computed(weights, words):
+        decoder = nnx.merge(graph, weights)
+        found = unroll(decoder, features, words, None, False)
+        each = word_losses(decoder, objective(name), features, words, found, None)
+        return each, found.log_weights
+
+    each, log_weights = computed(weights, jnp.asarray(WORDS))
     for b, k in itertools.product(range(B), range(K)):
         words = [w for w in WORDS[b, k] if w != PAD]
         expected = by_hand(
@@ -101,44 +114,60 @@ def test_words_cost_what_the_formulas_say(name, shape):
             mean=options.get("start") != "zero",
         )
         for t, parts in enumerate(expected):
-            np.testing.assert_allclose(np.exp(found.log_weights[t, b, k]), parts[0], rtol=2e-5)
+            np.testing.assert_allclose(np.exp(log_weights[t, b, k]), parts[0], rtol=2e-5)
             np.testing.assert_allclose(each[t, b, k], EXPECTED[name](*parts), rtol=2e-5)
         assert np.all(np.asarray(each)[len(words) :, b, k] == 0)
 
 
-def total(name, decoder_weights, graph, features, words):
-    decoder = nnx.merge(graph, decoder_weights)
-    found = unroll(decoder, features, words, None, False)
-    return jnp.sum(word_losses(decoder, objective(name), features, words, found, None))
+def graded(name, graph):
+    """(weights, words) -> loss of the captions and its gradient, compiled."""
+
+    def total(weights, words):
+        decoder = nnx.merge(graph, weights)
+        found = unroll(decoder, grid(), words, None, False)
+        return jnp.sum(word_losses(decoder, objective(name), grid(), words, found, None))
+
+    return jax.jit(jax.value_and_grad(total))
 
 
-@pytest.mark.parametrize("name", [pytest.param("soft", marks=pytest.mark.slow), "lvml"])
-def test_padding_changes_neither_loss_nor_gradient(name):
+def alike(one, other, rtol=1e-4):
+    np.testing.assert_allclose(one[0], other[0], rtol=1e-6)
+    for a, b in zip(jax.tree.leaves(one[1]), jax.tree.leaves(other[1]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def lvml():
     graph, weights = nnx.split(decoder_of())
-    short = jnp.asarray(WORDS)
-    longer = jnp.pad(short, ((0, 0), (0, 1), (0, 2)), constant_values=PAD)
-    both = [
-        jax.value_and_grad(partial(total, name))(weights, graph, grid(), words)
-        for words in (short, longer)
-    ]
-    np.testing.assert_allclose(both[0][0], both[1][0], rtol=1e-6)
-    for a, b in zip(*(jax.tree.leaves(one[1]) for one in both), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
-    nothing = jnp.full_like(short, PAD)
-    value, gradient = jax.value_and_grad(partial(total, name))(weights, graph, grid(), nothing)
+    return graded("lvml", graph), graph, weights
+
+
+def test_captions_add_and_absent_ones_add_nothing(lvml):
+    function, _, weights = lvml
+    whole = function(weights, jnp.asarray(WORDS))
+    parts = [np.where(np.arange(K)[:, None] == k, WORDS, PAD) for k in range(K)]
+    first, second = (function(weights, jnp.asarray(words)) for words in parts)
+    assert first[0] > 0 and second[0] > 0
+    alike(whole, jax.tree.map(jnp.add, first, second))
+    value, gradient = function(weights, jnp.full_like(WORDS, PAD))
     assert value == 0 and all(np.all(np.asarray(g) == 0) for g in jax.tree.leaves(gradient))
 
 
-def test_sums_over_cells_do_not_depend_on_how_many_are_computed_at_once(monkeypatch):
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["soft", "hard", "lvml"])
+def test_more_padding_changes_neither_loss_nor_gradient(name):
     graph, weights = nnx.split(decoder_of())
-    function = jax.value_and_grad(partial(total, "lvml"))
-    whole = function(weights, graph, grid(), jnp.asarray(WORDS))
+    longer = np.pad(WORDS, ((0, 0), (0, 1), (0, 2)), constant_values=PAD)
+    function = graded(name, graph)
+    alike(*(function(weights, jnp.asarray(words)) for words in (WORDS, longer)))
+
+
+def test_sums_over_cells_do_not_depend_on_how_many_are_computed_at_once(lvml, monkeypatch):
+    function, graph, weights = lvml
     monkeypatch.setitem(module.LOGITS_AT_ONCE, "cpu", 2 * B * K * V)  # 2 of 3 cells, then 1
     assert module.cells_at_once(L, B * K, V) == 2
-    pieces = function(weights, graph, grid(), jnp.asarray(WORDS))
-    np.testing.assert_allclose(whole[0], pieces[0], rtol=1e-6)
-    for a, b in zip(*(jax.tree.leaves(one[1]) for one in (whole, pieces)), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    pieces = graded("lvml", graph)(weights, jnp.asarray(WORDS))
+    alike(function(weights, jnp.asarray(WORDS)), pieces)
 
 
 @pytest.mark.parametrize("baseline", [pytest.param(0.0, marks=pytest.mark.slow), 1.7])
@@ -166,7 +195,7 @@ def test_the_drawn_cells_teach_the_exact_gradient_on_average(baseline):
         chance = jax.lax.stop_gradient(jnp.exp(jnp.sum(score, axis=(1, 2, 3))))
         return jnp.sum(chance * one)
 
-    true, found = (jax.value_and_grad(f)(weights) for f in (exact, estimate))
+    true, found = jax.jit(lambda w: [jax.value_and_grad(f)(w) for f in (exact, estimate)])(weights)
     np.testing.assert_allclose(found[0], true[0], rtol=1e-6)
     size = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(true[1]))
     for a, b in zip(*(jax.tree.leaves(one[1]) for one in (true, found)), strict=True):

@@ -9,8 +9,10 @@ from flax import nnx
 from attnflow.errors import DataError, MissingPart, SettingError
 from attnflow.learn.captions.encoder import VGG19, grid_of, make_encoder
 from attnflow.learn.captions.pretrained import load_vgg19, torchvision_names, weights_of
+from oracles.networks import filled
 
-NARROW = (3, 4, 5, 6, 7)
+pytestmark = pytest.mark.usefixtures("compiled_once")
+NARROW = (3, 4, 4, 4, 4)  # few shapes to compile
 TORCHVISION = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
 
 
@@ -48,15 +50,26 @@ def test_vgg19_is_what_pytorch_computes_with_the_same_weights():
             hidden = functional.relu(functional.conv2d(hidden, w, b, padding=1))
         elif place in (4, 9, 18, 27):
             hidden = functional.max_pool2d(hidden, 2)
-    expected = hidden.permute(0, 2, 3, 1).reshape(2, 4, 7).numpy()
+    expected = hidden.permute(0, 2, 3, 1).reshape(2, 4, NARROW[-1]).numpy()
     found = np.asarray(encoder(shown))
     assert expected.max() > 0.01
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+def random_like(encoder, seed):
+    random = np.random.default_rng(seed)
+    shapes = {name: value.shape for name, value in weights_of(encoder).items()}
+    return {n: random.normal(size=shape).astype(np.float32) for n, shape in shapes.items()}
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return filled(lambda: VGG19(nnx.Rngs(6), NARROW), 6)
+
+
 @pytest.fixture
-def stored(tmp_path):
-    return weights_of(VGG19(nnx.Rngs(5), NARROW)), tmp_path
+def stored(encoder, tmp_path):
+    return random_like(encoder, 5), tmp_path
 
 
 def write(values, path):
@@ -71,19 +84,17 @@ def write(values, path):
 
 
 @pytest.mark.parametrize("ending", [".npz", ".safetensors", ".pth"])
-def test_weights_come_back_from_every_format(stored, ending):
+def test_weights_come_back_from_every_format(encoder, stored, ending):
     values, folder = stored
     more = {**values, "classifier.0.weight": np.zeros((2, 2), np.float32)}
     write(more, folder / f"w{ending}")
-    encoder = VGG19(nnx.Rngs(6), NARROW)
     load_vgg19(encoder, folder / f"w{ending}")
     for name, value in weights_of(encoder).items():
         assert (value == values[name]).all()
 
 
-def test_the_first_entry_that_does_not_fit_is_named_and_nothing_is_set(stored):
+def test_the_first_entry_that_does_not_fit_is_named_and_nothing_is_set(encoder, stored):
     values, folder = stored
-    encoder = VGG19(nnx.Rngs(6), NARROW)
     before = weights_of(encoder)
     write({**values, "features.5.bias": np.zeros(9, np.float32)}, folder / "a.npz")
     with pytest.raises(DataError, match=r"'features.5.bias' of .*shape \(4,\), got \(9,\)"):
@@ -104,7 +115,7 @@ def test_the_first_entry_that_does_not_fit_is_named_and_nothing_is_set(stored):
     assert all((after[name] == before[name]).all() for name in before)
 
 
-def test_a_pth_that_would_execute_something_is_refused(tmp_path):
+def test_a_pth_that_would_execute_something_is_refused(encoder, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
     class Harm:
@@ -113,7 +124,7 @@ def test_a_pth_that_would_execute_something_is_refused(tmp_path):
 
     torch.save({"features.0.weight": Harm()}, tmp_path / "harm.pth")
     with pytest.raises(DataError, match="harm.pth' are damaged"):
-        load_vgg19(VGG19(nnx.Rngs(0), NARROW), tmp_path / "harm.pth")
+        load_vgg19(encoder, tmp_path / "harm.pth")
     assert not (tmp_path / "harm").exists()
 
 

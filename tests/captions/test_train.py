@@ -36,7 +36,7 @@ def small(tmp_path_factory):
         hidden=64,
         attention=32,
         embedding=32,
-        dropout=0.0,
+        dropout=0.1,
         captions_each=2,
         batch=20,
         epochs=8,
@@ -49,9 +49,9 @@ def small(tmp_path_factory):
 @pytest.mark.parametrize(
     ("paradigm", "epochs", "rate"),
     [
-        ("soft:4,lvml", 8, 3e-3),
+        ("lvml", 6, 5e-3),
         pytest.param("soft", 15, 3e-3, marks=SLOW),
-        pytest.param("lvml", 15, 3e-3, marks=SLOW),
+        pytest.param("soft:4,lvml", 8, 3e-3, marks=SLOW),
         pytest.param("hard", 20, 3e-3, marks=SLOW),
         pytest.param("power-1/2", 20, 3e-3, marks=SLOW),
         pytest.param("hybrid", 20, 3e-3, marks=SLOW),
@@ -69,6 +69,8 @@ def test_captions_are_learned_and_attention_is_where_the_named_shape_is(
     assert shown["bleu4"] > 0.3
     assert trained.rows[-1]["loss"] < 0.5 * trained.rows[0]["loss"]
     again = load(tmp_path / "run")
+    assert digest(again.state["weights"]) == digest(trained.state["weights"])
+    again = replace(again, engine=trained.engine)  # compiled already
     assert evaluate(again)["sets"]["val"] == shown
     results = json.loads(write_results(again, tmp_path / "r.json").read_text())
     pictures = again.engine.corpus.sets["val"].pictures
@@ -84,22 +86,26 @@ class Stop(Exception):
     pass
 
 
-def test_a_run_that_stopped_within_an_epoch_goes_on_bit_for_bit(small, tmp_path):
-    run = replace(
-        small, paradigm="hybrid", train=80, epochs=2, dropout=0.3, measured=10, checkpoint_steps=3
-    )
+@pytest.mark.parametrize(
+    ("paradigm", "epochs"), [("lvml", 1), pytest.param("hybrid", 2, marks=SLOW)]
+)
+def test_a_run_that_stopped_within_an_epoch_goes_on_bit_for_bit(small, tmp_path, paradigm, epochs):
+    """The folder holds the newest step; dropout and draws go on where they were."""
+    run = replace(small, paradigm=paradigm, train=60, epochs=epochs, checkpoint_steps=1)
     whole = train(run, tmp_path / "whole")
 
     def stop(done, total, told):
-        if done == 4:
+        if done == total - 1:
             raise Stop
 
     with pytest.raises(Stop):
         train(run, tmp_path / "cut", progress=stop)
-    assert load(tmp_path / "cut").engine.steps == 4
+    assert whole.engine.steps == 3
     again = train(None, tmp_path / "cut", resume=True)
     assert digest(again.state) == digest(whole.state)
-    assert [row["paradigm"] for row in again.rows] == ["soft", "hard-sampled"]
+    assert [row["paradigm"] for row in again.rows] == (
+        ["soft", "hard-sampled"] if paradigm == "hybrid" else [paradigm]
+    )
     for one, other in zip(again.rows, whole.rows, strict=True):
         assert one["loss"] == other["loss"] and one["sets"] == other["sets"]
     with pytest.raises(SettingError, match="holds a run with another config"):
@@ -108,7 +114,7 @@ def test_a_run_that_stopped_within_an_epoch_goes_on_bit_for_bit(small, tmp_path)
 
 @SLOW
 def test_training_from_a_store_is_training_with_a_frozen_encoder(small, tmp_path):
-    frozen = replace(small, train_encoder=False, train=60, epochs=2)
+    frozen = replace(small, train_encoder=False, train=60, epochs=2, dropout=0.0)
     store = compute_features(small, tmp_path / "store", dtype="float32")
     stored = train(replace(frozen, features=str(store.path), train_encoder=None))
     images = train(frozen)
@@ -163,27 +169,44 @@ def real(tmp_path_factory):
     return folder
 
 
-@SLOW
-def test_real_captions_are_read_and_begun(real):
-    """A few epochs on real images: the loss falls far below that of guessing by frequency."""
+@pytest.fixture(scope="module")
+def memorised(real, tmp_path_factory):
+    """A run on features of an encoder that never learned; 1 of 400 captions is cut."""
     run = CaptionTraining(
         data=str(real),
-        paradigm="soft",
         min_count=1,
-        max_words=20,
-        image_size=64,
-        encoder_width=8,
-        hidden=128,
-        attention=32,
-        embedding=64,
+        max_words=21,
+        image_size=48,
+        encoder_width=16,
+        hidden=256,
+        attention=64,
+        embedding=128,
         dropout=0.0,
-        batch=10,
-        epochs=30,
+        batch=5,
         learning_rate=3e-3,
-        measured=8,
-        measure_every=30,
+        rate_schedule="cosine",
+        measured=80,
+        measure_every=1000,
     )
-    trained = train(run)
-    assert len(trained.engine.corpus.sets["train"]) == 80
-    assert len(trained.engine.corpus.sets["val"]) == 79
-    assert trained.rows[-1]["loss"] < 0.6 * trained.rows[0]["loss"]
+    store = compute_features(run, tmp_path_factory.mktemp("features") / "store", dtype="float32")
+    return replace(run, features=str(store.path))
+
+
+@SLOW
+@pytest.mark.parametrize(
+    ("paradigm", "epochs"),
+    [
+        ("soft", 60),
+        ("hard", 60),
+        ("hard-sampled", 80),
+        ("lvml", 60),
+        ("power-1/2", 60),
+        ("soft:30,hard-sampled", 60),
+    ],
+)
+def test_80_real_images_are_learned_by_heart(memorised, paradigm, epochs):
+    trained = train(replace(memorised, paradigm=paradigm, epochs=epochs))
+    assert [len(part) for part in trained.engine.corpus.sets.values()] == [80, 79]
+    shown = trained.rows[-1]["sets"]
+    assert shown["train"]["bleu4"] > 0.9
+    assert shown["val"]["bleu4"] < 0.5  # by heart: nothing is learned of other images

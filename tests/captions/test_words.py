@@ -1,6 +1,7 @@
 """Captions as words and numbers, and how two of them are compared."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -89,9 +90,21 @@ def test_bleu_of_equal_captions_is_1_and_of_short_or_strange_ones_less():
     assert metrics.bleu([["a", "dog"]], [[words]])[1:] == (0.0,) * 3
 
 
-def test_rouge_and_cider_where_their_library_is():
+def test_rouge_and_cider_are_those_computed_by_hand(capfd):
     pytest.importorskip("pycocoevalcap", reason="pycocoevalcap is not installed")
-    given, wanted = sentences(0)
-    found = metrics.others([those[0] for those in wanted], wanted)
-    assert found["rouge_l"] == pytest.approx(1.0) and found["cider"] > 1
-    assert metrics.others(given, wanted)["rouge_l"] < 0.9
+    given = ["a b".split(), "c d".split(), "f g h".split()]
+    wanted = [["a b".split()], ["c e".split()], ["f g".split()]]
+    found = metrics.others(given, wanted)
+    # P and R of the longest common subsequence, (1 + 1.2^2) P R / (R + 1.2^2 P)
+    third = 2.44 * (2 / 3) / (1 + 1.44 * 2 / 3)
+    assert found["rouge_l"] == pytest.approx((1 + 1 / 2 + third) / 3)
+    # no word is shared by two images, so all weigh the same: cosines of one to four words in a
+    # row, a Gaussian (deviation 6) of the lengths' difference in pairs of words, times 10
+    cosines = [1 + 1, 1 / 2, (2 / 6**0.5 + 1 / 2**0.5) * np.exp(-1 / 72)]
+    assert found["cider"] == pytest.approx(sum(10 * c / 4 for c in cosines) / 3)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_without_pycocoevalcap_only_bleu_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycocoevalcap.cider.cider", None)
+    assert metrics.others([["a"]], [[["a"]]]) is None

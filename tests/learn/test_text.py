@@ -22,6 +22,7 @@ from attnflow.learn.objective import objective
 from attnflow.learn.parallel import Devices
 from attnflow.learn.scoring import compose, read, score_base, table_of
 from attnflow.learn.step import batch_gradient, noise_of, run_epoch
+from attnflow.learn.summary import compare_runs
 from attnflow.learn.tasks import Mosaics, Task
 from attnflow.learn.tasks.generate import write_hatexplain
 from attnflow.learn.text import Embedding, positions
@@ -245,6 +246,17 @@ def test_posts_trained_at_once_are_those_trained_alone(small):
             strict=True,
         )
         assert all(np.allclose(a, b, rtol=1e-2, atol=1e-3) for a, b in pair)
+
+
+@pytest.mark.slow
+def test_each_of_the_runs_trained_at_once_has_a_page_of_posts(small, tmp_path):
+    train(replace(small, seeds=(3, 4), epochs=1), tmp_path / "run")
+    report = compare_runs([tmp_path / "run"], tmp_path / "page").read_text()
+    pages = [(tmp_path / "page" / f"posts-run-{lane}.html").read_text() for lane in (0, 1)]
+    for lane, seed in enumerate((3, 4)):
+        assert f"(posts-run-{lane}.html)" in report and f"Posts of run, seed {seed}," in report
+        assert f"seed {seed}, rate 0.003; the first 60 of 85" in pages[lane]
+    assert pages[0].split("<article>")[1:] != pages[1].split("<article>")[1:]
 
 
 class Interrupted(Exception):

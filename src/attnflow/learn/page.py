@@ -13,7 +13,8 @@ STYLE = """\
 body { font-family: sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 0.85rem; display: block; \
 overflow-x: auto; }
-th, td { border-bottom: 1px solid #ddd; padding: 0.2rem 0.6rem; text-align: left; }
+th, td { border-bottom: 1px solid #ddd; padding: 0.2rem 0.6rem; text-align: left; \
+white-space: nowrap; }
 td { font-variant-numeric: tabular-nums; }
 figure { margin: 2rem 0; } img { width: 100%; max-width: 60rem; } figcaption { color: #444; }"""
 

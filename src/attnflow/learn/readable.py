@@ -32,13 +32,13 @@ header b { color: var(--ink); font-weight: 600; } .good { color: var(--good); }
 .text { line-height: 2.15; }
 .w { display: inline-block; padding: 0 .25em; margin: 0 .08em; border-radius: .25em;
   line-height: 1.45; border-bottom: .2em solid transparent;
-  background: rgba(230, 159, 0, var(--a, 0)); -webkit-print-color-adjust: exact;
+  background: rgba(230, 159, 0, var(--a, 0)) padding-box; -webkit-print-color-adjust: exact;
   print-color-adjust: exact; }
 .r { border-bottom-color: #0072b2; border-bottom-left-radius: 0; border-bottom-right-radius: 0; }
 .m { box-shadow: inset 0 0 0 .1em var(--ink); }
 .h { height: 1.65em; width: calc(var(--n) * .52em + .5em); vertical-align: middle;
   background: linear-gradient(rgba(230, 159, 0, var(--a, 0)), rgba(230, 159, 0, var(--a, 0))),
-  #edeff2; }
+  #edeff2; background-clip: padding-box; }
 @media print { body { margin: 0; max-width: none; font-size: 11pt; } }"""
 
 

@@ -187,16 +187,16 @@ def encoder_of(run: CaptionTraining) -> nnx.Module:
         SettingError: it does not fit the images, or VGG19 would start frozen without weights.
         MissingPart, DataError: its weights are missing or damaged.
     """
+    if run.encoder == "vgg19" and run.encoder_weights is None and not run.learns_encoder:
+        raise SettingError(
+            "encoder vgg19 without encoder_weights would stay at random: name the file of its "
+            "weights, or train it (train_encoder)"
+        )
     encoder: Any = make_encoder(
         run.encoder, run.seed, run.image_size, run.encoder_width, run.encoder_blocks
     )
     if run.encoder_weights is not None:
         load_vgg19(encoder, run.encoder_weights)
-    elif run.encoder == "vgg19" and not run.learns_encoder:
-        raise SettingError(
-            "encoder vgg19 without encoder_weights would stay at random: name the file of its "
-            "weights, or train it (train_encoder)"
-        )
     return encoder
 
 
