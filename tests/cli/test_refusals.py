@@ -52,6 +52,10 @@ REFUSED = {
     "time nan": (("solve", "--times", "1,nan"), "times must be finite and at least 0, got nan"),
     "time infinite": (("solve", "--times", "inf"), "times must be finite and at least 0, got inf"),
     "time word": (("solve", "--times", "1,two"), "times must be finite and at least 0, got two"),
+    "times twice": (
+        ("solve", "--times", "1", "--times=2,3"),
+        "--times is given 2 times: give it once, its values separated by commas",
+    ),
     "times empty": (("solve", "--times", ""), "times must be numbers separated by commas"),
     "times gap": (("solve", "--times", "1,,2"), "times must be numbers separated by commas"),
     "times unsorted": (
