@@ -103,6 +103,12 @@ def test_a_word_is_true_by_majority_by_any_mark_or_by_one_annotator(data):
 
 def test_long_posts_are_cut_with_their_rationale(data):
     made = hatexplain(data, max_length=3, rationale="union")
+    longer = sum(len(words) > 3 for part in hatexplain(data).texts.values() for words in part)
+    assert longer > 0 and made.remarks == (
+        "Posts left out, as the rule majority gives them no label: 1.",
+        f"Posts cut to their first 3 words: {longer}.",
+    )
+    assert hatexplain(data, label="first").remarks == ()
     assert made.sets["train"].segments.shape == (3, 3)
     assert made.texts["train"][1] == ("fog", "and", "more") and marked(made, "train", 1) == [0]
 

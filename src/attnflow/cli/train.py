@@ -59,6 +59,8 @@ def train(
     found = [evaluate(done, lane) for lane in lanes]
     if not parallel.first():
         return
+    for remark in done.engine.task.remarks:
+        output.say(remark)
     if as_json:
         output.emit(found[0] if len(found) == 1 else found)
         return

@@ -109,6 +109,9 @@ def compare_runs(
         page.table(("run", *SEVERAL), [(*r[:2], *map(_spell, r[2:])) for r in several])
     head = ("run", "task", "m", "C", "paradigm", "networks", "optimiser", "batch", "epochs")
     page.table((*head, "SHA-256 of the weights"), weights)
+    for name, trained in runs:
+        for remark in trained.engine.task.remarks:
+            page.text(f"{name}: {remark}")
     progress("drawing")
     figures = _figures(runs)
     place = Path(out) / "figures"

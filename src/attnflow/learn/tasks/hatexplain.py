@@ -67,9 +67,11 @@ def hatexplain(
     check("max_length", max_length, "a whole number of at least 2", whole(2))
     random = np.random.default_rng(seed)
     chosen: dict[str, list[tuple[Post, str]]] = {}
+    unlabelled = 0
     counts = {"train": train, "heldout": heldout, "test": test}
     for name, posts in read_posts(data).items():
         told = [(post, kind) for post in posts if (kind := label_of(post, label)) is not None]
+        unlabelled += len(posts) - len(told)
         chosen[name] = _drawn(random, told, counts[name], name)
     texts = {name: [p.words[:max_length] for p, _ in told] for name, told in chosen.items()}
     vocabulary = Vocabulary.of(texts["train"], min_count)
@@ -94,7 +96,21 @@ def hatexplain(
         vocabulary=words,
         lengths=tuple(length for length in LENGTHS if length < places),
         texts=texts,
+        remarks=_remarks(unlabelled, label, chosen, max_length),
     )
+
+
+def _remarks(
+    unlabelled: int, label: str, chosen: dict[str, list[tuple[Post, str]]], max_length: int
+) -> tuple[str, ...]:
+    """What was left out: posts without a label by this rule, and words of long posts."""
+    found = []
+    if unlabelled:
+        found.append(f"Posts left out, as the rule {label} gives them no label: {unlabelled}.")
+    long = sum(len(post.words) > max_length for told in chosen.values() for post, _ in told)
+    if long:
+        found.append(f"Posts cut to their first {max_length} words: {long}.")
+    return tuple(found)
 
 
 def _drawn(

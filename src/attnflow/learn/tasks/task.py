@@ -66,6 +66,7 @@ class Task:
         lengths: to which inputs of fewer segments are padded, ascending; the longest inputs are
             padded to m. Empty where all inputs have m segments.
         texts: the words of each input of a set, as they were written; for pages.
+        remarks: sentences on what was left out of the data, for who reads results.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Task:
     vocabulary: tuple[str, ...] = field(default=(), repr=False)
     lengths: tuple[int, ...] = ()
     texts: dict[str, Any] = field(default_factory=dict, repr=False)
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, inputs in self.sets.items():
