@@ -1,10 +1,14 @@
 """Caption runs learn words and where to look, resume bit for bit, and refuse what does not fit."""
 
 import json
+import os
+import subprocess
+import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -210,3 +214,55 @@ def test_80_real_images_are_learned_by_heart(memorised, paradigm, epochs):
     shown = trained.rows[-1]["sets"]
     assert shown["train"]["bleu4"] > 0.9
     assert shown["val"]["bleu4"] < 0.5  # by heart: nothing is learned of other images
+
+
+@SLOW
+def test_bfloat16_comes_near_to_float32(small):
+    """Weights stay float32, so the losses differ by the 8 bits of the activations."""
+    run = replace(small, paradigm="soft:2,lvml", epochs=4, train=100, measure_every=4)
+    full, short = train(run), train(replace(run, dtype="bfloat16"))
+    losses = [np.array([row["loss"] for row in one.rows]) for one in (full, short)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)
+    assert np.all(losses[1] != losses[0])
+    assert losses[1][-1] < 0.8 * losses[1][0]
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(short.state["weights"])} == {"float32"}
+    for part in ("train", "val"):
+        one, other = (t.rows[-1]["sets"][part]["loss"] for t in (full, short))
+        assert other == pytest.approx(one, rel=0.05)
+
+
+EIGHT = """
+import sys
+import numpy as np
+from attnflow.learn.captions.config import from_dict
+from attnflow.learn.captions.train import train
+from attnflow.learn.config import read_toml
+
+run = from_dict(read_toml(sys.argv[1]))
+one, eight = train(run, devices=1), train(run)
+assert (one.engine.devices.count, eight.engine.devices.count) == (1, 8)
+assert len(eight.state["step"].sharding.device_set) == 8
+ours, theirs = ([row["loss"] for row in t.rows] for t in (one, eight))
+np.testing.assert_allclose(theirs, ours, rtol=1e-4)
+for part, shown in one.rows[-1]["sets"].items():
+    also = eight.rows[-1]["sets"][part]
+    np.testing.assert_allclose(also["loss"], shown["loss"], rtol=1e-3)
+assert [row["paradigm"] for row in eight.rows] == ["soft", "lvml", "hard-sampled"]
+"""
+
+
+@SLOW
+def test_eight_devices_take_the_steps_of_one(small, tmp_path):
+    """A batch of 24 is shared out; dropout and draws follow the place in the batch."""
+    run = replace(small, paradigm="soft:1,lvml:2,hard-sampled", batch=24, epochs=3, train=60)
+    run = replace(run, measure_every=3, measured=20)
+    (tmp_path / "c.toml").write_text(to_toml(run))
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", EIGHT, str(tmp_path / "c.toml")],
+        env={**os.environ, **flags},
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
