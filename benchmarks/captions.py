@@ -80,13 +80,14 @@ def step(folder: Path, paradigm: str, batch: int, steps: int) -> float:
     from attnflow.learn.captions.engine import build
     from attnflow.learn.objective import objective
 
-    np.save(folder / "features.npy", np.zeros((IMAGES, 196, 512), np.float16))
+    random = np.random.default_rng(1)
+    stored = random.normal(size=(IMAGES, 196, 512)).astype(np.float16)
+    np.save(folder / "features.npy", stored)
     document = {"images": list(range(IMAGES)), "recipe": {}}
     (folder / "index.json").write_text(json.dumps(document))
     run = CaptionTraining(data="", features=str(folder), batch=batch)
     engine = build(corpus(folder), run, parallel.devices(1))
-    random = np.random.default_rng(1)
-    pixels = random.normal(size=(batch, 196, 512)).astype(np.float16)
+    pixels = np.resize(stored, (batch, 196, 512))
     words = random.integers(4, WORDS, (batch, 5, LENGTH)).astype(np.int32)
     state, goal = engine.start(), objective(paradigm)
     state = jax.block_until_ready(engine.step(goal, state, pixels, words))
@@ -144,7 +145,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument(
-        "--kinds", nargs="+", default=["decoded", "stored", "soft", "hard-sampled", "lvml"]
+        "--kinds",
+        nargs="+",
+        default=["decoded", "stored", "soft", "hard-sampled", "hard", "lvml"],
     )
     parser.add_argument("--write", action="store_true", help=f"into {PAGE.relative_to(ROOT)}")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)

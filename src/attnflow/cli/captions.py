@@ -60,7 +60,7 @@ class CaptionOptions:
     output: Annotated[str | None, _text("deep (the default) or linear.", "NAME")] = None
     start: Annotated[str | None, _text("LSTM starts at mean (the default) or zero.", "NAME")] = None
     credit: Annotated[
-        str | None, _text("A drawn cell answers for the rest of the caption or its word.", "NAME")
+        str | None, _text("A draw is judged by its caption (the default) or word.", "NAME")
     ] = None
     entropy: Annotated[str | None, _text("Weight of the focus's entropy (0).", "W")] = None
     coverage: Annotated[str | None, _text("Of the doubly stochastic term (0).", "W")] = None

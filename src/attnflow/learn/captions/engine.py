@@ -223,8 +223,9 @@ def build(corpus: Corpus, run: CaptionTraining, devices: Devices) -> CaptionEngi
     else:
         pixels = jax.ShapeDtypeStruct((1, run.image_size, run.image_size, 3), jnp.uint8)
         cells = nnx.eval_shape(lambda m, x: m(x), encoder, pixels).shape[1]
-    fixed = encoder is not None and not run.learns_encoder
-    frozen = {"encoder": parameters(encoder) if fixed else None}
+    frozen: dict[str, Any] = {"encoder": None}
+    if encoder is not None and not run.learns_encoder:
+        frozen["encoder"] = parameters(encoder)
     frozen = devices.put(frozen | standards(corpus.sets["train"], source, encoder))
     graphs = (None if encoder is None else nnx.split(encoder)[0], nnx.split(decoder)[0])
     return CaptionEngine(corpus, run, source, graphs, frozen, grid_of(cells), devices, {})
