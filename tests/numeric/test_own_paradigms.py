@@ -1,0 +1,94 @@
+"""A user's own paradigm is solved from its loss alone."""
+
+import numpy as np
+import pytest
+import sympy as sp
+from scipy.integrate import solve_ivp
+
+from attnflow import Paradigm, Schedule, Setting, simulate, solve
+from attnflow.errors import NoFirstIntegral
+from attnflow.symbols import C, alpha, mu
+from oracles.zoo import MIXTURE, SEPARABLE
+from tolerances import CLAIM, STEPPED
+
+USERS = {p.name: p for p in SEPARABLE if p.name in ("focal", "zero-one", "brier", "exponential")}
+USERS["linear"] = Paradigm("linear", -alpha * mu)
+USERS["probit"] = Paradigm("probit", -sp.log((1 + sp.erf(alpha * mu)) / 2))
+SMOOTHED = next(p for p in SEPARABLE if p.name == "label-smoothed")
+
+
+def stepped(paradigm, m, classes, times, freeze=None):
+    """SciPy's integrator on the flow differentiated and printed by sympy, as written."""
+    loss = paradigm.expanded.subs(C, classes)
+    slopes = sp.lambdify((alpha, mu), (loss.diff(mu), loss.diff(alpha)), ["numpy", "scipy"])
+
+    def field(_, state):
+        a = 1 / (1 + (m - 1) * np.exp(-state[1]))
+        by_mu, by_alpha = slopes(a, state[0])
+        rates = np.array([-by_mu / (classes - 1), -a * (1 - a) * by_alpha / classes])
+        return rates * [freeze != "classifier", freeze != "focus"]
+
+    start = [0.5, 0.0]
+    done = solve_ivp(
+        field, (0, times[-1]), start, method="DOP853", rtol=1e-12, atol=1e-14, t_eval=times
+    )
+    return done.y
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "brier" else n for n in USERS]
+)
+def test_a_users_paradigm_is_solved_from_its_loss_alone(name):
+    times = np.array([0.5, 5.0, 40.0])
+    found = solve(USERS[name], Setting(4, 5), times, (0.5, 0.0))
+    wanted = stepped(USERS[name], 4, 5, times)
+    np.testing.assert_allclose((found.mu, found.nu), wanted, rtol=STEPPED)
+    far = solve(USERS[name], Setting(4, 5), np.array([1e3, 1e6, 1e9]), (0.5, 0.0))
+    assert np.all(np.isfinite(far.mu))
+    assert np.all(np.diff(far.mu) > 0)
+
+
+def test_under_a_linear_loss_the_margin_grows_like_time():
+    found = solve(USERS["linear"], Setting(4, 5), np.array([1e4, 1e6, 1e9]), (0.5, 0.0))
+    # mu' = alpha/(C - 1), and 1 - alpha falls like e^(-mu^2/2)
+    assert (found.mu[2] - found.mu[1]) / (1e9 - 1e6) == pytest.approx(0.25, rel=CLAIM)
+
+
+def test_a_label_smoothed_loss_comes_to_rest_at_its_equilibrium():
+    # 9/10 of the label's probability is reached at alpha mu = log(9 (C - 1)), from below
+    times = np.array([50.0, 1e3, 1e15])
+    for m, classes in [(4, 5), (20, 20)]:
+        found = solve(SMOOTHED, Setting(m, classes), times)
+        rest = np.log(9 * (classes - 1))
+        assert found.alpha[0] * found.mu[0] < rest
+        np.testing.assert_allclose(found.alpha[2] * found.mu[2], rest, rtol=CLAIM)
+    wanted = stepped(SMOOTHED, 4, 5, times[:2])
+    found = solve(SMOOTHED, Setting(4, 5), times, (0.5, 0.0))
+    np.testing.assert_allclose((found.mu[:2], found.nu[:2]), wanted, rtol=STEPPED)
+    many = solve(SMOOTHED, Setting(4, 5), np.geomspace(1.0, 1e15, 8), (0.5, 0.0))
+    np.testing.assert_allclose(many.mu[-1], found.mu[2], rtol=CLAIM)
+
+
+def test_closed_form_and_simulation_agree_on_a_users_paradigm():
+    times = np.array([0.5, 5.0, 40.0])
+    found = solve(USERS["focal"], Setting(4, 5), times, (0.5, 0.0))
+    other = simulate(USERS["focal"], Setting(4, 5), times, (0.5, 0.0), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose((found.mu, found.nu), (other.mu, other.nu), rtol=STEPPED)
+    np.testing.assert_allclose(found.loss, other.loss, rtol=STEPPED)
+
+
+def test_a_mixture_has_no_first_integral_but_its_parts_can_be_held():
+    sentence = (
+        r"paradigm 'mixture' has no first integral of the known form: alpha L_alpha/L_mu depends "
+        r"on alpha, so mu and nu do not separate; use simulate \(or freeze one part\), "
+        r"which need none"
+    )
+    with pytest.raises(NoFirstIntegral, match=sentence):
+        solve(MIXTURE, Setting(4, 5), 1.0)
+    with pytest.raises(NoFirstIntegral, match="paradigm 'mixture' has no first integral"):
+        solve(Schedule([("soft", 1.0), (MIXTURE, None)]), Setting(4, 5), 1.0)
+    times = np.array([0.5, 5.0, 40.0])
+    for freeze in ("focus", "classifier"):
+        found = solve(MIXTURE, Setting(4, 5), times, (0.5, 0.0), freeze=freeze)
+        wanted = stepped(MIXTURE, 4, 5, times, freeze)
+        np.testing.assert_allclose((found.mu, found.nu), wanted, rtol=STEPPED)
