@@ -148,12 +148,14 @@ def table(study: Study, results: list[dict[str, Any]]) -> str:
     where = f"{environment.processor()}, {environment.cores()} cores"
     where = where if device.platform == "cpu" else device.device_kind
     seeds = sorted({r["seed"] for r in results})
+    told = f"seeds {', '.join(map(str, seeds))}: focus true / accuracy in percent, mean (range)"
+    if len(seeds) == 1:
+        told = f"seed {seeds[0]}: focus true / accuracy in percent"
     lines = [
         f"## {study.title}",
         "",
         f"{study.train:,} training mosaics, {study.epochs} epochs, learning rate {study.rate:g}, "
-        f"seeds {', '.join(map(str, seeds))}: focus true / accuracy in percent, mean (range over "
-        f"seeds), and the loss of the last epoch. {where}, JAX {jax.__version__}.",
+        f"{told}, and the loss of the last epoch. {where}, JAX {jax.__version__}.",
         "",
         "| schedule |" + "".join(f" epoch {e} |" for e in study.shown) + " training loss |",
         "|---|" + "---|" * (len(study.shown) + 1),
