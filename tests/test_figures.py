@@ -159,6 +159,7 @@ def test_a_paradigm_without_closed_form_is_drawn_without_levels(tmp_path: Path) 
         draw(data, "error")
 
 
+@pytest.mark.slow  # what compare writes, looked at in every run, shows it too
 def test_all_figures_in_all_formats(dataset: xr.Dataset, tmp_path: Path) -> None:
     paths = draw_all(dataset, tmp_path / "new")
     assert {p.name for p in paths} == {f"{n}.{f}" for n in FIGURES for f in FORMATS}

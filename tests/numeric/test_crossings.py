@@ -98,6 +98,7 @@ def test_margins_cross_at_times_of_their_own():
     assert crossings("soft", "lvml", setting, quantity="beta") == pytest.approx(time, rel=1e-14)
 
 
+@pytest.mark.slow  # starts and paradigms reach crossings by solve alone
 def test_any_start_and_any_paradigm_will_do():
     setting, initial = Setting(7, 5), (-1.0, 0.5)
     times = crossings("soft", power_mean("1/2"), setting, initial)
