@@ -243,19 +243,24 @@ one, eight = train(run, devices=1), train(run)
 assert (one.engine.devices.count, eight.engine.devices.count) == (1, 8)
 assert len(eight.state["step"].sharding.device_set) == 8
 ours, theirs = ([row["loss"] for row in t.rows] for t in (one, eight))
-np.testing.assert_allclose(theirs, ours, rtol=1e-4)
+np.testing.assert_allclose(theirs, ours, rtol=1e-5)
 for part, shown in one.rows[-1]["sets"].items():
     also = eight.rows[-1]["sets"][part]
-    np.testing.assert_allclose(also["loss"], shown["loss"], rtol=1e-3)
-assert [row["paradigm"] for row in eight.rows] == ["soft", "hard-sampled"]
+    np.testing.assert_allclose(also["loss"], shown["loss"], rtol=1e-5)
+assert [row["paradigm"] for row in eight.rows] == ["hard-sampled", "lvml"]
+assert theirs[-1] < theirs[0]
 """
 
 
 @SLOW
 def test_eight_devices_take_the_steps_of_one(small, tmp_path):
-    """A batch of 24 is shared out; dropout and draws follow the place in the batch."""
-    run = replace(small, paradigm="hybrid", batch=24, epochs=2, train=60)
-    run = replace(run, measure_every=2, measured=20)
+    """A batch of 24 is shared out; dropout and draws follow the place in the batch.
+
+    By plain descent: Adam's first step takes a vanishing gradient's rounding for a direction, and
+    then other cells are drawn.
+    """
+    run = replace(small, paradigm="hard-sampled:1,lvml", batch=24, epochs=2, train=60)
+    run = replace(run, optimizer="sgd", learning_rate=0.3, measure_every=2, measured=20)
     (tmp_path / "c.toml").write_text(to_toml(run))
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
