@@ -36,6 +36,8 @@ from attnflow.learn.objective import Objective
 from attnflow.learn.parallel import Devices
 from attnflow.learn.step import LARGEST_LOSS
 
+SMALLEST_SQUARE = 1e-12
+"""Keeps an image without any feature at 0."""
 STANDARD, AT_ONCE = 64, 16
 """Images by which features are standardised, and how many of them at once."""
 LEAST_DEVIATION = 1e-2
@@ -53,8 +55,8 @@ class CaptionEngine:
         run: the config.
         source: of pixels or features.
         graphs: static halves of encoder (None with stored features) and decoder.
-        frozen: what does not learn: "encoder", its weights where it does not, else None; "mean"
-            and "scale" of each channel, by which features are standardised.
+        frozen: what does not learn: "encoder", its weights where it does not, else None; for
+            fixed features "mean" and "scale" of each channel, by which they are standardised.
         grid: rows and columns of cells.
         devices: what shares the work.
         compiled: functions by name.
@@ -141,12 +143,18 @@ class CaptionEngine:
         return encoder, nnx.merge(self.graphs[1], cast(weights["decoder"]))
 
     def features(self, encoder: Any, frozen: Any, pixels: Any) -> Any:
-        """The grid of features of a batch, each channel standardised by ``standards``.
+        """The grid of features of a batch: scaled where the encoder learns, else standardised.
 
-        What all images share, nearly everything after ReLU, would drown what tells them apart:
-        captions would be learned by heart from their first words, whatever the image.
+        Of fixed features, what all images share, nearly everything after ReLU, would drown what
+        tells them apart, and captions be learned by heart from their first words, whatever the
+        image: each channel is standardised by ``standards``. An encoder that learns moves away
+        from any such start; each image's features are brought to a mean square of 1.
         """
         grid = (pixels if encoder is None else encoder(pixels)).astype(jnp.float32)
+        if self.run.learns_encoder:
+            square = jnp.mean(jnp.square(grid), axis=(1, 2), keepdims=True)
+            grid = grid * jax.lax.rsqrt(square + SMALLEST_SQUARE)
+            return grid.astype(jnp.dtype(self.run.dtype))
         mean, scale = (frozen[name][None, None] for name in ("mean", "scale"))
         return ((grid - mean) * scale).astype(jnp.dtype(self.run.dtype))
 
@@ -224,9 +232,11 @@ def build(corpus: Corpus, run: CaptionTraining, devices: Devices) -> CaptionEngi
         pixels = jax.ShapeDtypeStruct((1, run.image_size, run.image_size, 3), jnp.uint8)
         cells = nnx.eval_shape(lambda m, x: m(x), encoder, pixels).shape[1]
     frozen: dict[str, Any] = {"encoder": None}
-    if encoder is not None and not run.learns_encoder:
-        frozen["encoder"] = parameters(encoder)
-    frozen = devices.put(frozen | standards(corpus.sets["train"], source, encoder))
+    if not run.learns_encoder:
+        if encoder is not None:
+            frozen["encoder"] = parameters(encoder)
+        frozen |= standards(corpus.sets["train"], source, encoder)
+    frozen = devices.put(frozen)
     graphs = (None if encoder is None else nnx.split(encoder)[0], nnx.split(decoder)[0])
     return CaptionEngine(corpus, run, source, graphs, frozen, grid_of(cells), devices, {})
 
@@ -234,8 +244,7 @@ def build(corpus: Corpus, run: CaptionTraining, devices: Devices) -> CaptionEngi
 def standards(part: CaptionSet, source: Source, encoder: Any) -> dict[str, Any]:
     """Mean and 1 / deviation of each channel over the cells of the first images of a set.
 
-    The encoder is as it starts, so for one that learns this is part of its start. A channel that
-    hardly differs is not blown up.
+    A channel that hardly differs is not blown up.
     """
     graph, weights = (None, None) if encoder is None else nnx.split(encoder)
 
