@@ -128,13 +128,19 @@ def typesetter() -> str | None:
     return next((found for name in TYPESETTERS if (found := shutil.which(name))), None)
 
 
+_LIBRARIES = (
+    ("TensorBoard logs", "tensorboardX", "attnflow train --tensorboard", "tensorboard"),
+    ("Hugging Face data sets", "datasets", "HateXplain in Hugging Face's version", "data"),
+    ("caption data", "grain", "attnflow train --task coco", "captions"),
+    ("caption scores", "pycocoevalcap", "ROUGE-L and CIDEr of captions", "scores"),
+    ("tests", "pytest", "running the tests", "test"),
+)
+"""Name, package, what needs it, and the extra that brings it."""
+
+
 def optional_parts() -> list[Part]:
     """The optional parts, present or missing, each with what it is for and how to get it."""
     plugin = next((f"{p} {v}" for p in _GPU_PLUGINS if (v := _installed(p))), "")
-    tests = _installed("pytest")
-    boards = _installed("tensorboardX")
-    library = _installed("datasets")
-    grain = _installed("grain")
     tex = typesetter() or ""
     return [
         Part(
@@ -151,33 +157,15 @@ def optional_parts() -> list[Part]:
             "computing on a GPU",
             "pip install 'attnflow[gpu]'",
         ),
-        Part(
-            "TensorBoard logs",
-            boards is not None,
-            f"tensorboardX {boards}" if boards else "",
-            "attnflow train --tensorboard",
-            "pip install 'attnflow[tensorboard]'",
-        ),
-        Part(
-            "Hugging Face data sets",
-            library is not None,
-            f"datasets {library}" if library else "",
-            "HateXplain in Hugging Face's version",
-            "pip install 'attnflow[data]'",
-        ),
-        Part(
-            "caption data",
-            grain is not None,
-            f"grain {grain}" if grain else "",
-            "attnflow train --task coco",
-            "pip install 'attnflow[captions]'",
-        ),
-        Part(
-            "tests",
-            tests is not None,
-            f"pytest {tests}" if tests else "",
-            "running the tests",
-            "pip install 'attnflow[test]'",
+        *(
+            Part(
+                name,
+                (version := _installed(package)) is not None,
+                f"{package} {version}" if version else "",
+                needed_for,
+                f"pip install 'attnflow[{extra}]'",
+            )
+            for name, package, needed_for, extra in _LIBRARIES
         ),
     ]
 

@@ -213,7 +213,7 @@ def test_80_real_images_are_learned_by_heart(memorised, paradigm, epochs):
     assert [len(part) for part in trained.engine.corpus.sets.values()] == [80, 79]
     shown = trained.rows[-1]["sets"]
     assert shown["train"]["bleu4"] > 0.9
-    assert shown["val"]["bleu4"] < 0.5  # by heart: nothing is learned of other images
+    assert shown["val"]["bleu4"] < 0.2  # by heart: nothing is learned of other images
 
 
 @SLOW

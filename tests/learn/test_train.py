@@ -17,6 +17,7 @@ from attnflow.learn import evaluate as ev
 from attnflow.learn import losses
 from attnflow.learn.config import Training, to_toml
 from attnflow.learn.engine import build
+from attnflow.learn.evaluate import load
 from attnflow.learn.folder import RunFolder
 from attnflow.learn.networks import TwoLayer
 from attnflow.learn.parallel import Devices
@@ -63,6 +64,15 @@ def test_a_focus_criterion_switches_after_the_epoch_that_meets_it():
     first = names.index("hard")
     alphas = [row["alpha"] for row in trained.rows]
     assert first > 0 and alphas[first - 1] >= 0.6 and all(a < 0.6 for a in alphas[: first - 1])
+
+
+def test_a_run_says_which_part_of_its_schedule_never_began(tmp_path):
+    run = replace(TINY, epochs=1, paradigm="soft:focus=0.99,lvml:4,hard")
+    [said] = train(run, tmp_path / "run").remarks
+    assert said.startswith("soft was to end at focus weight 0.99, which was not reached")
+    assert said.endswith("lvml and hard never began")
+    assert load(tmp_path / "run").remarks == (said,)
+    assert train(replace(run, paradigm="soft")).remarks == ()
 
 
 @pytest.mark.slow

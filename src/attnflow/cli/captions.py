@@ -146,6 +146,8 @@ def train(
             asked, out, resume=resume, tensorboard=tensorboard, devices=devices, progress=show
         )
     found = look(trained, images=trained.engine.run.measured)
+    for remark in trained.remarks:
+        output.say(remark)
     output.emit(found) if as_json else _show(found)
 
 

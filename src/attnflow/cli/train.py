@@ -59,7 +59,7 @@ def train(
     found = [evaluate(done, lane) for lane in lanes]
     if not parallel.first():
         return
-    for remark in done.engine.task.remarks:
+    for remark in done.remarks:
         output.say(remark)
     if as_json:
         output.emit(found[0] if len(found) == 1 else found)

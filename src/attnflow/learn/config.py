@@ -132,6 +132,36 @@ def parse_schedule(text: str, epochs: int) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def stage_at(parts: tuple[Part, ...], stage: int, reached: dict[str, float]) -> int:
+    """Which part of a schedule comes next.
+
+    Args:
+        parts: of the schedule.
+        stage: the part so far; there is no way back.
+        reached: what has been reached of each kind of switch.
+    """
+    while stage + 1 < len(parts) and reached[parts[stage].kind] >= parts[stage].value:
+        stage += 1
+    return stage
+
+
+_ENDS = {
+    "epoch": "after epoch {:g}",
+    "focus": "at focus weight {:g}",
+    "time": "at time {:g}",
+    "theory": "at theory's switch time",
+}
+
+
+def unreached(parts: tuple[Part, ...], stage: int) -> tuple[str, ...]:
+    """A sentence for a run that ended in that part of its schedule, if it is not the last."""
+    if stage + 1 >= len(parts):
+        return ()
+    part, left = parts[stage], " and ".join(after.paradigm for after in parts[stage + 1 :])
+    end = _ENDS[part.kind].format(part.value)
+    return (f"{part.paradigm} was to end {end}, which was not reached: {left} never began",)
+
+
 def _part(name: str, until: str, final: bool) -> Part | None:
     if final:
         return Part(name)

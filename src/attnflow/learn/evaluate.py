@@ -61,10 +61,10 @@ def load(
     folder.close()
     if found is None:
         raise SettingError(f"{str(path)!r} holds no checkpoint yet: resume its training first")
-    state, _, epoch = found
+    state, record, epoch = found
     state = engine.devices.put(state)
     rows = [row for row in folder.metrics() if row["epoch"] <= epoch]
-    return Trained(engine, state, rows, folder)
+    return Trained(engine, state, rows, folder, int(record["stage"]))
 
 
 def one_run(trained: Trained, lane: int = 0) -> Any:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from attnflow.errors import TrainingFailed
 from attnflow.learn import buckets, losses
 from attnflow.learn.config import Lane
 from attnflow.learn.objective import Objective
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 
 LARGEST_LOSS = 1e3
 """A mean loss above this has diverged: chance is log C."""
+
+
+def diverged(name: str, step: int, seed: int, rate: float, or_else: str) -> TrainingFailed:
+    """The error of a run that failed at a step, with what to try."""
+    return TrainingFailed(
+        f"training under {name} diverged at step {step} (seed {seed}, learning rate {rate:g}): the "
+        "loss or the weights were not finite or grew without bound; try learning rate "
+        f"{rate / 4:g}{or_else}"
+    )
 
 
 def log_weights_of(focus: Any, segments: Any, inputs: Mosaics, lane: Lane) -> Any:

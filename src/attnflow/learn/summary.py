@@ -110,7 +110,7 @@ def compare_runs(
     head = ("run", "task", "m", "C", "paradigm", "networks", "optimiser", "batch", "epochs")
     page.table((*head, "SHA-256 of the weights"), weights)
     for name, trained in runs:
-        for remark in trained.engine.task.remarks:
+        for remark in trained.remarks:
             page.text(f"{name}: {remark}")
     progress("drawing")
     figures = _figures(runs)

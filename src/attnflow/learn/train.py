@@ -10,14 +10,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from attnflow.errors import SettingError, TrainingFailed
+from attnflow.errors import SettingError
 from attnflow.learn import parallel
-from attnflow.learn.config import Part, Training, from_dict, parse_schedule
+from attnflow.learn.config import Part, Training, from_dict, parse_schedule, stage_at, unreached
 from attnflow.learn.engine import Engine, build
 from attnflow.learn.folder import RunFolder
 from attnflow.learn.networks import Pair, find_pair
 from attnflow.learn.objective import Loss, Objective, objective
 from attnflow.learn.parallel import once
+from attnflow.learn.step import diverged
 from attnflow.learn.tasks import TASKS, Task, task
 
 THEORY_TARGET = 0.9
@@ -36,12 +37,21 @@ class Trained:
         state: weights and optimiser after the last epoch, with a leading axis of runs.
         rows: metrics, one row an epoch and run.
         folder: where the run is on disk, or None.
+        stage: the part of the schedule that it ended in, from 0.
     """
 
     engine: Engine
     state: Any
     rows: list[dict[str, Any]]
     folder: RunFolder | None = None
+    stage: int = 0
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What one should know of this run: of its inputs, and of its schedule."""
+        run = self.engine.run
+        parts = parse_schedule(run.paradigm, run.epochs or 1)
+        return (*self.engine.task.remarks, *unreached(parts, self.stage))
 
 
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -157,7 +167,7 @@ def train(
     finally:
         if folder is not None:
             folder.close()
-    return Trained(engine, state, rows, folder)
+    return Trained(engine, state, rows, folder, stage)
 
 
 def _restored(
@@ -223,9 +233,7 @@ def _stage(
         "focus": float(np.mean(last)) if last else -math.inf,
         "time": engine.time_after(epoch, rate),
     }
-    while stage + 1 < len(parts) and reached[parts[stage].kind] >= parts[stage].value:
-        stage += 1
-    return stage
+    return stage_at(parts, stage, reached)
 
 
 def _epoch(
@@ -266,13 +274,11 @@ def _epoch(
 
 
 def _stop_if_bad(engine: Engine, bad: np.ndarray, objective: Objective) -> None:
+    momentum = engine.run.momentum
+    or_else = f", or less momentum than {momentum:g}" if momentum else ""
     for (seed, rate, _), step in zip(engine.run.lanes, bad.tolist(), strict=True):
         if step >= 0:
-            raise TrainingFailed(
-                f"training under {objective.name} diverged at step {step} (seed {seed}, learning "
-                f"rate {rate:g}): the loss or the weights were not finite or grew without bound; "
-                f"try learning rate {rate / 4:g}, or less momentum than {engine.run.momentum:g}"
-            )
+            raise diverged(objective.name, step, seed, rate, or_else)
 
 
 def _score(rows: list[dict[str, Any]]) -> float:

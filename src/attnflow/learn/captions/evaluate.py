@@ -77,8 +77,9 @@ def load(path: Any, *, best: bool = False, devices: int | None = None) -> "Capti
         raise SettingError(f"{str(path)!r} holds no checkpoint yet: resume its training first")
     state, record, _ = found
     rows = [row for row in folder.metrics() if row["epoch"] <= int(record["epoch"])]
-    goal = objectives[int(record["stage"])]
-    return CaptionsTrained(engine, engine.devices.put(state), rows, goal, folder)
+    stage = int(record["stage"])
+    put = engine.devices.put(state)
+    return CaptionsTrained(engine, put, rows, objectives[stage], folder, stage)
 
 
 def measure(

@@ -53,6 +53,7 @@ def compare_runs(
     page.text("BLEU from 0 to 1; loss in nats a word; focus in percent of the words that name.")
     scores: list[tuple[str, dict[str, dict[str, float]]]] = []
     conditions, curves, figures = [], [], []
+    remarks: list[str] = []
     for number, path in enumerate(paths, 1):
         name = Path(path).absolute().name
         name = f"{name}-{number}" if any(name == label for label, _ in scores) else name
@@ -61,6 +62,7 @@ def compare_runs(
         found = evaluate(trained, images=trained.engine.run.measured)
         scores.append((name, found["sets"]))
         conditions.append((name, *_conditions(trained), str(found["epochs"]), found["weights"]))
+        remarks += [f"{name}: {remark}" for remark in trained.remarks]
         curves.append((f"{name}: {trained.engine.run.paradigm}", trained.rows))
         progress(f"drawing {name}")
         for row, (said, figure) in enumerate(attention_figures(trained, SHOWN), 1):
@@ -78,6 +80,8 @@ def compare_runs(
     )
     head = ("run", "paradigm", "encoder", "grid", "words", "hidden", "batch", "epochs")
     page.table((*head, "SHA-256 of the weights"), conditions)
+    for remark in remarks:
+        page.text(remark)
     save(drawing.over_epochs(curves), place / "curves.svg")
     page.figure("Training loss, and BLEU-4 of both sets", place / "curves.svg")
     for caption, file in figures:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from attnflow.errors import SettingError, TrainingFailed
+from attnflow.errors import SettingError
 from attnflow.learn import parallel
 from attnflow.learn.captions.coco import PARTS, Corpus, read_coco
 from attnflow.learn.captions.config import KIND, CaptionTraining
@@ -18,8 +18,10 @@ from attnflow.learn.captions.engine import CaptionEngine, build
 from attnflow.learn.captions.evaluate import measure
 from attnflow.learn.captions.pipeline import ahead, batches, check_grain
 from attnflow.learn.captions.words import Vocabulary, load_vocabulary
+from attnflow.learn.config import stage_at, unreached
 from attnflow.learn.folder import RunFolder
 from attnflow.learn.objective import Loss, Objective, objective
+from attnflow.learn.step import diverged
 
 VOCABULARY = "vocabulary.json"
 WATCHED = 50
@@ -39,6 +41,7 @@ class CaptionsTrained:
         rows: metrics, one row an epoch.
         objective: the paradigm that was trained last, which says how captions are written.
         folder: where the run is on disk, or None.
+        stage: the part of the schedule that it ended in, from 0.
     """
 
     engine: CaptionEngine
@@ -46,6 +49,12 @@ class CaptionsTrained:
     rows: list[dict[str, Any]]
     objective: Objective
     folder: RunFolder | None = None
+    stage: int = 0
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What one should know of this run's schedule."""
+        return unreached(self.engine.run.parts(), self.stage)
 
 
 def corpus_of(run: CaptionTraining, vocabulary: Vocabulary | None = None) -> Corpus:
@@ -150,7 +159,7 @@ def train(
     finally:
         if folder is not None:
             folder.close()
-    return CaptionsTrained(engine, state, at.rows, objectives[at.stage], folder)
+    return CaptionsTrained(engine, state, at.rows, objectives[at.stage], folder, at.stage)
 
 
 @dataclass(frozen=True)
@@ -234,9 +243,7 @@ def _stage(engine: CaptionEngine, stage: int, epoch: int) -> int:
     """Which part of the schedule the next epoch belongs to."""
     parts = engine.run.parts()
     reached = {"epoch": epoch, "time": engine.time_after(epoch * engine.steps)}
-    while stage + 1 < len(parts) and reached[parts[stage].kind] >= parts[stage].value:
-        stage += 1
-    return stage
+    return stage_at(parts, stage, reached)
 
 
 def _mean_loss(state: Any) -> float:
@@ -266,14 +273,10 @@ def _row(
 
 
 def _stop_if_bad(engine: CaptionEngine, state: Any, goal: Objective) -> None:
-    step = int(state["bad"])
+    step, run = int(state["bad"]), engine.run
     if step >= 0:
-        run = engine.run
-        raise TrainingFailed(
-            f"training under {goal.name} diverged at step {step} (seed {run.seed}, learning rate "
-            f"{run.learning_rate:g}): the loss or the weights were not finite or grew without "
-            f"bound; try learning rate {run.learning_rate / 4:g}, or clip below {run.clip:g}"
-        )
+        or_else = f", or clip below {run.clip:g}"
+        raise diverged(goal.name, step, run.seed, run.learning_rate, or_else)
 
 
 def _score(row: dict[str, Any]) -> float:
