@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tables import insert
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmark-captions.md"
-BEGIN, END = "<!-- benchmark -->", "<!-- end -->"
 IMAGES, WORDS, LENGTH, EPOCH = 64, 10_000, 12, 118_287
 
 
@@ -159,10 +159,7 @@ def main() -> None:
     text = table(options.kinds, options.batch, options.steps)
     print(text)
     if options.write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, rest = page.split(BEGIN)
-        page = f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}"
-        PAGE.write_text(page, encoding="utf-8")
+        insert(PAGE, "benchmark", text)
 
 
 if __name__ == "__main__":

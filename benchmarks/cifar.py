@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tables import insert
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "results-cifar.md"
 FIGURE = ROOT / "docs" / "figures" / "results-cifar.svg"
 HELDOUT = 500
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
 
 @dataclass(frozen=True)
@@ -254,9 +254,7 @@ def main() -> None:
     text = "\n".join(texts)
     print(text)
     if options.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        after = rest.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
+        insert(PAGE, "results", text)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ from attnflow import environment
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "build" / "benchmarks"
 PARADIGMS = ("soft", "hard", "lvml")
-BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 STUDIES = ("dense", "batch", "horizon", "designs")
 
 
@@ -68,25 +67,11 @@ def measure(quick: bool, paradigms: tuple[str, ...] = PARADIGMS) -> dict[str, An
     return record
 
 
-def insert(path: Path, text: str) -> None:
-    """Replace what stands between the markers of a file.
-
-    Raises:
-        SystemExit: the markers are missing.
-    """
-    content = path.read_text(encoding="utf-8")
-    before, mark, rest = content.partition(BEGIN)
-    _, other, after = rest.partition(END)
-    if not (mark and other):
-        raise SystemExit(f"{path.name} lacks the lines {BEGIN} and {END}")
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
-
-
 def write(record: dict[str, Any]) -> None:
     """The tables into README.md and docs/benchmark.md."""
     (ROOT / "docs").mkdir(exist_ok=True)
     (ROOT / "docs" / "benchmark.md").write_text(tables.full(record), encoding="utf-8")
-    insert(ROOT / "README.md", tables.short(record))
+    tables.insert(ROOT / "README.md", "benchmark", tables.short(record))
 
 
 def main() -> None:

@@ -1,9 +1,24 @@
 """The record as Markdown: a short form for the README, all of it for docs/benchmark.md."""
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
+
+
+def insert(page: Path, name: str, text: str) -> None:
+    """Replace what stands between the comments <!-- name --> and <!-- /name --> of a page.
+
+    Raises:
+        SystemExit: the comments are missing.
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, mark, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, other, after = rest.partition(end)
+    if not (mark and other):
+        raise SystemExit(f"{page.name} lacks the lines {begin} and {end}")
+    page.write_text(f"{before}{begin}\n\n{text.rstrip()}\n\n{end}{after}", encoding="utf-8")
 
 
 def _digits(value: float, digits: int) -> str:

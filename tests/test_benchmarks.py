@@ -7,6 +7,7 @@ import pytest
 run = pytest.importorskip("run", reason="benchmarks/ is in a checkout only")
 
 import contenders  # noqa: E402
+import roofline  # noqa: E402
 import studies  # noqa: E402
 import tables  # noqa: E402
 from measure import Contender, alternate  # noqa: E402
@@ -72,17 +73,63 @@ def test_a_small_batch_is_measured_and_shown(tmp_path):
     }
     assert "| lvml | 50 | closed form |" in tables.full(record)
     document = tmp_path / "README.md"
-    document.write_text(f"before\n{run.BEGIN}\nold\n{run.END}\nafter\n", encoding="utf-8")
-    run.insert(document, tables.short(record))
+    old = "before\n<!-- benchmark -->\nold\n<!-- /benchmark -->\nafter\n"
+    document.write_text(old, encoding="utf-8")
+    tables.insert(document, "benchmark", tables.short(record))
     text = document.read_text(encoding="utf-8")
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert "50: diffrax Dopri8" in text
-    run.insert(document, "again\n")
-    assert document.read_text(encoding="utf-8").count(run.BEGIN) == 1
+    tables.insert(document, "benchmark", "again\n")
+    assert document.read_text(encoding="utf-8").count("<!-- benchmark -->") == 1
 
 
 def test_a_document_without_markers_is_refused(tmp_path):
     document = tmp_path / "README.md"
     document.write_text("nothing", encoding="utf-8")
     with pytest.raises(SystemExit, match="README.md lacks the lines <!-- benchmark -->"):
-        run.insert(document, "text")
+        tables.insert(document, "benchmark", "text")
+
+
+PROGRAM = """HloModule test
+
+%small (p: f32[2]) -> f32[2] {
+  %p = f32[2]{0} parameter(0)
+  ROOT %n = f32[2]{0} negate(%p)
+}
+
+%body.1 (arg: (s32[], f32[8,4], bf16[4,16])) -> (s32[], f32[8,4], bf16[4,16]) {
+  %arg = (s32[], f32[8,4]{1,0}, /*index=2*/bf16[4,16]{1,0}) parameter(0)
+  %x = f32[8,4]{1,0} get-tuple-element(%arg), index=1
+  %w = bf16[4,16]{1,0} get-tuple-element(%arg), index=2
+  %dot.3 = (f32[8,16]{1,0}, u8[0]{0}) custom-call(%x, %w), custom_call_target="gemm"
+  %y = f32[8,16]{1,0} get-tuple-element(%dot.3), index=0
+  %flags = pred[8]{0} fusion(%y), kind=kInput, calls=%small
+  ROOT %out = (s32[], f32[8,4]{1,0}, bf16[4,16]{1,0}) tuple(%i, %x, %w)
+}
+
+ENTRY %main (a: f32[8,4]) -> f32[8,4] {
+  %loop = (s32[], f32[8,4]{1,0}) while(%t), condition=%small, body=%body.1
+}
+"""
+
+
+def test_the_traffic_of_a_step_is_what_its_kernels_read_and_write():
+    product = (8 * 4) * 4 + (4 * 16) * 2 + (8 * 16) * 4
+    flags = (8 * 16) * 4 + 8
+    assert roofline.busiest_loop(PROGRAM) == (2, product + flags)
+
+
+def test_the_traffic_of_a_compiled_loop_grows_with_its_arrays():
+    def found(size):
+        def body(carry, _):
+            return jax.numpy.cos(carry) @ carry, None
+
+        loop = jax.jit(lambda x: jax.lax.scan(body, x, None, length=3)[0])
+        text = loop.lower(jax.ShapeDtypeStruct((size, size), "float32")).compile().as_text()
+        return roofline.busiest_loop(text)
+
+    small, large = found(128), found(256)
+    assert small.traffic >= 5 * 4 * 128**2  # cos reads and writes, the product reads two
+    assert large.traffic == pytest.approx(4 * small.traffic, rel=0.01)
+    with pytest.raises(ValueError, match="no loop"):
+        roofline.busiest_loop("ENTRY %main (a: f32[8]) -> f32[8] {\n}")

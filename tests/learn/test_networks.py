@@ -1,4 +1,4 @@
-"""Both ways to convolve agree with XLA's own; the networks have the paper's shapes and start."""
+"""Both ways to convolve and pool agree with XLA's; networks have the paper's shapes and start."""
 
 from functools import partial
 
@@ -11,7 +11,14 @@ from flax import nnx
 from attnflow.errors import SettingError
 from attnflow.learn import networks as nets
 from attnflow.learn import winograd
-from attnflow.learn.convolution import convolve, convolve_pool, enter, leave, relu_of_max
+from attnflow.learn.convolution import (
+    convolve,
+    convolve_pool,
+    enter,
+    leave,
+    relu_of_max,
+    relu_of_max_by_place,
+)
 
 SLOW = pytest.mark.slow
 
@@ -29,7 +36,7 @@ SLOW = pytest.mark.slow
         pytest.param(5, 6, 14, True, marks=SLOW),
     ],
 )
-def test_products_equal_the_platforms_convolution_in_value_and_gradient(
+def test_both_methods_equal_the_platforms_layers_in_value_and_gradient(
     size, channels, side, biased
 ):
     keys = jax.random.split(jax.random.key(size + channels), 3)
@@ -37,11 +44,22 @@ def test_products_equal_the_platforms_convolution_in_value_and_gradient(
     kernel = jax.random.normal(keys[1], (size, size, channels, 4)) / size
     bias = jax.random.normal(keys[2], (4,)) if biased else None
 
-    def total(method, image, kernel):
-        outs = [
+    def platforms(image, kernel):
+        plain = jax.lax.conv_general_dilated(
+            image, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        if bias is not None:
+            plain = plain + bias[None, None, None]
+        return nnx.max_pool(jax.nn.relu(plain), (2, 2), strides=(2, 2)), plain
+
+    def ours(method, image, kernel):
+        return [
             leave(function(enter(image, method), kernel, bias, method), method)
             for function in (convolve_pool, convolve)
         ]
+
+    def total(layers, image, kernel):
+        outs = layers(image, kernel)
         value = sum(
             jnp.sum(out * jnp.cos(jnp.arange(out.size, dtype=out.dtype)).reshape(out.shape))
             for out in outs
@@ -49,17 +67,31 @@ def test_products_equal_the_platforms_convolution_in_value_and_gradient(
         return value, outs
 
     @partial(jax.jit, static_argnums=0)
-    def found(method, image, kernel):
-        return jax.value_and_grad(partial(total, method), (0, 1), has_aux=True)(image, kernel)
+    def found(layers, image, kernel):
+        return jax.value_and_grad(partial(total, layers), (0, 1), has_aux=True)(image, kernel)
 
-    ((one, ours), mine), ((other, known), theirs) = (
-        found(m, image, kernel) for m in ("products", "direct")
-    )
-    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-4)
-    for a, b in zip(ours, known, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
-    for a, b in zip(mine, theirs, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
+    (value, known), theirs = found(platforms, image, kernel)
+    for method in ("products", "direct"):
+        (one, outs), mine = found(partial(ours, method), image, kernel)
+        np.testing.assert_allclose(one, value, rtol=1e-5, atol=1e-4)
+        for a, b in zip(outs, known, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+        for a, b in zip(mine, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
+
+
+def test_a_chain_leaves_out_only_what_its_result_does_not_depend_on():
+    rngs = nnx.Rngs(0)
+    for side in (9, 12):
+        image = jax.random.normal(jax.random.key(side), (1, side, side + 1, 2))
+        layers = [
+            nets.Convolution(size, 2, 2, rngs, bias=True, pool=pool, method="direct")
+            for size, pool in ((2, True), (2, True), (1, False))
+        ]
+        alone = image
+        for layer in layers:
+            alone = layer(alone)  # each leaves out its own odd row only
+        np.testing.assert_allclose(nets.convolved(image, *layers), alone, rtol=1e-5, atol=1e-6)
 
 
 def test_minimal_filtering_is_exact_in_exact_arithmetic():
@@ -81,9 +113,10 @@ def test_tiles_are_taken_only_where_they_gain():
     assert winograd.tiling([12, 12], kernel.astype(jnp.bfloat16)) is None
 
 
-def test_pool_passes_the_gradient_on_once_where_values_are_equal():
+@pytest.mark.parametrize("pool", [relu_of_max, relu_of_max_by_place])
+def test_pool_passes_the_gradient_on_once_where_values_are_equal(pool):
     same = jnp.broadcast_to(jnp.array([2.0, -1.0]), (2, 3, 2, 2))
-    gradient = jax.grad(lambda values: relu_of_max(values, (0, 2)).sum())(same)
+    gradient = jax.grad(lambda values: pool(values, (0, 2)).sum())(same)
     np.testing.assert_array_equal(gradient.sum((0, 2)), [[1.0, 0.0]] * 3)
 
 

@@ -130,10 +130,21 @@ class Convolution(nnx.Module):
 
 def convolved(image: Float[Array, "n h w c"], *layers: Convolution) -> Float[Array, "n h2 w2 d"]:
     """The image through several layers of one method, which keep its layout between them."""
-    values = enter(image, layers[0].method)
+    height, width = (_used(extent, layers) for extent in image.shape[1:3])
+    values = enter(image[:, :height, :width], layers[0].method)
     for layer in layers:
         values = layer.within(values)
     return leave(values, layers[0].method)
+
+
+def _used(extent: int, layers: tuple[Convolution, ...]) -> int:
+    """How many rows of the image the result depends on: pools leave out a last odd row."""
+    grown = [(layer.kernel.shape[0] - 1, 2 if layer.pool else 1) for layer in layers]
+    for more, pooled in grown:
+        extent = (extent - more) // pooled
+    for more, pooled in reversed(grown):
+        extent = pooled * extent + more
+    return extent
 
 
 class ConvolutionalFocus(nnx.Module):
