@@ -79,8 +79,13 @@ class Boards:
         for row in rows:
             name = "-".join(f"{c.replace('_', '-')}-{row[c]:g}" for c in RUN_COLUMNS if c in row)
             if name not in self._writers:
-                place = str(self._folder / name)
-                self._writers[name] = SummaryWriter(place, purge_step=self._begin)
+                # files are named by the second, in which a run may be resumed; a later part's name
+                # must come later too
+                self._writers[name] = SummaryWriter(
+                    str(self._folder / name),
+                    purge_step=self._begin,
+                    filename_suffix=f".{self._begin:08d}",
+                )
             for tag, value in _scalars(row):
                 self._writers[name].add_scalar(tag, value, row["epoch"])
             self._writers[name].flush()
