@@ -4,6 +4,7 @@ Only ``device``, ``devices`` and ``x64`` import JAX; the rest reads package meta
 path, so that a command can report a missing part without loading anything.
 """
 
+import importlib
 import os
 import platform as _platform
 import shutil
@@ -11,6 +12,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from attnflow.errors import MissingPart
 
 PACKAGES = (
     "attnflow",
@@ -132,10 +135,31 @@ _LIBRARIES = (
     ("TensorBoard logs", "tensorboardX", "attnflow train --tensorboard", "tensorboard"),
     ("Hugging Face data sets", "datasets", "HateXplain in Hugging Face's version", "data"),
     ("caption data", "grain", "attnflow train --task coco", "captions"),
+    ("BLEU", "sacrebleu", "attnflow train --task coco", "captions"),
     ("caption scores", "pycocoevalcap", "ROUGE-L and CIDEr of captions", "scores"),
     ("tests", "pytest", "running the tests", "test"),
 )
 """Name, package, what needs it, and the extra that brings it."""
+
+
+def library(package: str, needed_by: str) -> Any:
+    """An optional library, imported.
+
+    Args:
+        package: its name.
+        needed_by: subject and verb of the message, such as "captions need".
+
+    Raises:
+        MissingPart: it is not installed; the message says how to get it.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        extra = next(extra for _, name, _, extra in _LIBRARIES if name == package)
+        raise MissingPart(
+            f"{needed_by} the library {package}, which is not installed: "
+            f"pip install 'attnflow[{extra}]'"
+        ) from error
 
 
 def optional_parts() -> list[Part]:

@@ -101,10 +101,12 @@ def test_batches_are_put_on_the_device_ahead_of_their_use(part):
     assert len(list(found)) == 4
 
 
-def test_without_grain_the_message_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "grain", None)
-    with pytest.raises(MissingPart, match=r"pip install 'attnflow\[captions\]'"):
-        pipeline.check_grain()
+@pytest.mark.parametrize("name", ["grain", "sacrebleu"])
+def test_without_a_library_the_message_says_how_to_get_it(monkeypatch, name):
+    monkeypatch.setitem(__import__("sys").modules, name, None)
+    said = rf"captions need the library {name}, .* pip install 'attnflow\[captions\]'"
+    with pytest.raises(MissingPart, match=said):
+        pipeline.check_libraries()
 
 
 @pytest.fixture(scope="module")

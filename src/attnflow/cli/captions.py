@@ -170,13 +170,15 @@ def _bar() -> Any:
 
 
 def _show(found: dict[str, Any]) -> None:
+    from attnflow.learn.captions.metrics import SCALES, spelled
+
     sets = found["sets"]
     names = [name for name in sets["val"] if all(name in part for part in sets.values())]
     output.table(
         f"{found['task']}, {found['paradigm']}, {found['epochs']} epochs",
         ("", *sets),
-        [(name.replace("_", " "), *(part[name] for part in sets.values())) for name in names],
-        "bleu from 0 to 1; loss in nats a word; focus and alpha in percent",
+        [(spelled(name), *(part[name] for part in sets.values())) for name in names],
+        f"{SCALES}; focus and alpha in percent",
     )
 
 

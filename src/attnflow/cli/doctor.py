@@ -39,9 +39,10 @@ def doctor(as_json: AsJson = False) -> None:
     machine += [("JAX 64-bit mode", "on" if found["x64"] else "off (float64 is used all the same)")]
     output.table("Machine", ("what", "found"), [(a, str(b)) for a, b in machine])
     print("Optional parts\n")
+    width = max(len(part["name"]) for part in found["optional"])
     for part in found["optional"]:
         state = part["found"] if part["present"] else f"missing; {part['how_to_get']}"
-        print(f" {part['name']:16} {part['needed_for']}\n {'':16} {state}")
+        print(f" {part['name']:{width}}  {part['needed_for']}\n {'':{width}}  {state}")
 
 
 def cite(as_json: AsJson = False) -> None:

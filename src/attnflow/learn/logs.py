@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from attnflow.errors import MissingPart
+from attnflow.environment import library
 
 RUN_COLUMNS = ("seed", "learning_rate", "fixed_focus")
 EPOCH_COLUMNS = ("paradigm", "step", "time", "loss", "alpha", "seconds", "inputs_per_second")
@@ -43,13 +43,7 @@ def check_tensorboard() -> None:
     Raises:
         MissingPart: tensorboardX is not installed.
     """
-    try:
-        import tensorboardX  # noqa: F401
-    except ImportError as error:
-        raise MissingPart(
-            "logs for TensorBoard need tensorboardX, which is not installed: "
-            "pip install 'attnflow[tensorboard]'"
-        ) from error
+    library("tensorboardX", "logs for TensorBoard need")
 
 
 def _scalars(row: dict[str, Any]) -> Iterator[tuple[str, float]]:

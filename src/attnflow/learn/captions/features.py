@@ -14,7 +14,7 @@ from attnflow.learn.captions.coco import CaptionSet
 from attnflow.learn.captions.config import CaptionTraining
 from attnflow.learn.captions.encoder import parameters
 from attnflow.learn.captions.engine import encoder_of
-from attnflow.learn.captions.pipeline import Pixels, ahead, batches, check_grain
+from attnflow.learn.captions.pipeline import Pixels, ahead, batches, check_libraries
 from attnflow.learn.captions.store import DTYPES, Features, write_store
 from attnflow.learn.captions.train import corpus_of
 from attnflow.learn.folder import digest
@@ -39,7 +39,7 @@ def compute_features(
         SettingError: a value is not allowed, or another store is at ``out``.
         MissingPart, DataError: data, weights or grain are missing or damaged.
     """
-    check_grain()
+    check_libraries()
     if dtype not in DTYPES:
         raise SettingError(f"dtype of features must be one of {', '.join(DTYPES)}, got {dtype!r}")
     frozen = run.encoder != "conv"

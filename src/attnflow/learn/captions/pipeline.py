@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from attnflow.errors import DataError, MissingPart
+from attnflow.environment import cores, library
+from attnflow.errors import DataError
 from attnflow.learn.captions.coco import CaptionSet
 from attnflow.learn.captions.images import load_image
 from attnflow.learn.captions.words import PAD
@@ -55,23 +56,20 @@ class Pixels:
         return load_image(part.pictures[row].path, self.size, self.resize)
 
 
+NEEDED = "captions need"
+
 Source = Callable[[CaptionSet, int], np.ndarray]
 """(set, number of the image) -> its pixels or features."""
 
 
-def check_grain() -> Any:
-    """The grain library.
+def check_libraries() -> None:
+    """Whether caption runs can read their data and score what they write.
 
     Raises:
-        MissingPart: it is not installed.
+        MissingPart: grain or sacrebleu is not installed.
     """
-    try:
-        import grain
-    except ImportError as error:
-        raise MissingPart(
-            "captions need grain, which is not installed: pip install 'attnflow[captions]'"
-        ) from error
-    return grain
+    for name in ("grain", "sacrebleu"):
+        library(name, NEEDED)
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ def batches(
         MissingPart: grain is not installed.
         DataError: an image is damaged.
     """
-    grain = check_grain()
+    grain = library("grain", NEEDED)
     count = len(part) if limit is None else min(limit, len(part))
     rows = grain.MapDataset.range(count)
     if seed is not None:
@@ -147,7 +145,6 @@ def batches(
         return
     # whole batches, so that several processes, which take turns, keep the order of one
     items = rows.map(Item(part, source, each, seed, epoch)).batch(batch, drop_remainder=False)
-    from attnflow.environment import cores
 
     readers = threads or max(1, cores())
     reading = grain.ReadOptions(num_threads=readers, prefetch_buffer_size=2 * readers)

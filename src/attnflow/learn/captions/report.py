@@ -10,6 +10,7 @@ from attnflow.errors import DataError, SettingError
 from attnflow.learn.captions import drawing
 from attnflow.learn.captions.evaluate import captions, evaluate, load
 from attnflow.learn.captions.images import load_image
+from attnflow.learn.captions.metrics import SCALES, spelled
 from attnflow.learn.page import FORMATS, Page
 from attnflow.report.style import save
 from attnflow.runs import save_text
@@ -50,7 +51,7 @@ def compare_runs(
     place = Path(out) / "figures"
     place.mkdir(parents=True, exist_ok=True)
     page = Page("Caption runs compared")
-    page.text("BLEU from 0 to 1; loss in nats a word; focus in percent of the words that name.")
+    page.text(f"{SCALES}; focus and alpha in percent of the words that name.")
     scores: list[tuple[str, dict[str, dict[str, float]]]] = []
     conditions, curves, figures = [], [], []
     remarks: list[str] = []
@@ -71,7 +72,7 @@ def compare_runs(
             figures.append((f"{name}: {said}", file))
     columns = list(dict.fromkeys(k for _, sets in scores for part in sets.values() for k in part))
     page.table(
-        ("run", "set", *(column.replace("_", " ") for column in columns)),
+        ("run", "set", *map(spelled, columns)),
         [
             (name, part, *(f"{v[c]:.3f}" if c in v else "" for c in columns))
             for name, sets in scores

@@ -16,7 +16,7 @@ from attnflow.learn.captions.coco import PARTS, Corpus, read_coco
 from attnflow.learn.captions.config import KIND, CaptionTraining
 from attnflow.learn.captions.engine import CaptionEngine, build
 from attnflow.learn.captions.evaluate import measure
-from attnflow.learn.captions.pipeline import ahead, batches, check_grain
+from attnflow.learn.captions.pipeline import ahead, batches, check_libraries
 from attnflow.learn.captions.words import Vocabulary, load_vocabulary
 from attnflow.learn.config import stage_at, unreached
 from attnflow.learn.folder import RunFolder
@@ -128,7 +128,7 @@ def train(
         TrainingFailed: the loss was not finite or diverged; the last good checkpoint stays.
         MissingPart, DataError: data or an optional part are missing, or data damaged.
     """
-    check_grain()
+    check_libraries()
     if jax.process_count() > 1:
         raise SettingError("captions train in one process, on all of its devices")
     folder = None if out is None else RunFolder(out, KIND)

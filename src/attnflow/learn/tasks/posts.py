@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from attnflow.environment import library
 from attnflow.errors import DataError, MissingPart
 
 LABELS = ("hatespeech", "normal", "offensive")
@@ -154,19 +155,8 @@ def _checked(name: str, entry: Mapping[str, Any], labels: list[Any], where: str)
     return Post(name, tuple(words), tuple(labels), tuple(tuple(marks) for marks in rationales))
 
 
-def _library(needed_for: str) -> Any:
-    try:
-        import datasets  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise MissingPart(
-            f"{needed_for} needs the library datasets, which is not installed: "
-            "pip install 'attnflow[data]'"
-        ) from error
-    return datasets
-
-
 def _from_folder(folder: Path) -> dict[str, list[Post]]:
-    datasets = _library(f"Hugging Face's version at {str(folder)!r}")
+    datasets = library("datasets", f"Hugging Face's version at {str(folder)!r} needs")
     try:
         if (folder / "dataset_dict.json").is_file():
             splits = datasets.load_from_disk(str(folder))
@@ -197,7 +187,7 @@ def _of_split(folder: Path, split: str) -> list[Path]:
 
 
 def _from_hub(name: str) -> dict[str, list[Post]]:
-    datasets = _library(f"{name!r} on the hub")
+    datasets = library("datasets", f"{name!r} on the hub needs")
     try:
         splits = datasets.load_dataset(name, revision=AS_PARQUET)
     except Exception as error:  # no network, no such set, no such copy: many kinds
