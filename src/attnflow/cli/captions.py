@@ -178,7 +178,7 @@ def _show(found: dict[str, Any]) -> None:
         f"{found['task']}, {found['paradigm']}, {found['epochs']} epochs",
         ("", *sets),
         [(spelled(name), *(part[name] for part in sets.values())) for name in names],
-        f"{SCALES}; focus and alpha in percent",
+        SCALES + ("; focus and alpha in percent" if "alpha" in names else ""),
     )
 
 
