@@ -68,7 +68,7 @@ class Study:
 
 
 STUDIES = {
-    "base": Study("A small set", 4096, 16, 4, 10, 2),
+    "base": Study("A small set", 4096, 16, 4, 10, 2, seeds=(0, 1, 2)),
     "rate": Study("A smaller learning rate", 4096, 16, 4, 10, 2, rate=0.02, some=True),
     "size": Study("Three times the mosaics", 12288, 6, 2, 4, 1, some=True),
     "full": Study("Published size", 30000, 150, 25, 75, 5, seeds=(0, 1, 2)),
