@@ -157,6 +157,8 @@ def batches(
         stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
     try:
         for found in stream:
+            if workers:  # whose memory will be used again
+                found = {name: np.array(values) for name, values in found.items()}
             yield _filled(found, batch)
     except DataError:
         raise
@@ -171,7 +173,6 @@ def _filled(found: dict[str, np.ndarray], batch: int) -> Batch:
     spare = batch - len(found["rows"])
 
     def longer(values: np.ndarray, fill: int) -> np.ndarray:
-        values = np.array(values)  # not a view of memory that a worker will reuse
         if not spare:
             return values
         padding = ((0, spare), *((0, 0) for _ in values.shape[1:]))
