@@ -180,8 +180,8 @@ NONE = 4
 def relu_of_max_by_place(values: Float[Array, "..."], axes: tuple[int, int]) -> Float[Array, "..."]:
     """``relu_of_max``, its gradient from a byte that names the place of each maximum.
 
-    A GPU, whose memory is what limits it, moves half the bytes so, and keeps no values for the
-    way back; a CPU takes longer over it.
+    So nothing is scattered and no values are kept for the way back: for a GPU, which its memory
+    limits; a CPU takes longer over it.
     """
     return _largest(values, axes)
 

@@ -18,6 +18,7 @@ hold no other state that changes (no batch statistics). A module may use ``nnx.C
 fast on a GPU; inside compiled epochs on a CPU ``Convolution`` below is much faster.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,7 +58,7 @@ class Linear(nnx.Module):
     ) -> None:
         """Draw or zero the kernel."""
         self.rank, self.scalar = len(shape), outputs is None
-        self.layer = _dense(_size(shape), outputs or 1, False, rngs)
+        self.layer = _dense(math.prod(shape), outputs or 1, False, rngs)
         if start == "zero":
             self.layer.kernel[...] = jnp.zeros_like(self.layer.kernel[...])
 
@@ -76,7 +77,7 @@ class TwoLayer(nnx.Module):
     ) -> None:
         """Draw the kernels."""
         self.rank, self.scalar = len(shape), outputs is None
-        self.hidden = _dense(_size(shape), hidden, True, rngs)
+        self.hidden = _dense(math.prod(shape), hidden, True, rngs)
         self.out = _dense(hidden, outputs or 1, False, rngs)
 
     def __call__(self, segments: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -230,13 +231,6 @@ def _chain(layers: nnx.Sequential, hidden: Any) -> Any:
     for layer in inner:
         hidden = jax.nn.relu(layer(hidden))
     return last(hidden)
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for extent in shape:
-        size *= extent
-    return size
 
 
 def _linear(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
