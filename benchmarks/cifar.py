@@ -37,7 +37,8 @@ class Study:
         late: epoch of the second, or only, switch.
         every: epochs between measurements.
         rate: learning rate.
-        some: whether only the schedules that ask when the hybrid wins.
+        kinds: which schedules: "all", "hybrid" (those that ask when the hybrid wins) or "four"
+            (each paradigm alone, and the hybrid).
         seeds: of the networks and the order of inputs.
     """
 
@@ -48,7 +49,7 @@ class Study:
     late: int
     every: int
     rate: float = 0.05
-    some: bool = False
+    kinds: str = "all"
     seeds: tuple[int, ...] = (0, 1)
 
     @property
@@ -56,8 +57,10 @@ class Study:
         """Paradigms alone, soft then hard, early and late, and the orders theory calls better."""
         hybrid = f"soft:{self.late},hard"
         order = f"lvml:{self.early},soft:{self.late},hard"
-        if self.some:
+        if self.kinds == "hybrid":
             return "soft", "lvml", hybrid, order
+        if self.kinds == "four":
+            return "soft", "hard", "lvml", hybrid
         others = f"soft:{self.early},hard", f"lvml:{self.late},hard"
         return "soft", "hard", "lvml", hybrid, *others, order
 
@@ -69,11 +72,12 @@ class Study:
 
 STUDIES = {
     "base": Study("A small set", 4096, 16, 4, 10, 2, seeds=(0, 1, 2)),
-    "rate": Study("A smaller learning rate", 4096, 16, 4, 10, 2, rate=0.02, some=True),
-    "size": Study("Three times the mosaics", 12288, 6, 2, 4, 1, some=True),
+    "rate": Study("A smaller learning rate", 4096, 16, 4, 10, 2, rate=0.02, kinds="hybrid"),
+    "size": Study("Three times the mosaics", 12288, 6, 2, 4, 1, kinds="hybrid"),
+    "mosaics": Study("The published mosaics", 30000, 40, 10, 20, 2, kinds="four", seeds=(0,)),
     "full": Study("Published size", 30000, 150, 25, 75, 5, seeds=(0, 1, 2)),
 }
-SMALL = ("base", "rate", "size")
+SMALL = ("base", "rate", "size", "mosaics")
 
 
 def command(study: Study) -> str:

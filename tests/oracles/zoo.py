@@ -9,13 +9,15 @@ from attnflow.symbols import C, alpha, beta, mu
 _pooled_input = sp.exp(alpha * mu) / (sp.exp(alpha * mu) + C - 1)
 _marginal = alpha * beta + (1 - alpha) / C
 
+FOCAL = Paradigm("focal", -((1 - _pooled_input) ** 2) * sp.log(_pooled_input))
+
 BUILT_IN = (SOFT, HARD, LVML)
 
 SEPARABLE = (
     *BUILT_IN,
     power_mean("1/2"),
     power_mean("-1"),
-    Paradigm("focal", -((1 - _pooled_input) ** 2) * sp.log(_pooled_input)),
+    FOCAL,
     Paradigm(
         "label-smoothed",
         -sp.Rational(9, 10) * sp.log(_pooled_input) - sp.log((1 - _pooled_input) / (C - 1)) / 10,
