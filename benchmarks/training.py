@@ -79,7 +79,7 @@ def data(mosaics: int) -> dict[str, np.ndarray]:
 
 def weights() -> dict[str, np.ndarray]:
     """Start of both networks, kernels as (height, width, in, out) and (in, out)."""
-    from attnflow.learn.networks import networks
+    from attnflow.learn.modules import networks
 
     focus, classifier, _ = networks("cifar", (SIDE, SIDE, 3), CLASSES, 0)
     found = {}

@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 
 from attnflow.errors import SettingError
+from attnflow.learn import modules, winograd
 from attnflow.learn import networks as nets
-from attnflow.learn import winograd
 from attnflow.learn.convolution import (
     convolve,
     convolve_pool,
@@ -146,7 +146,7 @@ def test_convolutional_pair_has_the_papers_layers(method):
 
 
 def test_wide_pair_has_the_papers_layers():
-    make = partial(nets.networks, "cifar-wide", (32, 32, 3), 50, 0)
+    make = partial(modules.networks, "cifar-wide", (32, 32, 3), 50, 0)
     focus, classifier, _ = nnx.eval_shape(make)
     assert (512, 64) in sizes(focus) and (64, 1) in sizes(focus) and (64, 10) not in sizes(focus)
     assert (5, 5, 16, 32) in sizes(classifier) and (800, 120) in sizes(classifier)
@@ -154,7 +154,7 @@ def test_wide_pair_has_the_papers_layers():
 
 
 def test_kernels_start_xavier_normal():
-    focus = nets.networks("cifar", (32, 32, 3), 3, 1).focus
+    focus = modules.networks("cifar", (32, 32, 3), 3, 1).focus
     kernel = np.asarray(focus.second.kernel[...])
     expected = np.sqrt(2 / (9 * (32 + 64)))
     assert kernel.std() == pytest.approx(expected, rel=0.02)
@@ -164,25 +164,14 @@ def test_kernels_start_xavier_normal():
 
 def test_one_seed_one_start():
     starts = [
-        sum(map(jnp.sum, jax.tree.leaves(nnx.state(nets.networks("linear", (5,), 3, s)[0]))))
+        sum(map(jnp.sum, jax.tree.leaves(nnx.state(modules.networks("linear", (5,), 3, s)[0]))))
         for s in (4, 4, 5)
     ]
     assert starts[0] == starts[1] != starts[2]
 
 
-def test_a_module_of_ones_own_drops_in_and_a_wrong_one_is_refused():
-    def mine(shape, classes, rngs):
-        return nets.TwoLayer(shape, None, rngs, hidden=3), nets.TwoLayer(shape, classes, rngs)
-
-    focus, classifier, _ = nets.networks(mine, (4, 4), 3, 0)
-    assert focus(jnp.ones((2, 7, 4, 4))).shape == (2, 7)
-
-    def wrong(shape, classes, rngs):
-        return nets.TwoLayer(shape, 1, rngs), nets.TwoLayer(shape, classes, rngs)
-
-    with pytest.raises(SettingError, match=r"focus\(segments\) must have shape \(2, 3\) .* got"):
-        nets.networks(wrong, (4, 4), 3, 0)
+def test_what_no_network_is_called_or_fits_is_refused():
     with pytest.raises(SettingError, match="networks must be one of linear, .* got 'vgg'"):
-        nets.networks("vgg", (4,), 3, 0)
+        modules.networks("vgg", (4,), 3, 0)
     with pytest.raises(SettingError, match=r"needs segments \(height, width, channels\), got"):
-        nets.networks("cifar", (4,), 3, 0)
+        modules.networks("cifar", (4,), 3, 0)

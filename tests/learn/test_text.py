@@ -12,6 +12,7 @@ from scipy.special import log_softmax, softmax
 
 from attnflow.errors import SettingError
 from attnflow.learn import evaluate as ev
+from attnflow.learn import modules
 from attnflow.learn import networks as nets
 from attnflow.learn.buckets import buckets_of, order
 from attnflow.learn.config import Lane, Training
@@ -348,11 +349,11 @@ def test_word_vectors_start_standard_normal():
 
 def test_networks_that_do_not_fit_words_are_refused(simple, small):
     with pytest.raises(SettingError, match="words need networks with an encoder, .* got linear"):
-        nets.networks("linear", (6,), 2, 0, tokens=True)
+        modules.networks("linear", (6,), 2, 0, tokens=True)
     with pytest.raises(SettingError, match="networks text read words, got segments"):
-        nets.networks("text", (6,), 2, 0)
+        modules.networks("text", (6,), 2, 0)
     with pytest.raises(SettingError, match="this network needs words, got segments"):
-        nets.networks("text", (4, 4, 3), 2, 0)
+        modules.networks("text", (4, 4, 3), 2, 0)
 
     def flat(shape, classes, rngs):
         class Flat(nnx.Module):
@@ -362,7 +363,7 @@ def test_networks_that_do_not_fit_words_are_refused(simple, small):
         return (*nets.NETWORKS["linear"](shape, classes, rngs), Flat())
 
     with pytest.raises(SettingError, match=r"encoder\(items, mask\) must have shape \(2, 3, ...\)"):
-        nets.networks(flat, (6,), 2, 0, tokens=True)
+        modules.networks(flat, (6,), 2, 0, tokens=True)
 
 
 @pytest.mark.parametrize(

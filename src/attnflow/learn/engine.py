@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 
 from attnflow.learn.buckets import Bucket, buckets_of, steps_of
 from attnflow.learn.config import Lane, Training
 from attnflow.learn.measure import measure_sets
-from attnflow.learn.networks import Networks, Pair, networks
+from attnflow.learn.modules import Divided, Networks, divide, networks
+from attnflow.learn.networks import Pair
 from attnflow.learn.objective import Objective
 from attnflow.learn.parallel import Devices
 from attnflow.learn.scoring import modules_of, score_base
@@ -37,7 +37,7 @@ class Engine:
     Attributes:
         task: the Task.
         run: the resolved Training.
-        graphs: static halves of the modules, by name.
+        divided: the modules without their weights, by name.
         contextual: whether inputs are composed to be scored.
         steps: optimiser steps an epoch takes.
         batch: inputs a step.
@@ -51,7 +51,7 @@ class Engine:
 
     task: Task
     run: Training
-    graphs: dict[str, Any]
+    divided: dict[str, Divided]
     contextual: bool
     steps: int
     batch: int
@@ -63,12 +63,17 @@ class Engine:
     inputs: dict[str, Mosaics]
     compiled: dict[Any, Callable[..., Any]]
 
+    @property
+    def drops(self) -> bool:
+        """Whether a network draws random numbers as it learns."""
+        return any(divided.draws for divided in self.divided.values())
+
     def start(self, pair: Pair) -> dict[str, Any]:
         """The state before the first step, each leaf with a leading axis of runs."""
         states = []
         for lane in self.run.lanes:
             made = _networks(pair, self.task, lane.seed)
-            states.append({n: nnx.split(m)[1] for n, m in made.named.items()})
+            states.append({n: divide(m)[1] for n, m in made.named.items()})
         weights = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         count = len(states)
         state = {
@@ -170,7 +175,7 @@ def build(task: Task, run: Training, pair: Pair | str, devices: Devices) -> Engi
     return Engine(
         task,
         run,
-        {name: nnx.split(module)[0] for name, module in made.named.items()},
+        {name: divide(module)[0] for name, module in made.named.items()},
         made.contextual,
         (run.passes or 1) * sum(steps_of(buckets, batch)),
         batch,

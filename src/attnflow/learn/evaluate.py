@@ -20,7 +20,8 @@ from attnflow.learn.buckets import Bucket
 from attnflow.learn.config import Lane
 from attnflow.learn.engine import Engine, build
 from attnflow.learn.folder import RunFolder, digest
-from attnflow.learn.networks import Pair, find_pair
+from attnflow.learn.modules import find_pair
+from attnflow.learn.networks import Pair
 from attnflow.learn.scoring import compose, in_buckets, read, table_of, working
 from attnflow.learn.tasks.task import Mosaics, Task
 from attnflow.learn.train import Trained, task_of

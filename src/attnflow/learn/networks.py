@@ -13,16 +13,15 @@ A third module may come before both, and must where segments are words, given by
 It may look at the whole input, where the mask says that there is a segment; one that looks at each
 item alone says so by an attribute ``contextual = False`` and is evaluated faster.
 
-Any module that keeps to this trains: its ``nnx.Param`` leaves are what is learned, and it must
-hold no other state that changes (no batch statistics). A module may use ``nnx.Conv``, which is
-fast on a GPU; inside compiled epochs on a CPU ``Convolution`` below is much faster.
+What a module may be and hold is told in ``modules``. It may use ``nnx.Conv``, which is fast on a
+GPU; inside compiled epochs on a CPU ``Convolution`` below is much faster.
 """
 
 import math
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import flax.linen
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -275,9 +274,10 @@ def _text_transformer(
     return text_transformer(shape, classes, rngs)
 
 
+Module = nnx.Module | flax.linen.Module
+
 Pair = Callable[
-    [tuple[int, ...], int, nnx.Rngs],
-    tuple[nnx.Module, nnx.Module] | tuple[nnx.Module, nnx.Module, nnx.Module],
+    [tuple[int, ...], int, nnx.Rngs], tuple[Module, Module] | tuple[Module, Module, Module]
 ]
 """(shape of a segment, number of classes, random numbers) -> (focus, classifier[, encoder]).
 
@@ -295,103 +295,3 @@ NETWORKS: dict[str, Pair] = {
 }
 """Name -> maker of a pair: linear, from zero (the simple setting), two-layer focus, the CNNs; and
 for words, with an encoder."""
-
-
-class Networks(NamedTuple):
-    """What is trained together.
-
-    Attributes:
-        focus: segments to scores.
-        classifier: segments, or the pooled input, to logits.
-        encoder: items and mask to segments, or None where items are segments.
-    """
-
-    focus: Any
-    classifier: Any
-    encoder: Any = None
-
-    @property
-    def contextual(self) -> bool:
-        """Whether a segment depends on the other items of its input."""
-        return self.encoder is not None and getattr(self.encoder, "contextual", True)
-
-    @property
-    def named(self) -> dict[str, Any]:
-        """Those that there are."""
-        return {name: module for name, module in self._asdict().items() if module is not None}
-
-
-def networks(
-    given: "str | Pair", shape: tuple[int, ...], classes: int, seed: int, *, tokens: bool = False
-) -> Networks:
-    """Networks by name, or by a maker of one's own, with the random start of that seed.
-
-    Args:
-        given: name or maker.
-        shape: of a segment.
-        classes: C.
-        seed: of the start.
-        tokens: whether segments are words, given by their numbers.
-
-    Raises:
-        SettingError: the name is not known, or the networks do not fit the segments.
-    """
-    maker = find_pair(given) if isinstance(given, str) else given
-    made = Networks(*maker(shape, classes, nnx.Rngs(seed)))
-    if tokens and made.encoder is None:
-        raise SettingError(
-            f"words need networks with an encoder, as text and text-transformer have, got {given}"
-        )
-    if not tokens and getattr(made.encoder, "reads_words", False):
-        raise SettingError(f"networks {given} read words, got segments {shape}")
-    _check(made, shape, classes, tokens)
-    return made
-
-
-def find_pair(name: str) -> Pair:
-    """A maker of a pair by name, or as "FILE.py:NAME", in which case the file is run.
-
-    Raises:
-        SettingError: there is no such name or file, or the file fails.
-    """
-    if name in NETWORKS:
-        return NETWORKS[name]
-    file, colon, function = name.rpartition(":")
-    if not (colon and file.endswith(".py")):
-        known = ", ".join(NETWORKS)
-        raise SettingError(f"networks must be one of {known}, or FILE.py:NAME, got {name!r}")
-    found: dict[str, Any] = {"__name__": "networks"}
-    try:
-        exec(compile(Path(file).read_bytes(), file, "exec"), found)
-    except Exception as error:  # whatever a user's file may raise
-        raise SettingError(f"{file!r} cannot be run: {type(error).__name__}: {error}") from error
-    if not callable(found.get(function)):
-        raise SettingError(f"no function {function!r} in {file!r}")
-    return found[function]
-
-
-def _check(made: Networks, shape: tuple[int, ...], classes: int, tokens: bool) -> None:
-    """Refuse networks that break the contract, by shapes alone."""
-    segments = jax.ShapeDtypeStruct((2, 3, *shape), jnp.float32)
-    if made.encoder is not None:
-        items = jax.ShapeDtypeStruct((2, 3), jnp.int32) if tokens else segments
-        mask = jax.ShapeDtypeStruct((2, 3), bool)
-        segments = nnx.eval_shape(lambda m, *x: m(*x), made.encoder, items, mask)
-        got = getattr(segments, "shape", (type(segments).__name__,))
-        if got[:2] != (2, 3) or len(got) < 3:
-            raise SettingError(
-                f"encoder(items, mask) must have shape (2, 3, ...) for items {items.shape}, "
-                f"got {got}"
-            )
-    pooled = jax.ShapeDtypeStruct((2, *segments.shape[2:]), jnp.float32)
-    for name, module, given, wanted in (
-        ("focus(segments)", made.focus, segments, (2, 3)),
-        ("classifier(segments)", made.classifier, segments, (2, 3, classes)),
-        ("classifier(pooled input)", made.classifier, pooled, (2, classes)),
-    ):
-        got = nnx.eval_shape(lambda m, x: m(x), module, given)
-        if getattr(got, "shape", None) != wanted:
-            raise SettingError(
-                f"{name} must have shape {wanted} for segments {given.shape}, "
-                f"got {getattr(got, 'shape', type(got).__name__)}"
-            )

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from attnflow.learn import losses
 from attnflow.learn.buckets import Bucket
-from attnflow.learn.networks import Networks
+from attnflow.learn.modules import Networks
 from attnflow.learn.tasks.task import Mosaics
 from attnflow.learn.truth import fixed_weights
 
@@ -29,15 +28,20 @@ SCORED_AT_ONCE = 64
 MIXED_AT_ONCE = 1024
 
 
-def modules_of(engine: "Engine", weights: Any) -> Networks:
-    """The networks with these weights (of one run)."""
-    return Networks(**{n: nnx.merge(graph, weights[n]) for n, graph in engine.graphs.items()})
+def modules_of(engine: "Engine", weights: Any, key: Any = None) -> Networks:
+    """The networks with these weights (of one run), as they are measured.
+
+    With a key they are as they learn, and what they drop follows from it.
+    """
+    keys = [key] * 3 if key is None else jax.random.split(key, 3)
+    divided = zip(engine.divided.items(), keys, strict=False)
+    return Networks(**{name: one.merged(weights[name], k) for (name, one), k in divided})
 
 
-def working(engine: "Engine", weights: Any) -> Networks:
-    """The networks with these weights in the type that the run computes in."""
+def working(engine: "Engine", weights: Any, key: Any = None) -> Networks:
+    """The same with the weights in the type that the run computes in."""
     kind = jnp.dtype(engine.run.dtype)
-    return modules_of(engine, jax.tree.map(lambda w: w.astype(kind), weights))
+    return modules_of(engine, jax.tree.map(lambda w: w.astype(kind), weights), key)
 
 
 def compose(engine: "Engine", networks: Networks, base: Any, inputs: Mosaics) -> Any:

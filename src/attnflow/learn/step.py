@@ -57,12 +57,13 @@ def _chunk_loss(
     noise: Any,
     baseline: Any,
     share: Any,
+    key: Any,
 ) -> Any:
     """Sum of losses, and of the weights on true segments, over the inputs that are present.
 
     The second is a pair, with the count of inputs of known truth, where there may be others.
     """
-    networks = working(engine, weights)
+    networks = working(engine, weights, key)
     segments = compose(engine, networks, base, inputs)
     log_weights = log_weights_of(networks.focus, segments, inputs, lane)
     each = objective.losses(
@@ -87,18 +88,19 @@ def batch_gradient(
     present: Any,
     noise: Any,
     share: Any,
+    key: Any = None,
     length: int | None = None,
 ) -> tuple[Any, Any, Any]:
     """Mean loss, mean alpha and mean gradient over a batch, each device taking its share of it.
 
-    ``length`` says how many places of the inputs count; where truth may be unknown, alpha is a
-    pair (sum, count).
+    ``key`` decides what is dropped, where anything is. ``length`` says how many places of the
+    inputs count; where truth may be unknown, alpha is a pair (sum, count).
     """
     if noise is not None:
         noise = noise[:, :length]
     spare = -engine.batch % engine.devices.count
     rows = jax.tree.map(lambda a: _longer(a, spare), (index, present, noise))
-    shared = state["weights"], state["baseline"], lane, base, train, share
+    shared = state["weights"], state["baseline"], lane, base, train, share, key
     (loss, alpha), gradient = engine.devices.total(
         partial(_summed, engine, objective, length), rows, *shared
     )
@@ -124,6 +126,7 @@ def _summed(
     base: Any,
     train: Mosaics,
     share: Any,
+    key: Any,
 ) -> Any:
     """Loss, alpha and gradient summed over rows (index, present, noise), chunk by chunk."""
     count = len(rows[0])
@@ -138,7 +141,9 @@ def _summed(
         index, here, noise = piece
         held = None if share is None else share[index][:, :length]
         inputs = train.at(index, length)
-        found = function(weights, lane, base, inputs, here, noise, baseline, held)
+        # no two pieces of a batch begin with the same input
+        own = None if key is None else jax.random.fold_in(key, index[0])
+        found = function(weights, lane, base, inputs, here, noise, baseline, held, own)
         return jax.tree.map(jnp.add, carry, found), None
 
     none: Any = jnp.float32(0)
@@ -199,8 +204,10 @@ def run_epoch(
 
     def step(state: Any, batch: Any) -> Any:
         index, present, *which = batch
-        noise = noise_of(engine, objective, jax.random.fold_in(draw_key, state["step"]))
-        given = state, lane, base, train, index, present, noise, share
+        step_key = jax.random.fold_in(draw_key, state["step"])
+        noise = noise_of(engine, objective, step_key)
+        drop = jax.random.fold_in(step_key, 1) if engine.drops else None
+        given = state, lane, base, train, index, present, noise, share, drop
         if which:
             loss, alpha, gradient = jax.lax.switch(which[0], gradients, *given)
         else:

@@ -15,7 +15,8 @@ from attnflow.learn import parallel
 from attnflow.learn.config import Part, Training, from_dict, parse_schedule, stage_at, unreached
 from attnflow.learn.engine import Engine, build
 from attnflow.learn.folder import RunFolder
-from attnflow.learn.networks import Pair, find_pair
+from attnflow.learn.modules import find_pair
+from attnflow.learn.networks import Pair
 from attnflow.learn.objective import Loss, Objective, objective
 from attnflow.learn.parallel import once
 from attnflow.learn.step import diverged
