@@ -64,10 +64,10 @@ def test_report_is_a_page_with_every_run_and_its_figures(attnflow, run, tmp_path
 
 
 @pytest.mark.slow
-def test_fit_names_effective_rates_and_classes(document, attnflow):
+def test_fit_names_effective_rates_and_classes(document, attnflow, tmp_path):
     attnflow("train", "--task", "orthogonal", "-m", "4", "-C", "3", "-p", "hard", "--out", "o")
-    found = document("fit", "o")
-    assert found["segments"] == 4
+    found = document("fit", "o", "--out", "fit.svg")
+    assert found["segments"] == 4 and (tmp_path / "fit.svg").read_text().startswith("<?xml")
     assert found["classes"] == pytest.approx(3, rel=0.2)
     assert min(found["explained"].values()) > 0.99
 
@@ -118,6 +118,7 @@ def test_fit_names_effective_rates_and_classes(document, attnflow):
         (["report", "nowhere", "--format", "pdf"], 2, "format must be one of markdown, html"),
         (["report", "nowhere"], 2, "holds no run"),
         (["fit", "nowhere"], 2, "holds no run"),
+        (["fit", "nowhere", "--out", "fit.txt"], 2, "must end in .pdf, .svg, .png, got 'fit.txt'"),
         (["train", "--resume"], 2, "--resume needs the run's folder"),
         (["train", "--task", "cifar10", "--data", "."], 3, "attnflow data fetch cifar10"),
         (["train", "--config", "none.toml"], 2, "config must be a TOML file, got 'none.toml'"),

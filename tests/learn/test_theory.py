@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from attnflow import Setting, solve
+from attnflow.errors import SettingError
 from attnflow.learn import evaluate as ev
 from attnflow.learn.held import held_losses
-from attnflow.learn.theory import fit_curves, schedule_of, theory_over_practice
+from attnflow.learn.theory import fit_curves, fit_run, schedule_of, theory_over_practice
 from attnflow.learn.train import train
 from training_runs import EXACT
 
@@ -115,3 +116,26 @@ def test_fit_recovers_the_model_that_made_the_curves():
     assert found.focus_rate == pytest.approx(2.0, rel=1e-3)
     assert found.classifier_rate == pytest.approx(0.5, rel=1e-3)
     assert min(found.explained.values()) > 1 - 1e-8
+    assert max(found.distance.values()) < 1e-5
+    for name, values in (("alpha", path.alpha), ("beta", path.beta)):
+        there = np.interp(times, found.curves["times"], found.curves[name])
+        np.testing.assert_allclose(there, values, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_curves_that_no_setting_has_are_explained_worse_than_by_a_constant():
+    times = np.linspace(10, 100, 9)
+    rising, falling = 0.7 + 1e-3 * np.sin(times), 0.5 - times / 1e3
+    rows = [{"paradigm": "hard", "time": 1.0}]
+    found = fit_curves(schedule_of(rows), times, rising, falling, 5, 3.0)
+    assert min(found.explained.values()) < 0
+    errors = {n: found.fitted[n] - v for n, v in (("alpha", rising), ("beta", falling))}
+    for name, error in errors.items():
+        assert found.distance[name] == pytest.approx(np.linalg.norm(error) / 3)
+
+
+@pytest.mark.slow
+def test_a_held_focus_is_not_fitted():
+    trained = train(replace(EXACT, epochs=4, fixed_focus=(0.5,)))
+    with pytest.raises(SettingError, match="whose focus learns, got one .* is held at 0.5"):
+        fit_run(trained)

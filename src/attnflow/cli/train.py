@@ -110,4 +110,4 @@ def register(app: typer.Typer) -> None:
     )
     add(trained.evaluate, "Rates of a trained run.", "attnflow evaluate RUN --json")
     add(trained.report, "Compare trained runs.", "attnflow report RUN1 RUN2 --out PAGE")
-    add(trained.fit, "Fit the reduced model to a run.", "attnflow fit RUN --json")
+    add(trained.fit, "Fit the reduced model to a run.", "attnflow fit RUN --out fit.svg")

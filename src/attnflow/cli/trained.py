@@ -111,28 +111,49 @@ def fit(
     lane: Annotated[
         int, Option("--run", metavar="I", help="Which of the runs trained at once.")
     ] = 0,
+    out: Annotated[
+        str | None,
+        Option("--out", "-o", metavar="FILE", help="Draw it: a .pdf, .svg or .png."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit the reduced model to a run: effective rates and class count, and what they explain."""
     from attnflow.learn.evaluate import load, one_run
-    from attnflow.learn.theory import fit as function
-    from attnflow.learn.theory import rows_of
+    from attnflow.learn.theory import fit_run
 
+    if out is not None:
+        from attnflow.report.style import format_of
+
+        format_of(Path(out))  # before the work
     trained = load(run)
     one_run(trained, lane)  # says which there are
-    setting = trained.engine.task.setting_of_fit
-    found = function(rows_of(trained, lane), setting.segments, setting.classes, part)
+    found = fit_run(trained, lane, part)
+    if out is not None:
+        from attnflow.learn.drawing import fitted
+        from attnflow.report.style import save
+
+        save(fitted(found), Path(out))
     values = {
-        "segments": setting.segments,
+        "segments": trained.engine.task.setting_of_fit.segments,
         "classes": found.classes,
         "focus_rate": found.focus_rate,
         "classifier_rate": found.classifier_rate,
         "explained": found.explained,
+        "distance": found.distance,
     }
     if as_json:
         output.emit(values)
         return
-    shares = [(f"explained of {name}", value) for name, value in found.explained.items()]
     named = ("classes", "focus_rate", "classifier_rate")
     rows = [(f"effective {name.replace('_', ' ')}", values[name]) for name in named]
-    output.table(f"Reduced model of {Path(run).name}", ("what", "value"), [*rows, *shares])
+    rows += [(f"explained of {name}", value) for name, value in found.explained.items()]
+    rows += [(f"distance of {name} (rms)", value) for name, value in found.distance.items()]
+    below = [name for name, value in found.explained.items() if value < 0]
+    output.table(
+        f"Reduced model of {Path(run).name}",
+        ("what", "value"),
+        rows,
+        f"The model does not explain {' or '.join(below)}: a constant would be nearer."
+        if below
+        else "",
+    )

@@ -11,7 +11,7 @@ from attnflow.learn.engine import Engine
 from attnflow.learn.evaluate import BINS, one_run
 from attnflow.learn.held import Held
 from attnflow.learn.scoring import read
-from attnflow.learn.theory import Practice
+from attnflow.learn.theory import Fit, Practice
 from attnflow.report.style import COLOURS, DASHES, LABELS, new_figure, style
 
 if TYPE_CHECKING:
@@ -162,6 +162,25 @@ def _held_curves(axes: Any, one: Held, kind: str, upper: bool) -> None:
         axes.plot(one.epochs, theory, linestyle=dash, label=label, **look)
         if kind == "both":
             axes.plot(one.epochs, measured, "o", markersize=2, markevery=0.05, **look)
+
+
+def fitted(found: Fit) -> "Figure":
+    """Measured focus weight and class probability as points, the fitted model as lines."""
+    with style():
+        figure = new_figure(2, 2.4)
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, name in zip(panels, found.measured, strict=True):
+            axes.plot(
+                found.times, found.measured[name], "o", color=COLOURS[1], markersize=4, label="run"
+            )
+            axes.plot(
+                found.curves["times"], found.curves[name], color=COLOURS[0], label="reduced model"
+            )
+            axes.set_xlabel("time t")
+            axes.set_ylim(0, 1.02)
+            axes.set_title(f"{TITLES[name]}: {found.distance[name]:.2g} apart (rms)")
+        panels[-1].legend(loc="best")
+    return figure
 
 
 def practice(found: Practice) -> "Figure":

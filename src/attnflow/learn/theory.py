@@ -121,10 +121,12 @@ class Fit:
         classes: effective number of classes, a real number above 1.
         focus_rate: effective rate of the focus, in units of the learning rate.
         classifier_rate: effective rate of the classifier.
-        explained: share of the variance of alpha and beta that the model explains, by name.
+        explained: share of the variance of alpha and beta that the model explains, by name; below
+            zero, their means describe them better than the model.
         times: of the measurements.
         measured: alpha and beta as measured.
         fitted: alpha and beta of the model.
+        curves: times from zero to the end, and alpha and beta of the model there.
     """
 
     classes: float
@@ -134,6 +136,30 @@ class Fit:
     times: np.ndarray
     measured: dict[str, np.ndarray]
     fitted: dict[str, np.ndarray]
+    curves: dict[str, np.ndarray]
+
+    @property
+    def distance(self) -> dict[str, float]:
+        """Root mean square of the distances of alpha and beta, by name."""
+        return {
+            name: float(np.sqrt(np.mean((self.fitted[name] - values) ** 2)))
+            for name, values in self.measured.items()
+        }
+
+
+def fit_run(trained: Trained, lane: int = 0, part: str = "train") -> Fit:
+    """``fit`` of one of the runs trained at once.
+
+    Raises:
+        SettingError: its focus is held, the set was not measured, or fewer than four times.
+    """
+    held = trained.engine.run.lanes[lane].focus
+    if held is not None:
+        raise SettingError(
+            f"a fit needs a run whose focus learns, got one whose focus weight is held at {held:g}"
+        )
+    setting = trained.engine.task.setting_of_fit
+    return fit(rows_of(trained, lane), setting.segments, setting.classes, part)
 
 
 def fit(rows: Sequence[dict[str, Any]], segments: int, classes: int, part: str = "train") -> Fit:
@@ -174,7 +200,7 @@ def fit_curves(
     names = list(template.numbers())
     _, structure = jax.tree.flatten(template)
 
-    def model(point: Any) -> tuple[np.ndarray, np.ndarray]:
+    def model(point: Any, times: Any = times) -> tuple[np.ndarray, np.ndarray]:
         numbers = dict(template.numbers())
         numbers["classes"] = 1.0 + math.exp(point[0])
         numbers["focus_rate"], numbers["classifier_rate"] = np.exp(point[1:])
@@ -194,6 +220,8 @@ def fit_curves(
         tries.append(least_squares(distance, start, bounds=bounds, xtol=1e-12, ftol=1e-12))
     best = min(tries, key=lambda one: one.cost)
     ours: dict[str, np.ndarray] = dict(zip(("alpha", "beta"), model(best.x), strict=True))
+    dense = np.linspace(0, np.max(times), 400)
+    curves = dict(zip(("times", *ours), (dense, *model(best.x, dense)), strict=True))
     theirs = {"alpha": np.asarray(alpha), "beta": np.asarray(beta)}
     explained = {
         name: 1.0 - float(np.sum((ours[name] - values) ** 2) / _spread(values))
@@ -201,7 +229,7 @@ def fit_curves(
     }
     classes = 1.0 + math.exp(best.x[0])
     focus, classifier = np.exp(best.x[1:]).tolist()
-    return Fit(classes, focus, classifier, explained, np.asarray(times), theirs, ours)
+    return Fit(classes, focus, classifier, explained, np.asarray(times), theirs, ours, curves)
 
 
 def _spread(values: np.ndarray) -> float:
