@@ -14,6 +14,7 @@ from attnflow.learn.tasks.generate import KEYS, write_hatexplain
 from attnflow.learn.tasks.hatexplain import hatexplain, label_of, rationale_of
 from attnflow.learn.tasks.posts import Post, read_posts
 from attnflow.learn.tasks.vocabulary import Vocabulary
+from attnflow.learn.truth import any_known
 
 
 def entry(name, words, labels, *rationales):
@@ -207,10 +208,10 @@ def test_options_outside_their_range_are_refused(data, options, message):
         hatexplain(data, **options)
 
 
-def test_a_set_without_any_rationale_is_refused(tmp_path):
+def test_a_set_without_any_rationale_is_of_unknown_truth(tmp_path):
     posts = [*POSTS[:4], entry("e", "calm day", (N,) * 3), POSTS[5]]
-    with pytest.raises(SettingError, match="'heldout' .* no input whose true segments are known"):
-        hatexplain(write(tmp_path / "calm", posts))
+    made = hatexplain(write(tmp_path / "calm", posts))
+    assert [any_known(made.sets[name]) for name in ("train", "heldout")] == [True, False]
 
 
 def test_the_made_corpus_has_the_published_form_and_its_planted_words(tmp_path):

@@ -321,7 +321,7 @@ def test_fetch_without_a_network_says_what_to_put_where(tmp_path):
 
 def test_a_task_of_ones_own_is_checked():
     inputs = Mosaics(np.array([[0, 7]]), np.array([0]), np.array([-1]))
-    with pytest.raises(SettingError, match="names base item 7, of 3"):
+    with pytest.raises(SettingError, match="segments of set 'train' .* from 0 to 2, got 7"):
         Task("mine", np.zeros((3, 2), np.float32), {"train": inputs}, 2)
     with pytest.raises(SettingError, match="task must be one of digits, .* got 'mnist'"):
         task("mnist")

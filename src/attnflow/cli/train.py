@@ -84,10 +84,10 @@ def _bar(wanted: bool) -> Any:
             line = shown.add_task("training", total=None)
 
             def show(done: int, total: int, rows: list[dict[str, Any]]) -> None:
-                text = f"{rows[0]['paradigm']}: loss {rows[0]['loss']:.4f}"
-                text += (
-                    f", focus {rows[0]['alpha']:.3f}, {rows[0]['inputs_per_second']:,.0f} inputs/s"
-                )
+                row = rows[0]
+                focus = "" if row["alpha"] is None else f", focus {row['alpha']:.3f}"
+                text = f"{row['paradigm']}: loss {row['loss']:.4f}{focus}"
+                text += f", {row['inputs_per_second']:,.0f} inputs/s"
                 shown.update(line, completed=done, total=total, description=text)
 
             yield show

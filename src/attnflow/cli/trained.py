@@ -31,7 +31,7 @@ def show_rates(found: dict[str, Any], which: str) -> None:
         f"{found['task']}, {found['paradigm']}, {found['epochs']} epochs, {which}: percent",
         ("set", "rule", "focus true", *COLUMNS),
         [
-            (part, rule, *(round(rate, 2) for rate in rates))
+            (part, rule, *(rate if rate is None else round(rate, 2) for rate in rates))
             for part, rule, *rates in rate_rows(found)
         ],
         "ft: focus true, ff: focus false, pt: prediction true, pf: prediction false",

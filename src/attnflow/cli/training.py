@@ -26,7 +26,8 @@ class TrainingOptions:
     task: Annotated[
         str | None,
         _text(
-            "digits (the default), orthogonal, cifar10, cifar100, hatexplain, or coco (captions).",
+            "digits (the default), orthogonal, cifar10, cifar100, hatexplain, coco (captions), or "
+            "your own as FILE.py:NAME, which is run.",
             panel=TASK,
             metavar="NAME",
         ),

@@ -194,7 +194,8 @@ class Training:
     What is None follows from the task (``resolved`` fills it in).
 
     Args:
-        task: "digits", "orthogonal", "cifar10", "cifar100" or "hatexplain".
+        task: "digits", "orthogonal", "cifar10", "cifar100" or "hatexplain", or a function of one's
+            own that returns a task, as "FILE.py:NAME".
         paradigm: "soft", "hard", "hard-sampled", "lvml", "lvml-em", "power-S", "hybrid" (soft for
             half the epochs, then hard), or a schedule such as "soft:15,hard".
         segments: m, but for posts, which have as many as they have words.

@@ -38,7 +38,7 @@ def over_epochs(runs: Sequence[tuple[str, list[dict[str, Any]]]], part: str) -> 
                 used = [row for row in rows if part in row["sets"]]
                 axes.plot(
                     [row["epoch"] for row in used],
-                    [row["sets"][part][name] for row in used],
+                    [row["sets"][part].get(name, np.nan) for row in used],
                     color=COLOURS[place % len(COLOURS)],
                     linestyle=DASHES[place % len(DASHES)],
                     label=label,
@@ -108,6 +108,8 @@ def mosaics(trained: "Trained", part: str, count: int = 6, lane: int = 0) -> "Fi
                 axes.set_yticks([])
                 axes.set_title(f"{weights[row, column]:.2f}", pad=2)
                 true = column == inputs.true[row]
+                if inputs.truth is not None:
+                    true = inputs.truth[row, column]
                 for side in axes.spines.values():
                     side.set_visible(bool(true))
                     side.set_color(COLOURS[1])

@@ -25,7 +25,7 @@ from attnflow.learn.networks import Pair
 from attnflow.learn.scoring import compose, in_buckets, read, table_of, working
 from attnflow.learn.tasks.task import Mosaics, Task
 from attnflow.learn.train import Trained, task_of
-from attnflow.learn.truth import class_on_true, weight_on_true
+from attnflow.learn.truth import any_known, class_on_true, weight_on_true
 
 RULES = ("argmax", "mixture", "pooled")
 BINS = 5
@@ -87,19 +87,18 @@ def evaluate(trained: Trained, lane: int = 0) -> dict[str, Any]:
         {"task", "paradigm", "epochs", "weights": SHA-256 of all parameters in a fixed order,
         "sets": {"train"|"heldout"|"test": {"argmax"|"mixture"|"pooled": {"ftpt", "ffpt", "ftpf",
         "ffpf", "accuracy"}, "focus_true"}}}; ft: focus true, pt: prediction true. Where several
-        segments may be true, the rates but accuracy are of the inputs of known truth, and there
-        are also "macro_f1" by each rule, in percent, and of the set "auprc" (mean over those inputs
-        of the average precision of the weights, as a ranking of the segments by truth) and
-        "with_truth" (how many there are).
+        segments may be true, or the truth of some inputs is not known, the rates but accuracy are
+        of the inputs of known truth, and there are also "macro_f1" by each rule, in percent, and of
+        the set "auprc" (mean over those inputs of the average precision of the weights, as a
+        ranking of the segments by truth) and "with_truth" (how many there are; where none, what is
+        of the focus is None).
 
     Raises:
-        SettingError: there is no run of that number, or the true segments are not known.
+        SettingError: there is no run of that number.
     """
     engine, weights = trained.engine, one_run(trained, lane)
     sets = {}
-    for name, inputs in engine.inputs.items():
-        if inputs.truth is None and np.any(np.asarray(inputs.true) < 0):
-            raise SettingError(f"the true segments of set {name!r} are not known")
+    for name in engine.inputs:
         found = predict(trained, name, lane)
         part = engine.task.sets[name]
         sets[name] = _rates(found, part) if part.truth is None else _rates_of_several(found, part)
@@ -204,7 +203,7 @@ def _rates(found: dict[str, np.ndarray], inputs: Mosaics) -> dict[str, Any]:
     return {**rates, "focus_true": _percent(focus)}
 
 
-def _four(focus: np.ndarray, right: np.ndarray) -> dict[str, float]:
+def _four(focus: np.ndarray, right: np.ndarray) -> dict[str, float | None]:
     """The four rates."""
     parts = {
         "ftpt": focus & right,
@@ -230,10 +229,11 @@ def _rates_of_several(found: dict[str, np.ndarray], inputs: Mosaics) -> dict[str
             "accuracy": _percent(right),
             "macro_f1": 100 * float(f1_score(labels, found[rule], average="macro")),
         }
+    told = np.any(known)
     return {
         **rates,
         "focus_true": _percent(focus),
-        "auprc": average_precision(found["weights"][known], inputs.at(known)),
+        "auprc": average_precision(found["weights"][known], inputs.at(known)) if told else None,
         "with_truth": int(np.count_nonzero(known)),
     }
 
@@ -259,8 +259,9 @@ def average_precision(weights: np.ndarray, inputs: Mosaics) -> float:
     return float(np.mean(np.sum(at_end, axis=1, where=truth) / np.sum(truth, axis=1)))
 
 
-def _percent(part: np.ndarray) -> float:
-    return 100 * int(np.count_nonzero(part)) / part.size
+def _percent(part: np.ndarray) -> float | None:
+    """The share of True; None of nothing."""
+    return 100 * int(np.count_nonzero(part)) / part.size if part.size else None
 
 
 def signature(trained: Trained, name: str, lane: int = 0) -> np.ndarray:
@@ -276,10 +277,12 @@ def signature(trained: Trained, name: str, lane: int = 0) -> np.ndarray:
         the class, each in fifths of [0, 1], ascending.
 
     Raises:
-        SettingError: there is no such set or run.
+        SettingError: there is no such set or run, or no true segment is known.
     """
     engine, weights = trained.engine, one_run(trained, lane)
     _check_set(engine, name)
+    if not any_known(engine.task.sets[name]):
+        raise SettingError(f"a signature needs true segments, and of set {name!r} none is known")
     inputs = engine.inputs[name]
     function = _compiled(engine, "signature", _on_true, name)
     alpha, beta = function(weights, lane_of(engine, lane), engine.base, inputs)

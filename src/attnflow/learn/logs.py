@@ -48,7 +48,7 @@ def check_tensorboard() -> None:
 
 def _scalars(row: dict[str, Any]) -> Iterator[tuple[str, float]]:
     for name, value in flat(row).items():
-        if name not in HIDDEN and not isinstance(value, str):
+        if name not in HIDDEN and isinstance(value, int | float):
             yield name.replace(".", "/") if "." in name else f"epoch/{name}", float(value)
 
 

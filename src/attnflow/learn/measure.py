@@ -11,7 +11,14 @@ from attnflow.learn.objective import Objective
 from attnflow.learn.scoring import Outputs, read, table_of
 from attnflow.learn.step import batch_gradient, noise_of
 from attnflow.learn.tasks.task import Mosaics
-from attnflow.learn.truth import class_on_true, is_true, mean_known, place, weight_on_true
+from attnflow.learn.truth import (
+    any_known,
+    class_on_true,
+    is_true,
+    mean_known,
+    place,
+    weight_on_true,
+)
 
 if TYPE_CHECKING:
     from attnflow.learn.engine import Engine
@@ -32,7 +39,8 @@ def measure_sets(
     focus_true: share of inputs whose largest weight is there; accuracy: by the largest weight's
     segment; mu: mean log-odds of the class there against the mean of the others' logits; nu: mean
     score there above the mean of the others. Where several segments may be true: macro_f1 too (of
-    the same rule as accuracy), and all but these two over the inputs of known truth.
+    the same rule as accuracy), and all but these two over the inputs of known truth; these two
+    alone where there is none.
     """
     table = table_of(engine, state["weights"], base)
     found = {}
@@ -43,12 +51,15 @@ def measure_sets(
         top = out.best_at(rows, chosen).astype(part.labels.dtype)
         right = is_true(part, chosen).astype(jnp.float32)
         found[name] = {
-            "alpha": mean_known(weight_on_true(part, out.log_weights), part),
-            "beta": mean_known(class_on_true(part, out.log_weights, out.each), part),
-            "focus_true": mean_known(right, part),
             "accuracy": jnp.mean((top == part.labels).astype(jnp.float32)),
-            **_coordinates(engine, out, part),
         }
+        if any_known(engine.task.sets[name]):
+            found[name] |= {
+                "alpha": mean_known(weight_on_true(part, out.log_weights), part),
+                "beta": mean_known(class_on_true(part, out.log_weights, out.each), part),
+                "focus_true": mean_known(right, part),
+                **_coordinates(engine, out, part),
+            }
         if part.truth is not None:
             found[name]["macro_f1"] = macro_f1(part.labels, top, engine.task.classes)
     if engine.task.full_batch:

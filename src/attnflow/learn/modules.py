@@ -8,7 +8,6 @@ over inputs, which may be divided among devices.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen
@@ -19,6 +18,7 @@ from flax import nnx
 
 from attnflow.errors import SettingError
 from attnflow.learn.networks import NETWORKS, Pair
+from attnflow.learn.own import from_file, in_file, told
 
 
 class Networks(NamedTuple):
@@ -98,9 +98,9 @@ class Adopted(nnx.Module):
     def __init__(self, module: flax.linen.Module, rngs: nnx.Rngs, *given: Any) -> None:
         """Draw the parameters."""
         self.inner = nnx.bridge.ToNNX(module, rngs=rngs).lazy_init(*given)
-        for told in ("contextual", "reads_words"):
-            if hasattr(module, told):
-                setattr(self, told, getattr(module, told))
+        for name in ("contextual", "reads_words"):
+            if hasattr(module, name):
+                setattr(self, name, getattr(module, name))
 
     def __call__(self, *given: Any) -> Any:
         """What the module answers."""
@@ -131,7 +131,7 @@ def networks(
     except SettingError:
         raise
     except Exception as error:  # whatever a user's function may raise
-        raise SettingError(f"networks {name!r} cannot be made: {_told(error)}") from error
+        raise SettingError(f"networks {name!r} cannot be made: {told(error)}") from error
     if not (isinstance(made, tuple | list) and len(made) in (2, 3)):
         raise SettingError(
             f"networks {name!r} must return (focus, classifier) or (focus, classifier, encoder), "
@@ -155,24 +155,10 @@ def find_pair(name: str) -> Pair:
     """
     if name in NETWORKS:
         return NETWORKS[name]
-    file, colon, function = name.rpartition(":")
-    if not (colon and file.endswith(".py")):
+    if not in_file(name):
         known = ", ".join(NETWORKS)
         raise SettingError(f"networks must be one of {known}, or FILE.py:NAME, got {name!r}")
-    found: dict[str, Any] = {"__name__": "networks"}
-    try:
-        exec(compile(Path(file).read_bytes(), file, "exec"), found)
-    except Exception as error:  # whatever a user's file may raise
-        raise SettingError(f"{file!r} cannot be run: {_told(error)}") from error
-    if not callable(found.get(function)):
-        raise SettingError(f"no function {function!r} in {file!r}")
-    return found[function]
-
-
-def _told(error: Exception) -> str:
-    """An error in a line."""
-    first = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return from_file(name)
 
 
 def _fitting(
@@ -217,7 +203,7 @@ def _as_nnx(name: str, module: Any, rngs: nnx.Rngs, *given: Any) -> nnx.Module:
         try:
             module = Adopted(module, rngs, *example)
         except Exception as error:  # whatever a user's module may raise
-            raise SettingError(f"{name} fails on {_shapes(given)}: {_told(error)}") from error
+            raise SettingError(f"{name} fails on {_shapes(given)}: {told(error)}") from error
     if not isinstance(module, nnx.Module):
         raise SettingError(
             f"{name} must be a module of flax.nnx or flax.linen, got {type(module).__name__}"
@@ -244,7 +230,7 @@ def _answer(name: str, module: Any, *given: Any) -> Any:
             lambda w, k, *x: divided.merged(w, k)(*x), weights, jax.random.key(0), *given
         )
     except Exception as error:  # whatever a user's module may raise
-        raise SettingError(f"{name} fails on {_shapes(given)}: {_told(error)}") from error
+        raise SettingError(f"{name} fails on {_shapes(given)}: {told(error)}") from error
     if learning != shape:
         raise SettingError(f"{name} must have one shape, got {learning} and, after eval(), {shape}")
     if divided.draws and _by_chance(divided, weights, given):

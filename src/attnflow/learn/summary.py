@@ -13,6 +13,7 @@ from attnflow.learn.page import FORMATS, Page
 from attnflow.learn.readable import posts_page
 from attnflow.learn.theory import rows_of, theory_over_practice
 from attnflow.learn.train import Trained
+from attnflow.learn.truth import any_known
 from attnflow.report.style import save
 from attnflow.runs import save_text
 
@@ -25,8 +26,8 @@ Figures = dict[str, tuple[str, "Figure"]]
 """Name of the file -> (what it shows, the figure)."""
 
 
-def rate_rows(found: dict[str, Any]) -> list[tuple[str, str, float, *tuple[float, ...]]]:
-    """An evaluation as rows: set, rule, focus true, the four rates, accuracy."""
+def rate_rows(found: dict[str, Any]) -> list[tuple[str, str, *tuple[float | None, ...]]]:
+    """An evaluation as rows: set, rule, focus true, the four rates, accuracy; None: not known."""
     return [
         (name, rule, part["focus_true"], *(part[rule][column] for column in COLUMNS))
         for name, part in found["sets"].items()
@@ -36,13 +37,14 @@ def rate_rows(found: dict[str, Any]) -> list[tuple[str, str, float, *tuple[float
 
 SEVERAL = ("set", "with truth", "auprc", *(f"F1 {rule}" for rule in RULES))
 SEVERAL_SAID = (
-    "Where several segments may be true, focus is judged on the inputs whose true segments are "
-    "known: how many these are, the area under precision against recall of the weights as a "
-    "ranking of their segments, and the mean F1 of the classes in percent, of all inputs."
+    "Where several segments may be true, or the truth of some inputs is not known, focus is judged "
+    "on the inputs whose true segments are known: how many these are, the area under precision "
+    "against recall of the weights as a ranking of their segments, and the mean F1 of the classes "
+    "in percent, of all inputs."
 )
 
 
-def rows_of_several(found: dict[str, Any]) -> list[tuple[str, int, float, *tuple[float, ...]]]:
+def rows_of_several(found: dict[str, Any]) -> list[tuple[str, int, *tuple[float | None, ...]]]:
     """What an evaluation has more where several segments may be true; empty elsewhere."""
     return [
         (name, part["with_truth"], part["auprc"], *(part[rule]["macro_f1"] for rule in RULES))
@@ -52,9 +54,11 @@ def rows_of_several(found: dict[str, Any]) -> list[tuple[str, int, float, *tuple
 
 
 def _spell(value: Any) -> str:
-    return (
-        str(value) if isinstance(value, int) else f"{value:.3f}" if value <= 1 else f"{value:.2f}"
-    )
+    if value is None:
+        return "-"
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.3f}" if value <= 1 else f"{value:.2f}"
 
 
 def compare_runs(
@@ -100,7 +104,8 @@ def compare_runs(
             found = evaluate(trained, lane)
             label = f"{name}: {which}"
             for part, rule, *rates in rate_rows(found):
-                lines.append((label, part, rule, *(f"{rate:.2f}" for rate in rates)))
+                shown = ("-" if rate is None else f"{rate:.2f}" for rate in rates)
+                lines.append((label, part, rule, *shown))
             several += [(label, *row) for row in rows_of_several(found)]
             weights.append((label, *_conditions(trained), str(found["epochs"]), found["weights"]))
     page.table(("run", "set", "rule", "focus true", *COLUMNS), lines)
@@ -165,8 +170,8 @@ def _figures(runs: Sequence[tuple[str, Trained]]) -> Figures:
     for name, trained in runs:
         own = _part_of(trained)
         for lane, which in enumerate(trained.engine.run.lanes):
-            title = f"{name}\n{which}"
-            shares.append((title, signature(trained, own, lane)))
+            if any_known(trained.engine.task.sets[own]):
+                shares.append((f"{name}\n{which}", signature(trained, own, lane)))
     for start in range(0, len(shares), 4):
         said = "Joint histogram of focus weight and class probability on the true segment"
         figures[f"signatures{start // 4 + 1}"] = said, drawing.heat_maps(shares[start : start + 4])
@@ -176,7 +181,8 @@ def _figures(runs: Sequence[tuple[str, Trained]]) -> Figures:
         figures[f"held{start // 2 + 1}"] = said, drawing.held(held[start : start + 2])
     for name, trained in runs:
         own = _part_of(trained)
-        if len(trained.engine.task.shape) == 3:
+        shape = trained.engine.task.shape
+        if len(shape) == 3 and shape[-1] in (1, 3):
             said = f"Inputs of {name} with the weight on each segment; the true one is framed"
             figures[f"mosaics-{name}"] = said, drawing.mosaics(trained, own)
         known = all(has_theory(row["paradigm"]) for row in trained.rows)

@@ -174,10 +174,12 @@ def fit(rows: Sequence[dict[str, Any]], segments: int, classes: int, part: str =
         part: the set whose curves are fitted.
 
     Raises:
-        SettingError: fewer than four measurements.
+        SettingError: fewer than four measurements, or no true segment is known.
     """
     found = curves(rows, part)
     times = found["times"]
+    if "alpha" not in found:
+        raise SettingError(f"a fit needs true segments, and of set {part!r} none is known")
     if len(times) < 4:
         raise SettingError(f"a fit needs at least 4 measured epochs, got {len(times)}")
     return fit_curves(

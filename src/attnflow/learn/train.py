@@ -21,6 +21,7 @@ from attnflow.learn.objective import Loss, Objective, objective
 from attnflow.learn.parallel import once
 from attnflow.learn.step import diverged
 from attnflow.learn.tasks import TASKS, Task, task
+from attnflow.learn.truth import any_known
 
 THEORY_TARGET = 0.9
 """The focus weight that a switch proposed by theory reaches soonest."""
@@ -141,6 +142,7 @@ def train(
     parts = tuple(_at_theorys_time(part, parts, objectives, made) for part in parts)
     shared = parallel.devices(devices)
     _comparable(run, parts)
+    _knowable(run, parts, made)
     pair = networks or find_pair(run.networks or "linear")
     engine = build(made, run, pair, shared)
     state, stage, first = engine.start(pair), 0, 0
@@ -218,6 +220,21 @@ def _comparable(run: Training, parts: tuple[Part, ...]) -> None:
         )
 
 
+def _knowable(run: Training, parts: tuple[Part, ...], made: Task) -> None:
+    """Refuse what asks for the true segments of a task where none is known."""
+    if any_known(made.sets["train"]):
+        return
+    for asked, what in (
+        (run.fixed_focus, "a fixed focus"),
+        (any(part.kind == "focus" for part in parts), "a switch by focus"),
+    ):
+        if asked:
+            raise SettingError(
+                f"{what} needs training inputs whose true segments are known; task {made.name} has "
+                "none"
+            )
+
+
 def _stage(
     run: Training,
     parts: tuple[Part, ...],
@@ -228,7 +245,7 @@ def _stage(
 ) -> int:
     """Which part of the schedule the next epoch belongs to."""
     rate = (run.learning_rates or (0.0,))[0]
-    last = [row["alpha"] for row in rows if row["epoch"] == epoch]
+    last = [row["alpha"] for row in rows if row["epoch"] == epoch and row["alpha"] is not None]
     reached = {
         "epoch": epoch,
         "focus": float(np.mean(last)) if last else -math.inf,
@@ -253,7 +270,7 @@ def _epoch(
         found = engine.measure(state, objective)
         sets = {s: {k: np.asarray(v) for k, v in part.items()} for s, part in found.items()}
     rows = []
-    count = len(engine.task.sets["train"])
+    count, told = len(engine.task.sets["train"]), any_known(engine.task.sets["train"])
     for lane, which in enumerate(run.lanes):
         rows.append(
             {
@@ -263,7 +280,7 @@ def _epoch(
                 "step": done * engine.steps,
                 "time": engine.time_after(done, which.rate),
                 "loss": float(stream["loss"][lane]),
-                "alpha": float(stream["alpha"][lane]),
+                "alpha": float(stream["alpha"][lane]) if told else None,
                 "sets": {
                     s: {k: float(v[lane]) for k, v in part.items()} for s, part in sets.items()
                 },

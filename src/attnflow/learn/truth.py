@@ -11,9 +11,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from attnflow.learn.tasks.task import Mosaics
+
+
+def any_known(inputs: Mosaics) -> bool:
+    """Whether the true segments of any input are known; of sets on the host."""
+    return inputs.truth is None or bool(np.any(np.asarray(inputs.truth)))
 
 
 def known(inputs: Mosaics) -> Bool[Any, " N"] | None:

@@ -1,9 +1,11 @@
 """What is learned: tasks as base items and lists of indices; readers and fetching of data."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from attnflow.errors import SettingError
+from attnflow.learn.own import from_file, in_file, told
 from attnflow.learn.tasks.task import Mosaics as Mosaics
 from attnflow.learn.tasks.task import Task as Task
 
@@ -49,13 +51,35 @@ TASKS: dict[str, Callable[..., Task]] = {
 
 
 def task(name: str, **options: Any) -> Task:
-    """The task of that name.
+    """The task of that name, or that a function of one's own named FILE.py:NAME makes.
+
+    Such a function is called with the options that the user gives, and with ``seed`` if it has an
+    argument of that name.
 
     Raises:
         SettingError: the name or an option is not known.
         MissingPart: its data, or the library that brings them, is not here.
         DataError: its data are damaged.
     """
-    if name not in TASKS:
-        raise SettingError(f"task must be one of {', '.join(TASKS)}, got {name!r}")
-    return TASKS[name](**{key: value for key, value in options.items() if value is not None})
+    given = {key: value for key, value in options.items() if value is not None}
+    if name in TASKS:
+        return TASKS[name](**given)
+    if not in_file(name):
+        raise SettingError(f"task must be one of {', '.join(TASKS)}, or FILE.py:NAME, got {name!r}")
+    maker = from_file(name)
+    taken = inspect.signature(maker).parameters
+    if not any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+        if "seed" not in taken:
+            given.pop("seed", None)
+        for key, value in given.items():
+            if key not in taken:
+                raise SettingError(f"task {name!r} has no option {key}, got {value!r}")
+    try:
+        made = maker(**given)
+    except SettingError:
+        raise
+    except Exception as error:  # whatever a user's function may raise
+        raise SettingError(f"task {name!r} cannot be made: {told(error)}") from error
+    if not isinstance(made, Task):
+        raise SettingError(f"task {name!r} must return a Task, got {type(made).__name__}")
+    return made

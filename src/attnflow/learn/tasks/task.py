@@ -30,7 +30,8 @@ class Mosaics:
         true: place of the true segment, [N]; -1 where not known.
         mask: True where there is a segment, [N, m]; None where every place is taken.
         truth: True on each true segment, [N, m], where there may be several, which then counts in
-            place of ``true``; inputs without one are of unknown truth. None where ``true`` says it.
+            place of ``true``; inputs without one are of unknown truth. None where ``true`` says it
+            of every input.
     """
 
     segments: Int[Any, "N m"]
@@ -47,6 +48,22 @@ class Mosaics:
         if length is None or length == self.segments.shape[1]:
             return jax.tree.map(lambda values: values[index], self)
         return jax.tree.map(lambda v: v[index, :length] if v.ndim == 2 else v[index], self)
+
+
+SETS = ("train", "heldout", "test")
+
+
+def _whole(what: str, values: Any, shape: tuple[int, ...], least: int, end: int) -> Any:
+    """Numbers as int32, if they are whole, from ``least`` to ``end - 1``, and of that shape."""
+    found = np.asarray(values)
+    if found.shape != shape or found.dtype.kind not in "iu":
+        raise SettingError(
+            f"{what} must be whole numbers of shape {shape}, got {found.dtype} {found.shape}"
+        )
+    for wrong in (found.min(), found.max()):
+        if not least <= wrong < end:
+            raise SettingError(f"{what} must be from {least} to {end - 1}, got {wrong}")
+    return found.astype(np.int32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -84,18 +101,50 @@ class Task:
     remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, inputs in self.sets.items():
-            if len(inputs) == 0:
-                raise SettingError(f"set {name!r} of task {self.name} holds no input")
-            most = int(np.max(np.asarray(inputs.segments)))
-            if most >= len(self.base) or int(np.min(np.asarray(inputs.segments))) < 0:
-                raise SettingError(
-                    f"set {name!r} of task {self.name} names base item {most}, of {len(self.base)}"
-                )
-            if inputs.truth is not None and not np.any(np.asarray(inputs.truth)):
-                raise SettingError(
-                    f"set {name!r} of task {self.name} holds no input whose true segments are known"
-                )
+        check("classes", self.classes, "a whole number of at least 2", whole(2))
+        for name in self.sets:
+            if name not in SETS:
+                raise SettingError(f"sets of a task must be of {', '.join(SETS)}, got {name!r}")
+        if "train" not in self.sets:
+            raise SettingError(f"task {self.name} must have a set 'train'")
+        base = np.asarray(self.base)
+        if base.dtype.kind == "f" and not np.all(np.isfinite(base)):
+            raise SettingError(f"base items of task {self.name} must be finite numbers")
+        if base.dtype == np.float64:
+            object.__setattr__(self, "base", base.astype(np.float32))
+        sets = {name: self._checked(f"set {name!r}", one) for name, one in self.sets.items()}
+        object.__setattr__(self, "sets", sets)
+
+    def _checked(self, where: str, inputs: Mosaics) -> Mosaics:
+        """A set, if it keeps to the contract; unknown places become unknown truth."""
+        where = f"{where} of task {self.name}"
+        shape = np.shape(inputs.segments)
+        if len(shape) != 2 or shape[1] < 2 or shape[0] == 0:
+            raise SettingError(
+                f"{where} must hold inputs of at least 2 segments, [N, m], got shape {shape}"
+            )
+        rows, places = (shape[0],), shape
+        kept = {
+            "segments": _whole(f"segments of {where}", inputs.segments, places, 0, len(self.base)),
+            "labels": _whole(f"labels of {where}", inputs.labels, rows, 0, self.classes),
+            "true": _whole(f"true places of {where}", inputs.true, rows, -1, shape[1]),
+        }
+        for name in ("mask", "truth"):
+            values = getattr(inputs, name)
+            if values is not None and (np.shape(values), np.asarray(values).dtype) != (shape, bool):
+                raise SettingError(f"{name} of {where} must be true or false, of shape {shape}")
+        mask, truth = inputs.mask, inputs.truth
+        if mask is not None and not np.all(np.any(mask, axis=1)):
+            raise SettingError(f"mask of {where} must leave each input a segment")
+        if truth is None and np.any(kept["true"] < 0):
+            truth = np.arange(shape[1])[None] == kept["true"][:, None]
+        if mask is not None:
+            missing = ~np.asarray(mask)
+            at = kept["true"][:, None]
+            hidden = missing & truth if truth is not None else np.take_along_axis(missing, at, 1)
+            if np.any(hidden):
+                raise SettingError(f"true segments of {where} must not be masked")
+        return Mosaics(**kept, mask=mask, truth=truth)
 
     @property
     def tokens(self) -> bool:
@@ -121,6 +170,8 @@ class Task:
         truth, mask = np.asarray(inputs.truth), inputs.mask
         present = np.ones_like(truth) if mask is None else np.asarray(mask)
         shares = truth.sum(axis=1) / present.sum(axis=1)
+        if not np.any(shares):
+            return Setting(self.segments, self.classes)
         return Setting(max(2, round(1 / float(np.mean(shares[shares > 0])))), self.classes)
 
     def present(self, items: Any) -> Array:
