@@ -1,6 +1,8 @@
 """Posts from a generated corpus to a page, by commands alone."""
 
+import json
 import re
+import shutil
 
 import pytest
 
@@ -55,6 +57,37 @@ def test_the_page_of_posts_hides_words_until_they_are_asked_for(attnflow, run, t
         weights = [float(w) for w in re.findall(r'title="([\d.]+) %"', text)]
         assert sum(weights) == pytest.approx(100 * 60, rel=0.02)
         assert text.count(' r"') + text.count(" r h") + text.count(" r m") > 30
+
+
+def test_a_run_is_not_measured_with_the_words_of_other_data(attnflow, run, tmp_path):
+    shutil.copytree(run / "data", tmp_path / "data")
+    file = tmp_path / "data" / "dataset.json"
+    file.write_text(re.sub(r'"(\w+ing|\w+er)"', '"thunder"', file.read_text()))
+    shutil.copytree(run / "posts", tmp_path / "posts")
+    config = tmp_path / "posts" / "config.toml"
+    config.write_text(config.read_text().replace(str(run / "data"), str(tmp_path / "data")))
+    code, _, err = attnflow("evaluate", tmp_path / "posts")
+    assert code == 2 and "words of the data are not those that run" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.filterwarnings("default")
+def test_our_warnings_are_sentences_and_old_places_are_found_from_elsewhere(
+    attnflow, run, tmp_path, monkeypatch
+):
+    shutil.copytree(run / "data", tmp_path / "odd")
+    file = tmp_path / "odd" / "dataset.json"
+    posts = json.loads(file.read_text())
+    first = next(post for post in posts.values() if post["rationales"])
+    first["rationales"][0].append(1)
+    file.write_text(json.dumps(posts))
+    monkeypatch.chdir(tmp_path)
+    given = ["--data", "odd", *OPTIONS, "--epochs", "1", "--batch", "32", "--out", "odd-run"]
+    code, _, err = attnflow("train", "--task", "hatexplain", *given)
+    assert code == 0 and err.startswith("attnflow: rationales of 1 posts are not as long")
+    assert ".py" not in err
+    monkeypatch.chdir("/")
+    assert attnflow("evaluate", tmp_path / "odd-run", "--json")[0] == 0
 
 
 @pytest.mark.slow

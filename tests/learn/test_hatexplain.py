@@ -142,6 +142,13 @@ def test_posts_without_words_are_left_out(tmp_path):
     assert len(read_posts(write(tmp_path / "empty", posts))["train"]) == 3
 
 
+def test_json_nested_without_end_is_damage(tmp_path):
+    folder = write(tmp_path / "deep", POSTS)
+    (folder / "dataset.json").write_text("[" * 10**6)
+    with pytest.raises(DataError, match="dataset.json' is damaged or no JSON"):
+        read_posts(folder)
+
+
 def without(key):
     return [{k: v for k, v in POSTS[0].items() if k != key}, *POSTS[1:]]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attnflow.errors import SettingError
+from attnflow.errors import DataError, SettingError
 from attnflow.learn import evaluate as ev
 from attnflow.learn.config import Training
 from attnflow.learn.folder import RunFolder
@@ -161,3 +161,33 @@ def test_what_does_not_fit_is_refused_in_a_sentence(make, message):
     with pytest.raises(SettingError, match=message) as refused:
         make()
     assert "\n" not in str(refused.value)
+
+
+def test_a_run_goes_on_with_the_data_it_began_with_and_no_other(tmp_path):
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(done, total, rows):
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(RUN, tmp_path / "run", task=bags(1.0), progress=interrupt)
+    other = from_arrays("bags", 3, draw(2), draw(1))
+    with pytest.raises(DataError, match="training inputs of the data are not those .* changed"):
+        train(None, tmp_path / "run", task=other, resume=True)
+    assert len(train(None, tmp_path / "run", task=bags(0.0), resume=True).rows) == RUN.epochs
+    # to be measured on other inputs is no harm
+    assert ev.evaluate(ev.load(tmp_path / "run", task=other))["sets"]["train"]["focus_true"]
+
+
+def test_fingerprints_tell_what_is_learned_from():
+    inputs, labels, true = draw(0)
+    plain = bags(1.0).fingerprint()
+    assert bags(0.0).fingerprint() == plain
+    for changed in (
+        (inputs + 1, labels),
+        (inputs, labels[::-1]),
+        (inputs, labels, true, np.arange(PLACES)[None] >= np.zeros((COUNT, 1))),
+    ):
+        found = from_arrays("bags", 3, changed, draw(1)).fingerprint()
+        assert found["train"] != plain["train"] and found["vocabulary"] == plain["vocabulary"]

@@ -7,6 +7,8 @@ JAX and sympy are imported by the commands that compute, never for help.
 import os
 import signal
 import sys
+import warnings
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -41,9 +43,11 @@ def run(arguments: list[str]) -> int:
         The exit code: 0 success, 1 a check failed, 2 bad input, 3 a missing part, 130 interrupted.
     """
     try:
-        code = typer.main.get_command(app).main(
-            arguments, prog_name="attnflow", standalone_mode=False
-        )
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            code = typer.main.get_command(app).main(
+                arguments, prog_name="attnflow", standalone_mode=False
+            )
         sys.stdout.flush()
         if code == INTERRUPTED:  # the option parser catches the interrupt itself
             return _refuse("interrupted", INTERRUPTED)
@@ -67,6 +71,14 @@ def run(arguments: list[str]) -> int:
         if type(error).__module__ != MissingPart.__module__:
             raise  # a defect, not a refusal: show where
         return _refuse(str(error), BAD_INPUT)
+
+
+def _warn(message: Warning | str, category: type[Warning], filename: str, *rest: Any) -> None:
+    """Our own warnings as a sentence, those of others as Python has them."""
+    if Path(filename).is_relative_to(Path(__file__).parents[1]):
+        print(f"attnflow: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, *rest[:1]), file=sys.stderr)
 
 
 def _usage(error: Exception) -> str:

@@ -159,7 +159,7 @@ def unreached(parts: tuple[Part, ...], stage: int) -> tuple[str, ...]:
         return ()
     part, left = parts[stage], " and ".join(after.paradigm for after in parts[stage + 1 :])
     end = _ENDS[part.kind].format(part.value)
-    return (f"{part.paradigm} was to end {end}, which was not reached: {left} never began",)
+    return (f"{left} never began: {part.paradigm} was to end {end}, and the run went no further",)
 
 
 def _part(name: str, until: str, final: bool) -> Part | None:
@@ -304,6 +304,8 @@ class Training:
             for f in fields(self)
             if f.name in follows and getattr(self, f.name) is None
         }
+        if self.data is not None and Path(self.data).exists():
+            filled["data"] = str(Path(self.data).absolute())  # to be found from anywhere
         run = Training(**{**self.as_dict(), **filled})
         parse_schedule(run.paradigm, run.epochs or 1)
         return run

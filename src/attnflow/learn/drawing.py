@@ -30,6 +30,8 @@ def over_epochs(runs: Sequence[tuple[str, list[dict[str, Any]]]], part: str) -> 
         part: the set.
     """
     names = ("alpha", "beta", "focus_true", "accuracy")
+    from matplotlib.ticker import MaxNLocator
+
     with style():
         figure = new_figure(2, 3.4)
         panels = figure.subplots(2, 2, sharex=True).ravel()
@@ -41,8 +43,10 @@ def over_epochs(runs: Sequence[tuple[str, list[dict[str, Any]]]], part: str) -> 
                     [row["sets"][part].get(name, np.nan) for row in used],
                     color=COLOURS[place % len(COLOURS)],
                     linestyle=DASHES[place % len(DASHES)],
+                    marker="o" if len(used) == 1 else None,
                     label=label,
                 )
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_ylabel(TITLES.get(name, name))
             axes.set_ylim(0, 1.02)
         for axes in panels[2:]:

@@ -57,6 +57,7 @@ def load(
     run = folder.config()
     pair = networks or find_pair(run.networks or "linear")
     made = task if task is not None else task_of(run)
+    folder.check_data(made.fingerprint(), training=False)
     engine = build(made, run, pair, parallel.devices(devices))
     found = folder.restore(engine.start(pair), best=best)
     folder.close()

@@ -121,6 +121,32 @@ class RunFolder:
         """
         return self.kind.read(self._entries())
 
+    def record(self) -> dict[str, Any]:
+        """Versions, devices and data as the run began; empty where that was not kept."""
+        path = self.path / RECORD
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except ValueError as error:
+            raise DataError(f"{str(path)!r} is damaged: {error}") from error
+
+    def check_data(self, found: dict[str, str], *, training: bool) -> None:
+        """Whether the data are those that the run began with, as far as that was kept.
+
+        Args:
+            found: their fingerprint (``Task.fingerprint``).
+            training: whether the training inputs too must be the same.
+
+        Raises:
+            DataError: they have changed.
+        """
+        kept = self.record().get("data", found)
+        for name, what in (("vocabulary", "words"), ("train", "training inputs")):
+            if (training or name == "vocabulary") and kept.get(name) != found[name]:
+                raise DataError(
+                    f"the {what} of the data are not those that run {str(self.path)!r} began with: "
+                    "the data have changed since"
+                )
+
     def task(self) -> str:
         """The name of the task that the config holds.
 

@@ -10,6 +10,7 @@ from attnflow.errors import ParadigmError
 from attnflow.learn import losses
 from attnflow.numeric.pooling import power_exponent
 from attnflow.symbolic.catalogue import CATALOGUE, paradigm
+from attnflow.symbolic.paradigm import nearest
 
 Loss = Callable[[Any, Any], Any]
 """(log-weights [B, m], log-probability of the label on each segment [B, m]) -> losses [B]."""
@@ -105,7 +106,10 @@ def objective(name: str, own: Mapping[str, Loss] | None = None) -> Objective:
         return Objective(name, ESTIMATORS[name])
     if name in CATALOGUE:
         return Objective(name, name)
-    found = paradigm(name)  # says which names there are
+    if not name.startswith("power-"):
+        names = [*CATALOGUE, *ESTIMATORS, "power-S", *(own or ())]
+        raise ParadigmError(f"unknown paradigm {name!r}{nearest(name, names)}")
+    found = paradigm(name)
     exponent = 0.0 if found.name == "power-0" else power_exponent(found)
     if exponent is None:
         raise ParadigmError(f"paradigm {name!r} has no loss for real networks")

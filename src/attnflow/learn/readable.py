@@ -74,15 +74,21 @@ def posts_page(
     truth = np.asarray(inputs.truth)
     known = np.flatnonzero(truth.sum(axis=1))
     right = found["argmax"] == np.asarray(inputs.labels)
-    hits = truth[known, found["focus"][known]]
-    precision = average_precision(found["weights"][known], inputs.at(known))
     which = trained.engine.run.lanes[lane]
     about = (
         f"{made.name}, {trained.engine.run.paradigm}, {trained.engine.run.networks}, {which}; "
         f"the first {shown} of {len(texts)} posts of set {part}. Of all: prediction true "
-        f"{100 * right.mean():.1f} %; of the {len(known)} with a rationale: focus true "
-        f"{100 * hits.mean():.1f} %, area under precision against recall {precision:.3f}."
+        f"{100 * right.mean():.1f} %; "
     )
+    if len(known):
+        hits = truth[known, found["focus"][known]]
+        precision = average_precision(found["weights"][known], inputs.at(known))
+        about += (
+            f"of the {len(known)} with a rationale: focus true {100 * hits.mean():.1f} %, area "
+            f"under precision against recall {precision:.3f}."
+        )
+    else:
+        about += "none has a rationale."
     name = escape(f"Posts: {title or made.name}")
     hidden = "" if show_words else "<p>Words are hidden; --show-words shows them.</p>\n"
     return (
@@ -146,7 +152,8 @@ def _post(
         if place == int(found["focus"][row]):
             classes.append("m")
         style = f"--a:{_shade(weight):.2f}" + ("" if show_words else f";--n:{len(word)}")
-        held = escape(word) if show_words else ""
+        # half of a surrogate pair, which JSON can hold, cannot be written
+        held = escape(word.encode("utf-8", "replace").decode()) if show_words else ""
         spans.append(
             f'<span class="{" ".join(classes)}" style="{style}" '
             f'title="{100 * weight:.1f} %">{held}</span>'

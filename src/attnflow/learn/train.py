@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,8 @@ def train(
     parts = parse_schedule(run.paradigm, run.epochs or 1)
     objectives = [objective(part.paradigm, losses) for part in parts]
     made = task if task is not None else task_of(run)
+    if folder is not None and begun:
+        once(partial(folder.check_data, made.fingerprint(), training=True))
     parts = tuple(_at_theorys_time(part, parts, objectives, made) for part in parts)
     shared = parallel.devices(devices)
     _comparable(run, parts)
@@ -150,7 +153,12 @@ def train(
     if folder is not None and not begun:
         from attnflow.environment import report
 
-        record = {**report(), "shared_by": shared.count, "processes": jax.process_count()}
+        record = {
+            **report(),
+            "shared_by": shared.count,
+            "processes": jax.process_count(),
+            "data": made.fingerprint(),
+        }
         once(lambda: folder.begin(run, record, tensorboard=tensorboard))
     if folder is not None and begun:
         state, stage, first, rows = _restored(folder, state, engine)

@@ -99,7 +99,7 @@ def _even(post: Post) -> Post:
 def _load(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{str(path)!r} is damaged or no JSON: {error}") from error
     if not isinstance(found, dict):
         raise DataError(f"{str(path)!r} must hold a JSON object, got {type(found).__name__}")

@@ -7,6 +7,7 @@ m indices, and ``Task.gather`` composes a batch inside the compiled step. A new 
 new function that returns a Task.
 """
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,6 +65,18 @@ def _whole(what: str, values: Any, shape: tuple[int, ...], least: int, end: int)
         if not least <= wrong < end:
             raise SettingError(f"{what} must be from {least} to {end - 1}, got {wrong}")
     return found.astype(np.int32, copy=False)
+
+
+def _sha256(*parts: Any) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            found.update(part.encode("utf-8", "surrogatepass"))
+        elif part is not None:
+            array = np.ascontiguousarray(part)
+            found.update(f"{array.shape} {array.dtype.str}".encode())
+            found.update(array.data)
+    return found.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -145,6 +158,12 @@ class Task:
             if np.any(hidden):
                 raise SettingError(f"true segments of {where} must not be masked")
         return Mosaics(**kept, mask=mask, truth=truth)
+
+    def fingerprint(self) -> dict[str, str]:
+        """SHA-256 of what a run rests on: the vocabulary; base items and training inputs."""
+        inputs = self.sets["train"]
+        learned = (self.base, inputs.segments, inputs.labels, inputs.mask)
+        return {"vocabulary": _sha256("\n".join(self.vocabulary)), "train": _sha256(*learned)}
 
     @property
     def tokens(self) -> bool:
