@@ -87,11 +87,12 @@ def test_where_no_true_segment_is_known_what_needs_one_is_refused(tmp_path):
             train(run, task=bags(0.0))
 
 
-def test_a_function_in_a_file_makes_a_task_that_runs_and_is_reported(tmp_path):
+def test_a_function_in_a_file_makes_a_task_that_runs_and_is_reported(tmp_path, monkeypatch):
     file = tmp_path / "own.py"
     file.write_text(FILE)
-    run = replace(RUN, task=f"{file}:bags", segments=4, train=200)
-    trained = train(run, tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    trained = train(replace(RUN, task="own.py:bags", segments=4, train=200), "run")
+    monkeypatch.chdir("/")  # the run is found, and finds its file, from anywhere
     assert (trained.engine.task.segments, len(trained.engine.task.sets["train"])) == (4, 200)
     assert weights(ev.load(tmp_path / "run")) == weights(trained)
     page = compare_runs([tmp_path / "run"], tmp_path / "page")

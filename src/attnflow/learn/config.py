@@ -304,8 +304,8 @@ class Training:
             for f in fields(self)
             if f.name in follows and getattr(self, f.name) is None
         }
-        if self.data is not None and Path(self.data).exists():
-            filled["data"] = str(Path(self.data).absolute())  # to be found from anywhere
+        for name in ("data", "task", "networks"):
+            filled |= _from_anywhere(name, getattr(self, name))
         run = Training(**{**self.as_dict(), **filled})
         parse_schedule(run.paradigm, run.epochs or 1)
         return run
@@ -326,6 +326,16 @@ class Training:
         """All fields that are not None."""
         pairs = ((f.name, getattr(self, f.name)) for f in fields(self))
         return {name: value for name, value in pairs if value is not None}
+
+
+def _from_anywhere(name: str, value: str | None) -> dict[str, str]:
+    """An entry that names a file or folder here, by its absolute path."""
+    place, function = value or "", ""
+    if name != "data":
+        place, _, function = place.rpartition(":")
+    if not place or not Path(place).exists():
+        return {}
+    return {name: f"{Path(place).absolute()}{':' if function else ''}{function}"}
 
 
 def to_toml(run: Any) -> str:

@@ -152,7 +152,7 @@ def _conditions(trained: Trained) -> tuple[str, ...]:
     run, made = trained.engine.run, trained.engine.task
     momentum = f", momentum {run.momentum:g}" if run.momentum else ""
     batch = str(trained.engine.batch)
-    names = (run.networks or "own", f"{run.optimizer}{momentum}", batch)
+    names = (Path(run.networks or "own").name, f"{run.optimizer}{momentum}", batch)
     return made.name, str(made.segments), str(made.classes), run.paradigm, *names
 
 
