@@ -191,6 +191,18 @@ def test_a_damaged_image_is_named(tmp_path):
         load_image(tmp_path / "x.jpg", 8, "crop")
 
 
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif", "large.tif"])
+def test_sixteen_bits_of_grey_are_seen_as_eight(tmp_path, name):
+    grey = np.tile(np.arange(0, 256, 4, np.uint8), (64, 1))
+    deep = grey.astype(np.uint16) * 256 + 128
+    image = Image.fromarray(deep.astype(np.int32) if name == "large.tif" else deep)
+    image.save(tmp_path / name)
+    with Image.open(tmp_path / name) as opened:
+        assert opened.mode.startswith("I")
+    seen = load_image(tmp_path / name, 64, "crop")
+    assert (seen == grey[..., None]).all()
+
+
 @pytest.mark.parametrize("resize", ["crop", "square"])
 def test_a_point_of_the_original_comes_where_the_frame_says(tmp_path, resize):
     pixels = np.zeros((90, 120, 3), np.uint8)

@@ -7,6 +7,7 @@ are distorted.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -61,7 +62,7 @@ def load_image(path: str | Path, size: int, resize: str) -> UInt8[np.ndarray, "s
     try:
         with Image.open(path) as opened:
             opened.draft("RGB", (size, size))
-            image = opened.convert("RGB")
+            image = _eight_bits(opened).convert("RGB")
     except Exception as error:  # Pillow raises many kinds
         raise DataError(f"image {str(path)!r} is missing or damaged: {error}") from error
     if resize == "square":
@@ -72,6 +73,16 @@ def load_image(path: str | Path, size: int, resize: str) -> UInt8[np.ndarray, "s
         image = image.resize(target, Image.Resampling.BILINEAR)
     left, top = (target[0] - size) // 2, (target[1] - size) // 2
     return np.asarray(image)[top : top + size, left : left + size]
+
+
+def _eight_bits(image: Any) -> Any:
+    """A grey image of 16 bits a pixel by its upper 8; others as they are."""
+    from PIL import Image
+
+    if not image.mode.startswith("I"):
+        return image
+    upper = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255)
+    return Image.fromarray(upper.astype(np.uint8))
 
 
 def cells_within(
