@@ -7,12 +7,15 @@ are distorted.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from attnflow.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 RESIZES = ("crop", "square")
 
@@ -75,14 +78,14 @@ def load_image(path: str | Path, size: int, resize: str) -> UInt8[np.ndarray, "s
     return np.asarray(image)[top : top + size, left : left + size]
 
 
-def _eight_bits(image: Any) -> Any:
+def _eight_bits(image: "Image") -> "Image":
     """A grey image of 16 bits a pixel by its upper 8; others as they are."""
-    from PIL import Image
+    from PIL.Image import fromarray
 
     if not image.mode.startswith("I"):
         return image
     upper = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255)
-    return Image.fromarray(upper.astype(np.uint8))
+    return fromarray(upper.astype(np.uint8))
 
 
 def cells_within(
