@@ -36,6 +36,11 @@ def test_from_a_generated_set_to_a_page(attnflow, document, tmp_path):
         (["train", "--task", "coco", "-m", "5"], 2, "segments is not for the task coco"),
         (["train", "--task", "coco", "--seed", "1,2"], 2, "a caption run has one seed, got 2"),
         (["train", "--task", "coco", "--hidden", "x"], 2, "hidden must be a number, got 'x'"),
+        (
+            ["train", "--task", "coco", "--features", "s", "--encoder-width", "8"],
+            2,
+            "features come from an encoder already: leave --encoder-width out",
+        ),
         (["train", "--hidden", "5"], 2, "--hidden is for the task coco only"),
         (["evaluate", "nowhere", "--beam", "3"], 2, "--beam is for the task coco only"),
         (["data", "generate", "mnist", "--data", "d"], 2, "must be one of hatexplain, coco"),

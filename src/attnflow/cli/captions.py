@@ -23,6 +23,8 @@ SHARED = (
     "min_count",
 )
 """Options of every training run that a caption run has, too."""
+ENCODERS = ("encoder", "encoder_weights", "encoder_width", "encoder_blocks")
+"""Options that say which encoder there is."""
 
 
 def _text(help: str, metavar: str = "N", *names: str) -> Any:
@@ -48,8 +50,8 @@ class CaptionOptions:
     train_encoder: Annotated[bool | None, _switch("Default: conv only.", "train-encoder")] = None
     encoder_width: Annotated[str | None, _text("Channels of conv's first block.")] = None
     encoder_blocks: Annotated[str | None, _text("Blocks of conv; each halves the side.")] = None
-    image_size: Annotated[str | None, _text("Side that the encoder sees (224).")] = None
-    resize: Annotated[str | None, _text("crop (the default) or square.", "NAME")] = None
+    image_size: Annotated[str | None, _text("Side that the encoder sees (224; STORE's).")] = None
+    resize: Annotated[str | None, _text("crop (the default; STORE's) or square.", "NAME")] = None
     max_words: Annotated[str | None, _text("Longer captions are cut (24).")] = None
     captions_each: Annotated[str | None, _text("Captions of an image in a step (5).")] = None
     hidden: Annotated[str | None, _text("Of the LSTM (512).")] = None
@@ -126,7 +128,13 @@ def config_of(plain: dict[str, Any], ours: dict[str, Any], file: str | None) -> 
         if name not in TEXTS and isinstance(plain_value, str):
             raise SettingError(f"{name} must be a number, got {value!r}")
         found[name] = plain_value
-    return from_dict({**({} if file is None else read_toml(file)), **found})
+    found = {**({} if file is None else read_toml(file)), **found}
+    if "features" in found:
+        for name in (name for name in ENCODERS if name in ours):
+            raise SettingError(
+                f"features come from an encoder already: leave --{name.replace('_', '-')} out"
+            )
+    return from_dict(found)
 
 
 def train(

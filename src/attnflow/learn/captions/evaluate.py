@@ -63,11 +63,12 @@ def load(path: Any, *, best: bool = False, devices: int | None = None) -> "Capti
         CaptionsTrained,
         corpus_of,
         objectives_of,
+        settled,
     )
     from attnflow.learn.captions.words import load_vocabulary
 
     folder = RunFolder(path, KIND)
-    run = folder.config()
+    run = settled(folder.config(), kept=True)
     objectives = objectives_of(run)
     corpus = corpus_of(run, load_vocabulary(folder.path / VOCABULARY))
     engine = build(corpus, run, parallel.devices(devices))
@@ -178,11 +179,11 @@ def _truth(engine: CaptionEngine, part: CaptionSet, batch: Batch) -> np.ndarray:
     if part.boxes is None:
         return np.zeros((*shape, 1), bool)
     found = np.zeros((*shape, cells), bool)
-    size = engine.run.image_size
+    size, resize = engine.run.seen
     for place, row in enumerate(batch.rows):
         if row >= 0:
             picture = part.pictures[row]
-            placed = frame(picture.width, picture.height, size, engine.run.resize)
+            placed = frame(picture.width, picture.height, size, resize)
             boxes = part.boxes[batch.captions[place]]
             boxes = np.where(batch.captions[place][:, None, None] >= 0, boxes, np.nan)
             found[place] = cells_within(boxes, placed, size, engine.grid)
