@@ -59,7 +59,8 @@ class CaptionTraining:
         heldout: validation images; None for all.
         min_count: how often a word must occur to be known.
         max_words: longer captions are cut.
-        captions_each: captions of an image in a step, drawn anew each epoch where it has more.
+        captions_each: captions of an image in a step, drawn anew each epoch where it has more; a
+            set is measured by all of them.
         image_size: side of the square that the encoder sees; None for 224, or that of the store.
         resize: "crop" or "square"; None for "crop", or that of the store.
         encoder: "conv" or "vgg19".
