@@ -103,6 +103,12 @@ def refuse(given: dict[str, Any], which: str = TASK) -> None:
         raise SettingError(f"--{name} is for the task {which} only")
 
 
+def not_for(run: str, what: str) -> None:
+    """Refuse what is not for caption runs."""
+    if is_captions(run):
+        raise SettingError(f"{what} is not for caption runs, got {run!r}")
+
+
 def config_of(plain: dict[str, Any], ours: dict[str, Any], file: str | None) -> "CaptionTraining":
     """The config that options name, on top of a file.
 
@@ -194,16 +200,22 @@ def evaluate(
     run: str,
     best: bool,
     results: str | None,
-    part: str,
+    part: str | None,
     beam: str | None,
     images: str | None,
     as_json: bool,
 ) -> None:
     """BLEU and loss of a caption run; with ``results`` its captions in COCO's format."""
+    from attnflow.learn.captions.coco import SETS
     from attnflow.learn.captions.evaluate import MOST_EVALUATED, load, write_results
     from attnflow.learn.captions.evaluate import evaluate as function
     from attnflow.settings import check, whole
 
+    if part is not None and results is None:
+        raise SettingError("--set is of --captions: name the file, or leave it out")
+    part = "val" if part is None else part
+    if part not in SETS:
+        raise SettingError(f"set must be one of {', '.join(SETS)}, got {part!r}")
     width = 1 if beam is None else number(beam)
     most = MOST_EVALUATED if images is None else number(images)
     for name, value in (("beam", width), ("images", most)):
@@ -213,7 +225,8 @@ def evaluate(
     trained = load(run, best=best)
     if results is not None:
         with output.progress("writing captions"):
-            write_results(trained, results, part, width=width)
+            limit = None if images is None else most
+            write_results(trained, results, part, width=width, limit=limit)
     with output.progress("evaluating"):
         found = function(trained, images=most, width=width)
     output.emit(found) if as_json else _show(found)
