@@ -133,8 +133,51 @@ def edit(folder, change):
             DataError,
             "holds no image with captions",
         ),
+        (
+            lambda f: edit(f, lambda d: [a.update(caption="?!") for a in d["annotations"]]),
+            DataError,
+            "the captions of '.*captions_train2017.json' hold no word",
+        ),
+        (
+            lambda f: edit(f, lambda d: d["annotations"][0].update(id=7, caption=None)),
+            DataError,
+            r"the caption of annotation 7 of image \d+ must be text, got None",
+        ),
+        (
+            lambda f: edit(f, lambda d: d["annotations"][0].update(caption=5)),
+            DataError,
+            "must be text, got 5",
+        ),
+        (
+            lambda f: edit(f, lambda d: d["images"][0].update(id=d["images"][0]["id"] + 0.5)),
+            DataError,
+            r"the number of an image must be whole, got \d+.5",
+        ),
+        (
+            lambda f: edit(f, lambda d: d["annotations"][0].update(image_id=1.5)),
+            DataError,
+            "the number of an image must be whole, got 1.5",
+        ),
+        (
+            lambda f: edit(f, lambda d: d["images"].append(d["images"][0])),
+            DataError,
+            r"captions_train2017.json' lists image \d+ 2 times",
+        ),
+        (
+            lambda f: edit(f, lambda d: d["annotations"][0]["named"][0].update(bbox=[0, 0, 5])),
+            DataError,
+            r"a bbox must be four finite numbers, got \[0, 0, 5\]",
+        ),
+        (
+            lambda f: edit(f, lambda d: d["annotations"][0]["named"][0].update(words=[-1])),
+            DataError,
+            r"named words must be counted from 0, got \[-1\]",
+        ),
     ],
-    ids=["image", "folder", "file", "truncated", "other", "unlisted", "outside", "empty"],
+    ids=[
+        *("image", "folder", "file", "truncated", "other", "unlisted", "outside", "empty"),
+        *("wordless", "null", "number", "part", "caption-part", "twice", "box", "below"),
+    ],
 )
 def test_what_is_missing_or_damaged_is_named(copy, damage, kind, message):
     damage(copy)
@@ -146,6 +189,18 @@ def test_a_damaged_image_is_named(tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"no image")
     with pytest.raises(DataError, match="x.jpg' is missing or damaged"):
         load_image(tmp_path / "x.jpg", 8, "crop")
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif", "large.tif"])
+def test_sixteen_bits_of_grey_are_seen_as_eight(tmp_path, name):
+    grey = np.tile(np.arange(0, 256, 4, np.uint8), (64, 1))
+    deep = grey.astype(np.uint16) * 256 + 128
+    image = Image.fromarray(deep.astype(np.int32) if name == "large.tif" else deep)
+    image.save(tmp_path / name)
+    with Image.open(tmp_path / name) as opened:
+        assert opened.mode.startswith("I")
+    seen = load_image(tmp_path / name, 64, "crop")
+    assert (seen == grey[..., None]).all()
 
 
 @pytest.mark.parametrize("resize", ["crop", "square"])

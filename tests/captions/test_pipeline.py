@@ -1,5 +1,8 @@
 """Batches: every image once, in an order that the seed decides, from images or from a store."""
 
+import shutil
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from attnflow.learn.captions.features import compute_features
 from attnflow.learn.captions.pipeline import Pixels, ahead, batches
 from attnflow.learn.captions.shapes import generate_coco
 from attnflow.learn.captions.store import open_store
+from attnflow.learn.captions.train import settled
 from attnflow.learn.captions.words import PAD
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -79,8 +83,6 @@ def test_several_processes_bring_the_same_batches(part):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_image_is_named_from_wherever_it_is_read(data, tmp_path, workers):
-    import shutil
-
     copy = shutil.copytree(data, tmp_path / "set")
     part = read_coco(copy, min_count=1).sets["train"]
     part.pictures[3].path.write_bytes(b"")
@@ -135,6 +137,37 @@ def test_stored_features_are_those_of_the_encoder_and_are_made_once(part, store)
         compute_features(run, features.path, dtype="int8")
 
 
+def test_a_store_that_is_not_finite_is_named_before_a_step(part, store, tmp_path):
+    from attnflow.learn.captions.engine import standards
+
+    copy = shutil.copytree(store[1].path, tmp_path / "store")
+    array = np.load(copy / "features.npy", mmap_mode="r+")
+    array[3, 2, 1] = np.nan
+    array.flush()
+    with pytest.raises(DataError, match="features '.*store' are not finite"):
+        standards(part, open_store(copy), None)
+
+
+def test_size_and_cut_of_images_are_those_of_the_store(store, data, tmp_path):
+    run, features = store
+    stored = CaptionTraining(data=str(data), features=str(features.path))
+    assert settled(stored).seen == settled(replace(stored, image_size=24)).seen == (24, "crop")
+    assert settled(run) == replace(run, resize="crop")
+    for given, said in [
+        ({"image_size": 48}, "image_size must be 24, as of the features '.*store', got 48"),
+        ({"resize": "square"}, "resize must be crop, as of the features '.*store', got square"),
+    ]:
+        other = replace(stored, **given)
+        with pytest.raises(SettingError, match=said):
+            settled(other)
+        assert settled(other, kept=True).seen == (24, "crop")
+    np.savez(tmp_path / "own.npz", features=np.zeros((1, 1, 1)), images=[1])
+    own = replace(stored, features=str(tmp_path / "own.npz"), resize="square")
+    assert settled(own).seen == (224, "square")
+    with pytest.raises(MissingPart, match="make them with 'attnflow data features"):
+        settled(replace(stored, features=str(tmp_path / "none")))
+
+
 def test_an_npz_of_ones_own_is_read_and_damage_is_named(part, store, tmp_path):
     _, features = store
     numbers = [picture.id for picture in part.pictures]
@@ -150,6 +183,15 @@ def test_an_npz_of_ones_own_is_read_and_damage_is_named(part, store, tmp_path):
     np.savez(tmp_path / "flat.npz", features=values[0], images=numbers)
     with pytest.raises(DataError, match=r"flat.npz' are damaged: features must be \[N, L, D\]"):
         open_store(tmp_path / "flat.npz")
+    for name, given, said in [
+        ("hollow", {"features": values[:, :0]}, r"at least one cell and number, got \(10, 0, 5\)"),
+        ("inf", {"features": np.where(values > 2, np.inf, values)}, r"finite, those of image \d+"),
+        ("twice", {"images": [*numbers[:9], numbers[0]]}, f"image {numbers[0]} is there twice"),
+        ("part", {"images": np.array(numbers) + 0.5}, "images must be whole, got"),
+    ]:
+        np.savez(tmp_path / f"{name}.npz", **{"features": values, "images": numbers, **given})
+        with pytest.raises(DataError, match=f"{name}.npz' are damaged: .*{said}"):
+            open_store(tmp_path / f"{name}.npz")
     (tmp_path / "bad.npz").write_bytes(b"x")
     with pytest.raises(DataError, match="bad.npz' are damaged"):
         open_store(tmp_path / "bad.npz")

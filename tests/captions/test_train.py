@@ -13,14 +13,24 @@ import numpy as np
 import pytest
 
 from attnflow.errors import ParadigmError, SettingError, TrainingFailed
+from attnflow.learn import losses
 from attnflow.learn.captions.config import CaptionTraining, from_dict
-from attnflow.learn.captions.evaluate import captions, evaluate, load, write_results
+from attnflow.learn.captions.engine import build
+from attnflow.learn.captions.evaluate import (
+    _in_order,
+    captions,
+    evaluate,
+    load,
+    measure,
+    write_results,
+)
 from attnflow.learn.captions.features import compute_features
 from attnflow.learn.captions.report import compare_runs
 from attnflow.learn.captions.shapes import generate_coco
-from attnflow.learn.captions.train import train
+from attnflow.learn.captions.train import corpus_of, objectives_of, train
 from attnflow.learn.config import read_toml, to_toml
 from attnflow.learn.folder import digest
+from attnflow.learn.parallel import devices
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "coco-captions-mini.tar"
@@ -84,6 +94,37 @@ def test_captions_are_learned_and_attention_is_where_the_named_shape_is(
     np.testing.assert_allclose(first.weights.sum(axis=(1, 2)), 1, rtol=1e-5)
     page = compare_runs([tmp_path / "run"], tmp_path / "page").read_text()
     assert "figures/attention-run-1.svg" in page and digest(again.state["weights"]) in page
+
+
+@SLOW
+def test_a_run_by_a_loss_of_ones_own_opens_without_it(small, tmp_path):
+    def own(log_weights, log_probabilities):
+        return losses.lvml(log_weights, log_probabilities) ** 2
+
+    tiny = replace(small, paradigm="own", epochs=1, train=20, heldout=5)
+    trained = train(tiny, tmp_path / "run", losses={"own": own})
+    shown = evaluate(trained)
+    again = load(tmp_path / "run")
+    assert evaluate(replace(again, engine=trained.engine)) == shown  # compiled already
+    with pytest.raises(SettingError, match="a loss of one's own: give losses with 'own'"):
+        again.objective.of_each(None, None)
+    assert load(tmp_path / "run", losses={"own": own}).objective.function is own
+    with pytest.raises(ParadigmError, match="unknown paradigm 'own'"):
+        train(None, tmp_path / "run", resume=True)
+    page = compare_runs([tmp_path / "run"], tmp_path / "page").read_text()
+    assert digest(again.state["weights"]) in page
+
+
+def test_a_set_is_measured_by_all_captions_however_many_a_step_takes(small):
+    run = replace(small, paradigm="soft", train=20, heldout=5, captions_each=1, hidden=16)
+    engine = build(corpus_of(run), run, devices(1))
+    part = engine.corpus.sets["val"]
+    (batch,) = _in_order(engine, part, None)
+    assert sorted(batch.captions[batch.captions >= 0]) == list(range(len(part.words))) != []
+    weights, goal = engine.start()["weights"], objectives_of(run)[0]
+    shown = measure(engine, weights, goal, "val")
+    more = replace(engine, run=replace(run, captions_each=2))
+    assert measure(more, weights, goal, "val") == shown
 
 
 class Stop(Exception):

@@ -99,6 +99,13 @@ def test_rouge_and_cider_are_those_computed_by_hand(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_without_a_word_to_be_like_there_is_no_rouge_nor_cider():
+    pytest.importorskip("pycocoevalcap", reason="pycocoevalcap is not installed")
+    assert metrics.others([["a"], []], [[[]], [[], []]]) == {}
+    assert set(metrics.others([["a"], []], [[[]], [["a"], []]])) == {"rouge_l", "cider"}
+    assert metrics.bleu([["a"]], [[[], []]]) == (0.0,) * 4
+
+
 def test_without_pycocoevalcap_only_bleu_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocoevalcap.cider.cider", None)
     assert metrics.others([["a"]], [[["a"]]]) is None

@@ -23,6 +23,8 @@ SHARED = (
     "min_count",
 )
 """Options of every training run that a caption run has, too."""
+ENCODERS = ("encoder", "encoder_weights", "encoder_width", "encoder_blocks")
+"""Options that say which encoder there is."""
 
 
 def _text(help: str, metavar: str = "N", *names: str) -> Any:
@@ -48,8 +50,8 @@ class CaptionOptions:
     train_encoder: Annotated[bool | None, _switch("Default: conv only.", "train-encoder")] = None
     encoder_width: Annotated[str | None, _text("Channels of conv's first block.")] = None
     encoder_blocks: Annotated[str | None, _text("Blocks of conv; each halves the side.")] = None
-    image_size: Annotated[str | None, _text("Side that the encoder sees (224).")] = None
-    resize: Annotated[str | None, _text("crop (the default) or square.", "NAME")] = None
+    image_size: Annotated[str | None, _text("Side that the encoder sees (224; STORE's).")] = None
+    resize: Annotated[str | None, _text("crop (the default; STORE's) or square.", "NAME")] = None
     max_words: Annotated[str | None, _text("Longer captions are cut (24).")] = None
     captions_each: Annotated[str | None, _text("Captions of an image in a step (5).")] = None
     hidden: Annotated[str | None, _text("Of the LSTM (512).")] = None
@@ -101,6 +103,12 @@ def refuse(given: dict[str, Any], which: str = TASK) -> None:
         raise SettingError(f"--{name} is for the task {which} only")
 
 
+def not_for(run: str, what: str) -> None:
+    """Refuse what is not for caption runs."""
+    if is_captions(run):
+        raise SettingError(f"{what} is not for caption runs, got {run!r}")
+
+
 def config_of(plain: dict[str, Any], ours: dict[str, Any], file: str | None) -> "CaptionTraining":
     """The config that options name, on top of a file.
 
@@ -126,7 +134,13 @@ def config_of(plain: dict[str, Any], ours: dict[str, Any], file: str | None) -> 
         if name not in TEXTS and isinstance(plain_value, str):
             raise SettingError(f"{name} must be a number, got {value!r}")
         found[name] = plain_value
-    return from_dict({**({} if file is None else read_toml(file)), **found})
+    found = {**({} if file is None else read_toml(file)), **found}
+    if "features" in found:
+        for name in (name for name in ENCODERS if name in ours):
+            raise SettingError(
+                f"features come from an encoder already: leave --{name.replace('_', '-')} out"
+            )
+    return from_dict(found)
 
 
 def train(
@@ -186,16 +200,22 @@ def evaluate(
     run: str,
     best: bool,
     results: str | None,
-    part: str,
+    part: str | None,
     beam: str | None,
     images: str | None,
     as_json: bool,
 ) -> None:
     """BLEU and loss of a caption run; with ``results`` its captions in COCO's format."""
+    from attnflow.learn.captions.coco import SETS
     from attnflow.learn.captions.evaluate import MOST_EVALUATED, load, write_results
     from attnflow.learn.captions.evaluate import evaluate as function
     from attnflow.settings import check, whole
 
+    if part is not None and results is None:
+        raise SettingError("--set is of --captions: name the file, or leave it out")
+    part = "val" if part is None else part
+    if part not in SETS:
+        raise SettingError(f"set must be one of {', '.join(SETS)}, got {part!r}")
     width = 1 if beam is None else number(beam)
     most = MOST_EVALUATED if images is None else number(images)
     for name, value in (("beam", width), ("images", most)):
@@ -205,7 +225,8 @@ def evaluate(
     trained = load(run, best=best)
     if results is not None:
         with output.progress("writing captions"):
-            write_results(trained, results, part, width=width)
+            limit = None if images is None else most
+            write_results(trained, results, part, width=width, limit=limit)
     with output.progress("evaluating"):
         found = function(trained, images=most, width=width)
     output.emit(found) if as_json else _show(found)

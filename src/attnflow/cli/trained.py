@@ -7,6 +7,7 @@ from typer import Argument, Option
 
 from attnflow.cli import captions, output
 from attnflow.cli.options import AsJson
+from attnflow.errors import SettingError
 
 if TYPE_CHECKING:
     from attnflow.learn.config import Training
@@ -49,21 +50,26 @@ def evaluate(
     run: Annotated[str, Argument(metavar="RUN", help="Folder of a run.")],
     best: Annotated[bool, Option("--best", help="The best checkpoint, not the newest.")] = False,
     lane: Annotated[
-        int, Option("--run", metavar="I", help="Which of the runs trained at once.")
-    ] = 0,
+        int | None, Option("--run", metavar="I", help="Which of the runs trained at once (0).")
+    ] = None,
     results: Annotated[
         str | None, Option("--captions", metavar="FILE", help="Write captions as COCO has them.")
     ] = None,
-    part: Annotated[str, Option("--set", metavar="NAME", help="Of --captions.")] = "val",
+    part: Annotated[
+        str | None, Option("--set", metavar="NAME", help="Of --captions: train or val (val).")
+    ] = None,
     beam: Annotated[str | None, Option(metavar="N", help="Width of the search (captions).")] = None,
     images: Annotated[str | None, Option(metavar="N", help="Of each set (captions).")] = None,
     as_json: AsJson = False,
 ) -> None:
     """The four rates by three rules, on every set; of caption runs BLEU and loss."""
+    if lane is not None:
+        captions.not_for(run, "--run")
     if captions.is_captions(run):
         captions.evaluate(run, best, results, part, beam, images, as_json)
         return
-    asked = {"captions": results, "beam": beam, "images": images}
+    lane = lane or 0
+    asked = {"captions": results, "set": part, "beam": beam, "images": images}
     captions.refuse({name: value for name, value in asked.items() if value is not None})
     use_cores(None, run)
     from attnflow.learn.evaluate import evaluate as function
@@ -95,6 +101,8 @@ def report(
     """Compare runs: one page with rates, curves, signatures, mosaics, posts and theory."""
     output.check_place(out, folder=True)
     if any(captions.is_captions(run) for run in runs):
+        if show_words:
+            raise SettingError("--show-words is for runs on posts, not for caption runs")
         captions.report(runs, out, kind, best)
         return
     use_cores(None, *runs)
@@ -118,6 +126,7 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Fit the reduced model to a run: effective rates and class count, and what they explain."""
+    captions.not_for(run, "fit")
     from attnflow.learn.evaluate import load, one_run
     from attnflow.learn.theory import fit_run
 

@@ -12,6 +12,7 @@ generated set has it; with it, focus can be measured.
 
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +119,8 @@ def read_coco(
 
     Raises:
         MissingPart: there is nothing of the kind; says what to put where.
-        DataError: a file is damaged, or an image that it names is absent.
+        DataError: a file is damaged, an image that it names is absent, or no training caption
+            holds a word.
         SettingError: a value is not allowed.
     """
     data = Path(data).expanduser()
@@ -129,6 +131,9 @@ def read_coco(
         part: tuple(tuple(tuple(tokenise(c)) for c in p.captions) for p in pictures)
         for part, pictures in found.items()
     }
+    if not any(c for each in tokens["train"] for c in each):
+        path = captions_file(data, "train", year)
+        raise DataError(f"the captions of {str(path)!r} hold no word")
     if vocabulary is None:
         vocabulary = build_vocabulary((c for each in tokens["train"] for c in each), min_count)
     longest = max(len(c) for each in tokens["train"] for c in each)
@@ -165,18 +170,18 @@ def _read(data: Path, part: str, year: int, limit: int | None, images: bool) -> 
         listed = [_entry(image) for image in document["images"]]
         captions: dict[int, list[Any]] = {}
         for annotation in document["annotations"]:
-            named = tuple(
-                (tuple(map(int, one["words"])), tuple(map(float, one["bbox"])))
-                for one in annotation.get("named", ())
-            )
-            pair = str(annotation["caption"]), named
-            captions.setdefault(int(annotation["image_id"]), []).append(pair)
+            pair = _caption(annotation), tuple(map(_named, annotation.get("named", ())))
+            captions.setdefault(_number(annotation["image_id"]), []).append(pair)
     except json.JSONDecodeError as error:
         raise DataError(f"{str(path)!r} is damaged or truncated: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, UnicodeDecodeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         said = f"{type(error).__name__}: {error}"
         raise DataError(f"{str(path)!r} is no COCO caption file ({said})") from error
-    unknown = sorted(set(captions) - {number for number, *_ in listed})
+    times = Counter(number for number, *_ in listed)
+    twice = [number for number, count in times.items() if count > 1]
+    if twice:
+        raise DataError(f"{str(path)!r} lists image {twice[0]} {times[twice[0]]} times")
+    unknown = sorted(set(captions) - set(times))
     if unknown:
         raise DataError(
             f"{str(path)!r} has a caption of image {unknown[0]}, which it does not list"
@@ -204,7 +209,32 @@ def _entry(image: dict[str, Any]) -> tuple[int, str, int, int]:
     name = str(image["file_name"])
     if os.path.basename(name) != name:
         raise ValueError(f"file_name {name!r} leads out of the folder")
-    return int(image["id"]), name, int(image["width"]), int(image["height"])
+    return _number(image["id"]), name, int(image["width"]), int(image["height"])
+
+
+def _number(value: Any) -> int:
+    """COCO's number of an image."""
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"the number of an image must be whole, got {value}")
+    return int(value)
+
+
+def _caption(annotation: dict[str, Any]) -> str:
+    text = annotation["caption"]
+    if not isinstance(text, str):
+        which = f"annotation {annotation.get('id')} of image {annotation.get('image_id')}"
+        raise ValueError(f"the caption of {which} must be text, got {text!r}")
+    return text
+
+
+def _named(one: dict[str, Any]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Numbers of words, and the box of what they name."""
+    words, box = tuple(map(int, one["words"])), tuple(map(float, one["bbox"]))
+    if len(box) != 4 or not np.all(np.isfinite(box)):
+        raise ValueError(f"a bbox must be four finite numbers, got {one['bbox']}")
+    if any(word < 0 for word in words):
+        raise ValueError(f"named words must be counted from 0, got {one['words']}")
+    return words, box
 
 
 def _check_images(folder: Path, names: list[str], path: Path) -> None:

@@ -21,6 +21,7 @@ from attnflow.learn.logs import EPOCH_COLUMNS, RUN_COLUMNS
 from attnflow.settings import check, nonnegative, positive, whole
 
 TASK = "coco"
+IMAGE_SIZE = 224
 CREDITS = ("caption", "word")
 
 COUNTS = (
@@ -58,9 +59,10 @@ class CaptionTraining:
         heldout: validation images; None for all.
         min_count: how often a word must occur to be known.
         max_words: longer captions are cut.
-        captions_each: captions of an image in a step, drawn anew each epoch where it has more.
-        image_size: side of the square that the encoder sees.
-        resize: "crop" or "square".
+        captions_each: captions of an image in a step, drawn anew each epoch where it has more; a
+            set is measured by all of them.
+        image_size: side of the square that the encoder sees; None for 224, or that of the store.
+        resize: "crop" or "square"; None for "crop", or that of the store.
         encoder: "conv" or "vgg19".
         encoder_width: channels of the first block of "conv".
         encoder_blocks: blocks of "conv", each of which halves the side.
@@ -107,8 +109,8 @@ class CaptionTraining:
     min_count: int = 5
     max_words: int = 24
     captions_each: int = 5
-    image_size: int = 224
-    resize: str = "crop"
+    image_size: int | None = None
+    resize: str | None = None
     encoder: str = "conv"
     encoder_width: int = 64
     encoder_blocks: int = 4
@@ -146,7 +148,7 @@ class CaptionTraining:
             if getattr(self, name) is not None:
                 check(name, getattr(self, name), "a whole number of at least 1", whole(1))
         for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
+            if getattr(self, name) not in (*allowed, *((None,) if name == "resize" else ())):
                 raise SettingError(
                     f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}"
                 )
@@ -188,6 +190,11 @@ class CaptionTraining:
                     f"got {self.paradigm!r}"
                 )
         return parts
+
+    @property
+    def seen(self) -> tuple[int, str]:
+        """Side of the square that the encoder sees, and how images are brought to it."""
+        return self.image_size or IMAGE_SIZE, self.resize or RESIZES[0]
 
     @property
     def learns_encoder(self) -> bool:

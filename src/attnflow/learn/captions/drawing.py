@@ -69,19 +69,23 @@ def over_epochs(runs: Sequence[tuple[str, list[dict[str, Any]]]]) -> "Figure":
     Args:
         runs: (label, rows of metrics) of each run.
     """
+    from matplotlib.ticker import MaxNLocator
+
     with style():
         figure = new_figure(2, 2.2)
         losses, scores = figure.subplots(1, 2)
         for place, (label, rows) in enumerate(runs):
             look = {"color": COLOURS[place % len(COLOURS)]}
             epochs = [row["epoch"] for row in rows]
-            losses.plot(epochs, [row["loss"] for row in rows], label=label, **look)
+            alone = _marker(rows)
+            losses.plot(epochs, [row["loss"] for row in rows], label=label, **alone, **look)
             used = [row for row in rows if "val" in row["sets"]]
             for part, dash in zip(("val", "train"), DASHES, strict=False):
                 scores.plot(
                     [row["epoch"] for row in used],
                     [row["sets"][part]["bleu4"] for row in used],
                     linestyle=dash,
+                    **_marker(used),
                     label=f"{part} images" if place == 0 else None,
                     **look,
                 )
@@ -91,6 +95,12 @@ def over_epochs(runs: Sequence[tuple[str, list[dict[str, Any]]]]) -> "Figure":
         scores.legend()
         for axes in (losses, scores):
             axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         handles = losses.get_legend_handles_labels()
         figure.legend(*handles, loc="outside upper center", ncols=min(2, len(runs)))
     return figure
+
+
+def _marker(rows: Sequence[Any]) -> dict[str, str]:
+    """A dot where there is one point, of which a line would show nothing."""
+    return {"marker": "o"} if len(rows) == 1 else {}

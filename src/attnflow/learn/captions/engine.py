@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from attnflow.errors import SettingError
+from attnflow.errors import DataError, SettingError
 from attnflow.learn import losses
 from attnflow.learn.captions.coco import CaptionSet, Corpus
 from attnflow.learn.captions.config import CaptionTraining
@@ -172,7 +172,7 @@ def _modules(corpus: Corpus, run: CaptionTraining, source: Source) -> tuple[Any,
         encoder, width = None, source.width
     else:
         encoder, width = encoder_of(run), 0
-        pixels = jax.ShapeDtypeStruct((1, run.image_size, run.image_size, 3), jnp.uint8)
+        pixels = jax.ShapeDtypeStruct((1, run.seen[0], run.seen[0], 3), jnp.uint8)
         width = nnx.eval_shape(lambda m, x: m(x), encoder, pixels).shape[-1]
     decoder = Decoder(
         len(corpus.vocabulary),
@@ -201,7 +201,7 @@ def encoder_of(run: CaptionTraining) -> nnx.Module:
             "weights, or train it (train_encoder)"
         )
     encoder: Any = make_encoder(
-        run.encoder, run.seed, run.image_size, run.encoder_width, run.encoder_blocks
+        run.encoder, run.seed, run.seen[0], run.encoder_width, run.encoder_blocks
     )
     if run.encoder_weights is not None:
         load_vgg19(encoder, run.encoder_weights)
@@ -216,7 +216,7 @@ def source_of(run: CaptionTraining) -> Source:
     """
     if run.features is not None:
         return open_store(run.features)
-    return Pixels(run.image_size, run.resize)
+    return Pixels(*run.seen)
 
 
 def build(corpus: Corpus, run: CaptionTraining, devices: Devices) -> CaptionEngine:
@@ -229,7 +229,7 @@ def build(corpus: Corpus, run: CaptionTraining, devices: Devices) -> CaptionEngi
     if isinstance(source, Features):
         cells = source.cells
     else:
-        pixels = jax.ShapeDtypeStruct((1, run.image_size, run.image_size, 3), jnp.uint8)
+        pixels = jax.ShapeDtypeStruct((1, run.seen[0], run.seen[0], 3), jnp.uint8)
         cells = nnx.eval_shape(lambda m, x: m(x), encoder, pixels).shape[1]
     frozen: dict[str, Any] = {"encoder": None}
     if not run.learns_encoder:
@@ -245,6 +245,9 @@ def standards(part: CaptionSet, source: Source, encoder: Any) -> dict[str, Any]:
     """Mean and 1 / deviation of each channel over the cells of the first images of a set.
 
     A channel that hardly differs is not blown up.
+
+    Raises:
+        DataError: stored features are not finite.
     """
     graph, weights = (None, None) if encoder is None else nnx.split(encoder)
 
@@ -259,6 +262,8 @@ def standards(part: CaptionSet, source: Source, encoder: Any) -> dict[str, Any]:
         pair = compiled(weights, batch.pixels)
         found.append([np.asarray(values, np.float64)[there] for values in pair])
     middles, squares = (np.concatenate(values) for values in zip(*found, strict=True))
+    if isinstance(source, Features) and not np.all(np.isfinite(squares)):
+        raise DataError(f"features {str(source.path)!r} are not finite")
     deviation = np.sqrt(middles.var(axis=0) + squares.mean(axis=0))
     least = max(LEAST_DEVIATION * float(np.sqrt(np.mean(deviation**2))), 1e-12)
     scale = 1 / np.maximum(deviation, least)

@@ -1,6 +1,6 @@
 """What a trained caption run does: BLEU, loss and perplexity, captions, and where it looks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +21,7 @@ from attnflow.learn.captions.unroll import unroll, word_losses
 from attnflow.learn.captions.words import PAD
 from attnflow.learn.captions.write import Rule, Written, beam, greedy, rule_of
 from attnflow.learn.folder import RunFolder, digest
-from attnflow.learn.objective import Objective
+from attnflow.learn.objective import Loss, Objective, has_theory
 from attnflow.runs import atomic
 
 if TYPE_CHECKING:
@@ -45,12 +45,20 @@ class Caption(NamedTuple):
     weights: np.ndarray
 
 
-def load(path: Any, *, best: bool = False, devices: int | None = None) -> "CaptionsTrained":
+def load(
+    path: Any,
+    *,
+    best: bool = False,
+    losses: Mapping[str, Loss] | None = None,
+    devices: int | None = None,
+) -> "CaptionsTrained":
     """A run from its folder, at its newest or best checkpoint.
 
     Args:
         path: the folder.
         best: the best checkpoint in place of the newest.
+        losses: losses of one's own that it was trained by, for its ``objective``; nothing here asks
+            for them, as captions are then written by the sum over the cells.
         devices: how many share the work; None for all.
 
     Raises:
@@ -63,12 +71,15 @@ def load(path: Any, *, best: bool = False, devices: int | None = None) -> "Capti
         CaptionsTrained,
         corpus_of,
         objectives_of,
+        settled,
     )
     from attnflow.learn.captions.words import load_vocabulary
 
     folder = RunFolder(path, KIND)
-    run = folder.config()
-    objectives = objectives_of(run)
+    run = settled(folder.config(), kept=True)
+    names = [part.paradigm for part in run.parts()]
+    unknown = {name: partial(_absent, name) for name in names if not has_theory(name)}
+    objectives = objectives_of(run, {**unknown, **(losses or {})})
     corpus = corpus_of(run, load_vocabulary(folder.path / VOCABULARY))
     engine = build(corpus, run, parallel.devices(devices))
     found = folder.restore(jax.tree.map(np.asarray, engine.start()), best=best)
@@ -80,6 +91,10 @@ def load(path: Any, *, best: bool = False, devices: int | None = None) -> "Capti
     stage = int(record["stage"])
     put = engine.devices.put(state)
     return CaptionsTrained(engine, put, rows, objectives[stage], folder, stage)
+
+
+def _absent(name: str, log_weights: Any, each: Any) -> Any:
+    raise SettingError(f"the run was trained by a loss of one's own: give losses with {name!r}")
 
 
 def measure(
@@ -140,13 +155,12 @@ def measure(
 
 
 def _in_order(engine: CaptionEngine, part: CaptionSet, limit: int | None) -> Iterator[Batch]:
-    """All images once, each with its first captions."""
-    each = int(np.max(np.diff(part.first)))
+    """All images once, each with all of its captions."""
     found = batches(
         part,
         engine.source,
         engine.batch,
-        each=min(each, max(engine.run.captions_each, 1)),
+        each=int(np.max(np.diff(part.first))),
         limit=limit,
         workers=engine.run.workers,
     )
@@ -178,11 +192,11 @@ def _truth(engine: CaptionEngine, part: CaptionSet, batch: Batch) -> np.ndarray:
     if part.boxes is None:
         return np.zeros((*shape, 1), bool)
     found = np.zeros((*shape, cells), bool)
-    size = engine.run.image_size
+    size, resize = engine.run.seen
     for place, row in enumerate(batch.rows):
         if row >= 0:
             picture = part.pictures[row]
-            placed = frame(picture.width, picture.height, size, engine.run.resize)
+            placed = frame(picture.width, picture.height, size, resize)
             boxes = part.boxes[batch.captions[place]]
             boxes = np.where(batch.captions[place][:, None, None] >= 0, boxes, np.nan)
             found[place] = cells_within(boxes, placed, size, engine.grid)
@@ -286,9 +300,21 @@ def captions(
 
 
 def write_results(
-    trained: "CaptionsTrained", path: str | Path, part: str = "val", *, width: int = 1
+    trained: "CaptionsTrained",
+    path: str | Path,
+    part: str = "val",
+    *,
+    width: int = 1,
+    limit: int | None = None,
 ) -> Path:
     """Write captions in COCO's result format, ``[{"image_id", "caption"}]``, whole or not at all.
+
+    Args:
+        trained: the run.
+        path: of the file.
+        part: "train" or "val".
+        width: of the beam; 1 writes greedily.
+        limit: only the first images.
 
     Raises:
         SettingError: there is no such set, or the file cannot be written.
@@ -296,7 +322,7 @@ def write_results(
     import json
 
     pictures = trained.engine.corpus.sets.get(part)
-    found = captions(trained, part, width=width)
+    found = captions(trained, part, width=width, limit=limit)
     entries = [
         {"image_id": pictures.pictures[one.row].id, "caption": " ".join(one.words)}
         for one in found

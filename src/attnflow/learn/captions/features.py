@@ -46,7 +46,7 @@ def compute_features(
     encoder = encoder_of(replace(run, train_encoder=False) if frozen else run)
     corpus = corpus_of(run)
     names = ("encoder", "image_size", "resize")
-    recipe: dict[str, Any] = {name: getattr(run, name) for name in names}
+    recipe: dict[str, Any] = dict(zip(names, (run.encoder, *run.seen), strict=True))
     recipe |= {"dtype": dtype, "weights": digest(parameters(encoder))}
     graph, weights = nnx.split(encoder)
     function = jax.jit(lambda held, pixels: nnx.merge(graph, held)(pixels))
@@ -54,7 +54,7 @@ def compute_features(
 
     def compute(part: CaptionSet) -> Iterator[np.ndarray]:
         nonlocal done
-        source = Pixels(run.image_size, run.resize)
+        source = Pixels(*run.seen)
         found = batches(part, source, run.batch, each=1, workers=run.workers)
         for batch in ahead(found, jax.device_put):
             kept = int(np.count_nonzero(batch.rows >= 0))

@@ -7,11 +7,15 @@ are distorted.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from attnflow.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 RESIZES = ("crop", "square")
 
@@ -61,7 +65,7 @@ def load_image(path: str | Path, size: int, resize: str) -> UInt8[np.ndarray, "s
     try:
         with Image.open(path) as opened:
             opened.draft("RGB", (size, size))
-            image = opened.convert("RGB")
+            image = _eight_bits(opened).convert("RGB")
     except Exception as error:  # Pillow raises many kinds
         raise DataError(f"image {str(path)!r} is missing or damaged: {error}") from error
     if resize == "square":
@@ -72,6 +76,16 @@ def load_image(path: str | Path, size: int, resize: str) -> UInt8[np.ndarray, "s
         image = image.resize(target, Image.Resampling.BILINEAR)
     left, top = (target[0] - size) // 2, (target[1] - size) // 2
     return np.asarray(image)[top : top + size, left : left + size]
+
+
+def _eight_bits(image: "Image") -> "Image":
+    """A grey image of 16 bits a pixel by its upper 8; others as they are."""
+    from PIL.Image import fromarray
+
+    if not image.mode.startswith("I"):
+        return image
+    upper = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255)
+    return fromarray(upper.astype(np.uint8))
 
 
 def cells_within(

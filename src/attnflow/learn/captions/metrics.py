@@ -62,12 +62,17 @@ def bleu(captions: Sequence[Words], references: Sequence[Sequence[Words]]) -> tu
 def others(
     captions: Sequence[Words], references: Sequence[Sequence[Words]]
 ) -> dict[str, float] | None:
-    """ROUGE-L and CIDEr, from 0 to 1 and 0 to 10; None where pycocoevalcap is not installed."""
+    """ROUGE-L and CIDEr, from 0 to 1 and 0 to 10; None where pycocoevalcap is not installed.
+
+    Where no reference holds a word, there is nothing to be like, and both are left out.
+    """
     try:
         from pycocoevalcap.cider.cider import Cider  # pyright: ignore[reportMissingImports]
         from pycocoevalcap.rouge.rouge import Rouge  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
+    if not any(words for those in references for words in those):
+        return {}
     given = {i: [" ".join(words)] for i, words in enumerate(captions)}
     wanted = {i: [" ".join(words) for words in those] for i, those in enumerate(references)}
     return {

@@ -117,7 +117,7 @@ def attention_figures(
         picture = trained.engine.corpus.sets[part].pictures[one.row]
         image: np.ndarray | None
         try:
-            image = load_image(picture.path, run.image_size, run.resize)
+            image = load_image(picture.path, *run.seen)
         except DataError:
             if run.features is None:
                 raise

@@ -77,6 +77,47 @@ def _array(path: Path) -> np.ndarray:
     return np.load(path / ARRAY, mmap_mode="r", allow_pickle=False)
 
 
+def _index(path: Path) -> tuple[list[Any], dict[str, Any]]:
+    """Numbers of the images, and how the features were made."""
+    if path.suffix == ".npz" and path.is_file():
+        with np.load(path, allow_pickle=False) as stored:
+            return stored["images"].tolist(), {}
+    if (path / INDEX).is_file():
+        document = json.loads((path / INDEX).read_text(encoding="utf-8"))
+        return document["images"], dict(document["recipe"])
+    raise MissingPart(
+        f"no features at {str(path)!r}: make them with 'attnflow data features --data DIR "
+        f"--out STORE', or name an .npz with features [N, L, D] and images [N]"
+    )
+
+
+def _rows(numbers: list[Any]) -> dict[int, int]:
+    """Number of an image -> where it is."""
+    found: dict[int, int] = {}
+    for place, number in enumerate(numbers):
+        if isinstance(number, float) and not number.is_integer():
+            raise ValueError(f"the numbers of images must be whole, got {number}")
+        if found.setdefault(int(number), place) != place:
+            raise ValueError(f"image {number} is there twice")
+    return found
+
+
+def recipe_of(place: str | Path) -> dict[str, Any]:
+    """How features were made; empty where that is not known.
+
+    Raises:
+        MissingPart: there are none; says how to make them.
+        DataError: they are damaged.
+    """
+    path = Path(place).expanduser().absolute()
+    try:
+        return _index(path)[1]
+    except MissingPart:
+        raise
+    except Exception as error:  # zip, JSON and numpy raise many kinds
+        raise DataError(f"features {str(path)!r} are damaged: {error}") from error
+
+
 def open_store(place: str | Path) -> Features:
     """A store, or an ``.npz``, of features.
 
@@ -86,25 +127,22 @@ def open_store(place: str | Path) -> Features:
     """
     path = Path(place).expanduser().absolute()
     try:
-        if path.suffix == ".npz" and path.is_file():
-            with np.load(path, allow_pickle=False) as stored:
-                numbers, recipe = stored["images"].tolist(), {}
-        elif (path / INDEX).is_file():
-            document = json.loads((path / INDEX).read_text(encoding="utf-8"))
-            numbers, recipe = document["images"], document["recipe"]
-        else:
-            raise MissingPart(
-                f"no features at {str(path)!r}: make them with 'attnflow data features --data DIR "
-                f"--out STORE', or name an .npz with features [N, L, D] and images [N]"
-            )
+        numbers, recipe = _index(path)
+        rows = _rows(numbers)
         _OPEN.pop(path, None)
-        found = Features(path, {int(n): i for i, n in enumerate(numbers)}, recipe, 0, 0)
+        found = Features(path, rows, recipe, 0, 0)
         array = found.array
         if array.ndim != 3 or len(array) != len(numbers) or array.dtype.kind != "f":
             raise ValueError(
                 f"features must be [N, L, D] floats for {len(numbers)} images, "
                 f"got {array.dtype} {array.shape}"
             )
+        if 0 in array.shape:
+            raise ValueError(f"features must be of at least one cell and number, got {array.shape}")
+        if not isinstance(array, np.memmap):  # it was read whole, and is looked at one by one
+            bad = [n for n, i in rows.items() if not np.all(np.isfinite(array[i]))]
+            if bad:
+                raise ValueError(f"features must be finite, those of image {bad[0]} are not")
     except MissingPart:
         raise
     except Exception as error:  # zip, JSON and numpy raise many kinds

@@ -17,6 +17,7 @@ from attnflow.learn.captions.config import KIND, CaptionTraining
 from attnflow.learn.captions.engine import CaptionEngine, build
 from attnflow.learn.captions.evaluate import measure
 from attnflow.learn.captions.pipeline import ahead, batches, check_libraries
+from attnflow.learn.captions.store import recipe_of
 from attnflow.learn.captions.words import Vocabulary, load_vocabulary
 from attnflow.learn.config import stage_at, unreached
 from attnflow.learn.folder import RunFolder
@@ -80,6 +81,33 @@ def corpus_of(run: CaptionTraining, vocabulary: Vocabulary | None = None) -> Cor
     )
 
 
+def settled(run: CaptionTraining, *, kept: bool = False) -> CaptionTraining:
+    """The config with the size and cut of images that it was silent about.
+
+    Of stored features both are the store's, where it says how they were made.
+
+    Args:
+        run: the config.
+        kept: whether it is of a run that is there already, in which the store's word counts.
+
+    Raises:
+        SettingError: a config that is not kept contradicts the store.
+        MissingPart, DataError: the features are missing or damaged.
+    """
+    recipe = {} if run.features is None else recipe_of(run.features)
+    found = dict(zip(("image_size", "resize"), run.seen, strict=True))
+    for name in found:
+        asked, stored = getattr(run, name), recipe.get(name)
+        if stored is None:
+            continue
+        if not kept and asked not in (None, stored):
+            raise SettingError(
+                f"{name} must be {stored}, as of the features {run.features!r}, got {asked}"
+            )
+        found[name] = stored
+    return replace(run, **found)
+
+
 def objectives_of(run: CaptionTraining, own: Mapping[str, Loss] | None = None) -> list[Objective]:
     """What each part of the schedule minimises.
 
@@ -134,8 +162,9 @@ def train(
     folder = None if out is None else RunFolder(out, KIND)
     begun = folder is not None and resume and folder.exists()
     vocabulary = None
+    run = None if run is None else settled(run)
     if folder is not None and begun:
-        kept = folder.config()
+        kept = settled(folder.config(), kept=True)
         if run is not None and run != kept:
             raise SettingError(
                 f"{str(folder.path)!r} holds a run with another config: resume it without options"
