@@ -55,7 +55,7 @@ def test_what_is_not_for_caption_runs_is_refused(attnflow, tmp_path, arguments, 
     ("arguments", "code", "message"),
     [
         (["train", "--task", "coco"], 2, "captions need data: name the folder of COCO"),
-        (["train", "--task", "coco", "--data", "."], 3, "no COCO captions at '.'"),
+        (["train", "--task", "coco", "--data", "."], 3, "no COCO captions at "),
         (["train", "--task", "coco", "-m", "5"], 2, "segments is not for the task coco"),
         (["train", "--task", "coco", "--seed", "1,2"], 2, "a caption run has one seed, got 2"),
         (["train", "--task", "coco", "--hidden", "x"], 2, "hidden must be a number, got 'x'"),

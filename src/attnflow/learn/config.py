@@ -305,7 +305,7 @@ class Training:
             if f.name in follows and getattr(self, f.name) is None
         }
         for name in ("data", "task", "networks"):
-            filled |= _from_anywhere(name, getattr(self, name))
+            filled |= from_anywhere(name, getattr(self, name))
         run = Training(**{**self.as_dict(), **filled})
         parse_schedule(run.paradigm, run.epochs or 1)
         return run
@@ -328,10 +328,10 @@ class Training:
         return {name: value for name, value in pairs if value is not None}
 
 
-def _from_anywhere(name: str, value: str | None) -> dict[str, str]:
+def from_anywhere(name: str, value: str | None) -> dict[str, str]:
     """An entry that names a file or folder here, by its absolute path."""
     place, function = value or "", ""
-    if name != "data":
+    if name in ("task", "networks"):
         place, _, function = place.rpartition(":")
     if not place or not Path(place).exists():
         return {}

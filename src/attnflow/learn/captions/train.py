@@ -19,7 +19,7 @@ from attnflow.learn.captions.evaluate import measure
 from attnflow.learn.captions.pipeline import ahead, batches, check_libraries
 from attnflow.learn.captions.store import recipe_of
 from attnflow.learn.captions.words import Vocabulary, load_vocabulary
-from attnflow.learn.config import stage_at, unreached
+from attnflow.learn.config import from_anywhere, stage_at, unreached
 from attnflow.learn.folder import RunFolder
 from attnflow.learn.objective import Loss, Objective, objective
 from attnflow.learn.step import diverged
@@ -82,7 +82,7 @@ def corpus_of(run: CaptionTraining, vocabulary: Vocabulary | None = None) -> Cor
 
 
 def settled(run: CaptionTraining, *, kept: bool = False) -> CaptionTraining:
-    """The config with the size and cut of images that it was silent about.
+    """The config with the size and cut of images that it was silent about, and whole paths.
 
     Of stored features both are the store's, where it says how they were made.
 
@@ -105,6 +105,8 @@ def settled(run: CaptionTraining, *, kept: bool = False) -> CaptionTraining:
                 f"{name} must be {stored}, as of the features {run.features!r}, got {asked}"
             )
         found[name] = stored
+    for name in ("data", "features", "encoder_weights"):
+        found |= from_anywhere(name, getattr(run, name))
     return replace(run, **found)
 
 
