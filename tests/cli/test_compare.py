@@ -110,6 +110,7 @@ def test_disagreement_exits_with_one_and_names_the_paradigm(attnflow, monkeypatc
     )
 
 
+@pytest.mark.slow
 def test_results_of_another_run_are_replaced_and_other_files_stay(attnflow, tmp_path):
     folder = tmp_path / "attnflow-compare"
     folder.mkdir()

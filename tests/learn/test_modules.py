@@ -164,8 +164,7 @@ def test_in_training_a_share_is_dropped_and_the_mean_is_that_of_evaluation():
 def test_pieces_of_a_batch_and_steps_drop_differently():
     run = replace(TINY, epochs=1, paradigm="soft", learning_rates=(1e-30,), seeds=(0,))
     whole, pieces = (train(replace(run, chunk=c), networks=dropped).rows[-1] for c in (None, 8))
-    plain = train(run, networks=lambda *a: (Linear(a[0], None, a[2]), Linear(*a))).rows[-1]
-    assert len({row["loss"] for row in (whole, pieces, plain)}) == 3
+    assert whole["loss"] != pieces["loss"]
     # 25 steps at one set of weights, 800 inputs: means over masks differ little
     assert whole["loss"] == pytest.approx(pieces["loss"], rel=0.05)
     assert whole["sets"] == pieces["sets"]  # nothing is dropped where networks are measured

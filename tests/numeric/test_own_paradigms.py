@@ -54,6 +54,7 @@ def test_under_a_linear_loss_the_margin_grows_like_time():
     assert (found.mu[2] - found.mu[1]) / (1e9 - 1e6) == pytest.approx(0.25, rel=CLAIM)
 
 
+@pytest.mark.slow
 def test_a_label_smoothed_loss_comes_to_rest_at_its_equilibrium():
     # 9/10 of the label's probability is reached at alpha mu = log(9 (C - 1)), from below
     times = np.array([50.0, 1e3, 1e15])

@@ -105,7 +105,7 @@ def test_with_two_classes_a_short_lvml_part_lies_between_soft_and_hard():
 @pytest.mark.parametrize(
     ("m", "C", "target", "first", "then"),
     [
-        (20, 20, 0.9, "soft", "hard"),
+        pytest.param(20, 20, 0.9, "soft", "hard", marks=pytest.mark.slow),
         pytest.param(20, 20, 0.9, "lvml", "hard", marks=pytest.mark.slow),
         pytest.param(20, 20, 0.9, "lvml", "soft", marks=pytest.mark.slow),
         (100, 1000, 0.9, "soft", "hard"),
@@ -223,6 +223,7 @@ def test_moving_a_switch_of_the_best_schedule_gains_nothing(setting, target, ini
         assert tried >= best.time * (1 - 1e-13)
 
 
+@pytest.mark.slow
 def test_more_paradigms_never_take_longer():
     two = best_schedule(Setting(5, 3), 0.9, ("soft", "hard"))
     three = best_schedule(Setting(5, 3), 0.9)

@@ -12,7 +12,7 @@ from attnflow.symbolic.functions import dilog_negexp, kepler, wright_omega
 from attnflow.symbolic.normal import vanishes
 from attnflow.symbolic.steps import agree
 from attnflow.symbols import C, alpha, alpha0, mu, mu0, rho, t, tau, x, x0
-from oracles.zoo import BUILT_IN, HARD, LVML, SOFT, ZOO
+from oracles.zoo import BUILT_IN, HARD, LVML, PENALISED, SOFT, ZOO
 
 SETTING = {alpha: sp.Rational(2, 7), C: 5, rho: sp.Rational(4, 3), tau: sp.Rational(6, 5)}
 
@@ -31,7 +31,11 @@ def test_time_with_the_focus_held_has_the_flow_as_derivative(paradigm):
     assert _at_start(frozen, mu, mu0)
 
 
-@pytest.mark.parametrize("paradigm", ZOO, ids=str)
+@pytest.mark.parametrize(
+    "paradigm",
+    [pytest.param(p, marks=pytest.mark.slow) if p is PENALISED else p for p in ZOO],
+    ids=str,
+)
 def test_time_with_the_classifier_held_has_the_flow_as_derivative(paradigm):
     frozen = derive_frozen_classifier(paradigm)
     velocity = derive_flow(paradigm).nu_dot.subs(alpha, sp.exp(x) / (1 + sp.exp(x)))

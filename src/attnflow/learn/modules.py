@@ -226,9 +226,11 @@ def _answer(name: str, module: Any, *given: Any) -> Any:
     divided, weights = divide(nnx.clone(module))
     try:
         shape = jax.eval_shape(lambda w, *x: divided.merged(w)(*x), weights, *given)
-        learning = jax.eval_shape(
-            lambda w, k, *x: divided.merged(w, k)(*x), weights, jax.random.key(0), *given
-        )
+        learning = shape
+        if divided.draws:
+            learning = jax.eval_shape(
+                lambda w, k, *x: divided.merged(w, k)(*x), weights, jax.random.key(0), *given
+            )
     except Exception as error:  # whatever a user's module may raise
         raise SettingError(f"{name} fails on {_shapes(given)}: {told(error)}") from error
     if learning != shape:
