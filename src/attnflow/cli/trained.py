@@ -133,7 +133,7 @@ def fit(
     if out is not None:
         from attnflow.report.style import format_of
 
-        format_of(Path(out))  # before the work
+        format_of(output.check_place(out, folder=False))  # before the work
     trained = load(run)
     one_run(trained, lane)  # says which there are
     found = fit_run(trained, lane, part)
