@@ -169,6 +169,16 @@ def edit(folder, change):
             r"a bbox must be four finite numbers, got \[0, 0, 5\]",
         ),
         (
+            lambda f: edit(f, lambda d: d["annotations"][0]["named"][0].update(bbox=[9, 9, -2, 5])),
+            DataError,
+            r"width and height of a bbox must not be negative, got \[9, 9, -2, 5\]",
+        ),
+        (
+            lambda f: edit(f, lambda d: d["images"][0].update(height=0)),
+            DataError,
+            r"must be at least 1 pixel wide and high, got \d+ x 0",
+        ),
+        (
             lambda f: edit(f, lambda d: d["annotations"][0]["named"][0].update(words=[-1])),
             DataError,
             r"named words must be counted from 0, got \[-1\]",
@@ -176,7 +186,18 @@ def edit(folder, change):
     ],
     ids=[
         *("image", "folder", "file", "truncated", "other", "unlisted", "outside", "empty"),
-        *("wordless", "null", "number", "part", "caption-part", "twice", "box", "below"),
+        *(
+            "wordless",
+            "null",
+            "number",
+            "part",
+            "caption-part",
+            "twice",
+            "box",
+            "inside-out",
+            "flat",
+            "below",
+        ),
     ],
 )
 def test_what_is_missing_or_damaged_is_named(copy, damage, kind, message):

@@ -14,7 +14,7 @@ from attnflow.learn.captions.config import CaptionTraining
 from attnflow.learn.captions.features import compute_features
 from attnflow.learn.captions.pipeline import Pixels, ahead, batches
 from attnflow.learn.captions.shapes import generate_coco
-from attnflow.learn.captions.store import open_store
+from attnflow.learn.captions.store import open_store, write_store
 from attnflow.learn.captions.train import settled
 from attnflow.learn.captions.words import PAD
 
@@ -135,6 +135,40 @@ def test_stored_features_are_those_of_the_encoder_and_are_made_once(part, store)
         compute_features(run, features.path, dtype="float16")
     with pytest.raises(SettingError, match="dtype of features must be one of float16, float32"):
         compute_features(run, features.path, dtype="int8")
+
+
+def test_an_image_of_two_sets_is_kept_once_and_must_be_one_picture(part, tmp_path):
+    recipe = {"dtype": "float16"}
+    twin = replace(part, name="val", pictures=part.pictures[::-1])
+    values = np.random.default_rng(0).normal(size=(10, 4, 3))
+
+    def compute(given):
+        found = values if given is part else values[::-1] * (1 + 1e-4)
+        return iter([found[:6], found[6:]])
+
+    made = write_store(tmp_path / "one", recipe, [part, twin], compute)
+    assert made.array.shape == values.shape and len(made.rows) == len(part)
+    for row in range(10):
+        np.testing.assert_allclose(made(part, row), values[row], rtol=2e-3)
+        assert (made(twin, row) == made(part, 9 - row)).all()
+    with pytest.raises(DataError, match=r"image \d+ is another picture in each set"):
+        write_store(tmp_path / "two", recipe, [part, twin], lambda _: iter([values]))
+    assert not (tmp_path / "two").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "said"),
+    [
+        (np.nan, DataError, r"features of image \d+ are not finite"),
+        (1e5, SettingError, r"dtype must be float32, got float16: .* of image \d+ reach 1e\+05"),
+    ],
+)
+def test_features_that_their_numbers_do_not_hold_are_refused(part, tmp_path, value, error, said):
+    values = np.ones((10, 4, 3), np.float32)
+    values[7, 2, 1] = value
+    with pytest.raises(error, match=said):
+        write_store(tmp_path / "x", {"dtype": "float16"}, [part], lambda _: iter([values]))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_store_that_is_not_finite_is_named_before_a_step(part, store, tmp_path):

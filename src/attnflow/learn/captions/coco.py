@@ -209,7 +209,10 @@ def _entry(image: dict[str, Any]) -> tuple[int, str, int, int]:
     name = str(image["file_name"])
     if os.path.basename(name) != name:
         raise ValueError(f"file_name {name!r} leads out of the folder")
-    return _number(image["id"]), name, int(image["width"]), int(image["height"])
+    width, height = int(image["width"]), int(image["height"])
+    if min(width, height) < 1:
+        raise ValueError(f"{name!r} must be at least 1 pixel wide and high, got {width} x {height}")
+    return _number(image["id"]), name, width, height
 
 
 def _number(value: Any) -> int:
@@ -232,6 +235,8 @@ def _named(one: dict[str, Any]) -> tuple[tuple[int, ...], tuple[float, ...]]:
     words, box = tuple(map(int, one["words"])), tuple(map(float, one["bbox"]))
     if len(box) != 4 or not np.all(np.isfinite(box)):
         raise ValueError(f"a bbox must be four finite numbers, got {one['bbox']}")
+    if min(box[2:]) < 0:
+        raise ValueError(f"width and height of a bbox must not be negative, got {one['bbox']}")
     if any(word < 0 for word in words):
         raise ValueError(f"named words must be counted from 0, got {one['words']}")
     return words, box

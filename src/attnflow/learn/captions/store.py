@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,25 @@ def open_store(place: str | Path) -> Features:
     return Features(path, found.rows, recipe, array.shape[1], array.shape[2])
 
 
+def _put(array: np.ndarray, known: set[int], images: dict[int, int], piece: np.ndarray) -> None:
+    """Put features of images (number -> place) into an array, which knows some places already."""
+    with np.errstate(over="ignore"):
+        kept = piece.astype(array.dtype)
+    for (image, place), features, stored in zip(images.items(), piece, kept, strict=True):
+        largest = np.max(np.abs(features))
+        if not np.isfinite(largest):
+            raise DataError(f"the encoder's features of image {image} are not finite")
+        if not np.all(np.isfinite(stored)):
+            raise SettingError(
+                f"dtype must be float32, got {array.dtype}: the features of image {image} reach "
+                f"{largest:.3g}"
+            )
+        if place in known and not np.allclose(array[place], stored, rtol=0, atol=1e-2 * largest):
+            raise DataError(f"image {image} is another picture in each set")
+        array[place] = stored
+        known.add(place)
+
+
 def write_store(
     out: str | Path,
     recipe: dict[str, Any],
@@ -158,7 +178,8 @@ def write_store(
 ) -> Features:
     """Compute the features of every image once, and keep them.
 
-    Where a store of the same recipe holds all images already, nothing is computed.
+    Where a store of the same recipe holds all images already, nothing is computed. An image that is
+    in several sets is kept once.
 
     Args:
         out: folder of the store.
@@ -167,10 +188,12 @@ def write_store(
         compute: from a set to pieces [n, L, D], in its order.
 
     Raises:
-        SettingError: another store is there.
+        SettingError: another store is there, or its numbers do not hold the features.
+        DataError: features are not finite, or sets have different pictures of one number.
     """
     out, parts = Path(out).expanduser().absolute(), list(parts)
     numbers = [picture.id for part in parts for picture in part.pictures]
+    places = {number: place for place, number in enumerate(dict.fromkeys(numbers))}
     if out.exists():
         there = open_store(out) if (out / INDEX).is_file() else None
         if there is None or there.recipe != recipe:
@@ -184,19 +207,20 @@ def write_store(
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         temporary.chmod(0o755)
-        array, done = None, 0
+        array, known = None, set()
         for part in parts:
+            images = (picture.id for picture in part.pictures)
             for piece in compute(part):
                 if array is None:
-                    shape = (len(numbers), *piece.shape[1:])
+                    shape = (len(places), *piece.shape[1:])
                     array = np.lib.format.open_memmap(
                         temporary / ARRAY, mode="w+", dtype=recipe["dtype"], shape=shape
                     )
-                array[done : done + len(piece)] = piece
-                done += len(piece)
+                here = islice(images, len(piece))
+                _put(array, known, {image: places[image] for image in here}, piece)
         if array is not None:
             array.flush()
-        save_json(temporary / INDEX, {"recipe": recipe, "images": numbers})
+        save_json(temporary / INDEX, {"recipe": recipe, "images": list(places)})
         if out.exists():
             shutil.rmtree(out)
         temporary.rename(out)
