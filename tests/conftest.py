@@ -98,3 +98,13 @@ def compiled_once(compiled_programs: dict[str, Any]) -> Iterator[None]:
     yield
     for name in compiled_programs:
         del os.environ[name.upper()]
+
+
+@pytest.fixture(scope="module")
+def compiled_lightly() -> Iterator[None]:
+    """Programs that are compiled with less care, where compiling is what takes the time."""
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    jax.config.update(name, True)
+    yield
+    jax.config.update(name, before)

@@ -17,7 +17,7 @@ from attnflow.learn.captions.words import END, PAD, START
 from attnflow.learn.objective import objective
 from oracles.networks import filled
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
+pytestmark = pytest.mark.usefixtures("compiled_once", "compiled_lightly")
 V, B, K, T, L, D = 7, 2, 2, 4, 3, 5
 WORDS = np.array([[[4, 5, END, PAD], [6, END, PAD, PAD]], [[5, 4, 6, END], [4, 4, 5, END]]])
 

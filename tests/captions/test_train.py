@@ -32,7 +32,7 @@ from attnflow.learn.config import read_toml, to_toml
 from attnflow.learn.folder import digest
 from attnflow.learn.parallel import devices
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
+pytestmark = pytest.mark.usefixtures("compiled_once", "compiled_lightly")
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "coco-captions-mini.tar"
 SLOW = pytest.mark.slow
 

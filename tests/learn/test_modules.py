@@ -16,6 +16,7 @@ from attnflow.learn.networks import Linear, TwoLayer
 from attnflow.learn.train import train
 from training_runs import TINY, weights
 
+pytestmark = pytest.mark.usefixtures("compiled_lightly")
 RATE = 0.3
 SHAPE = (4, 4)
 

@@ -162,6 +162,13 @@ def test_kernels_start_xavier_normal():
     assert abs(kernel.mean()) < 3 * expected / np.sqrt(kernel.size)
 
 
+def test_a_start_drawn_at_once_is_the_makers_own():
+    drawn = modules.networks("text-transformer", (7,), 5, 3, tokens=True)
+    own = modules.NETWORKS["text-transformer"]((7,), 5, nnx.Rngs(3))
+    for ours, theirs in zip(drawn, own, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, nnx.state(ours), nnx.state(theirs))
+
+
 def test_one_seed_one_start():
     starts = [
         sum(map(jnp.sum, jax.tree.leaves(nnx.state(modules.networks("linear", (5,), 3, s)[0]))))

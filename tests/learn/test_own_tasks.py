@@ -16,6 +16,7 @@ from attnflow.learn.theory import fit_run
 from attnflow.learn.train import train
 from training_runs import weights
 
+pytestmark = pytest.mark.usefixtures("compiled_lightly")
 RUN = Training(epochs=4, batch=64, learning_rates=(0.05,), paradigm="lvml")
 COUNT, PLACES = 400, 5
 FILE = """

@@ -28,7 +28,7 @@ from attnflow.learn.text import Embedding, positions
 from attnflow.learn.train import task_of, train
 from training_runs import weights
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
+pytestmark = pytest.mark.usefixtures("compiled_once", "compiled_lightly")
 SLOW = pytest.mark.slow
 ROWS = (0, 7)
 QUICKLY = {"xla_backend_optimization_level": 0}

@@ -7,7 +7,7 @@ measured nothing is drawn. It must hold no other state, such as batch statistics
 over inputs, which may be divided among devices.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import flax.linen
@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 
 from attnflow.errors import SettingError
 from attnflow.learn.networks import NETWORKS, Pair
@@ -127,7 +128,10 @@ def networks(
     name = given if isinstance(given, str) else getattr(given, "__name__", str(given))
     rngs = nnx.Rngs(seed)
     try:
-        made = maker(shape, classes, rngs)
+        if maker in NETWORKS.values():  # one of one's own may do what cannot be traced
+            made = drawn_at_once(lambda: maker(shape, classes, nnx.Rngs(seed)))
+        else:
+            made = maker(shape, classes, rngs)
     except SettingError:
         raise
     except Exception as error:  # whatever a user's function may raise
@@ -145,6 +149,21 @@ def networks(
     if not tokens and getattr(found.encoder, "reads_words", False):
         raise SettingError(f"networks {name} read words, got segments {shape}")
     return _fitting(found, shape, classes, tokens, rngs)
+
+
+def drawn_at_once(make: Callable[[], Any]) -> Any:
+    """The module, or tuple of modules, that a function makes, its start drawn by one program.
+
+    One by one, each shape of a kernel would compile for long. Such a program runs once, so that it
+    is compiled with little care, which changes no bit.
+    """
+    if isinstance(jnp.zeros(()), Tracer):  # within another program
+        return make()
+    graph, _ = nnx.split(nnx.eval_shape(make))
+    draw = jax.jit(
+        lambda: nnx.split(make())[1], compiler_options={"xla_backend_optimization_level": 1}
+    )
+    return nnx.merge(graph, draw())
 
 
 def find_pair(name: str) -> Pair:

@@ -4,6 +4,7 @@ A grid is [B, L, D]: L = rows x columns cells, row by row, each with D numbers. 
 encoders give 196 x 512 for 224 x 224 pixels.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
 from attnflow.errors import SettingError
+from attnflow.learn.modules import drawn_at_once
 
 HE = nnx.initializers.he_normal()
 """Keeps the size of features through layers with ReLU."""
@@ -136,8 +138,8 @@ def make_encoder(name: str, seed: int, size: int, width: int, blocks: int) -> nn
             f"image_size must be at least {2**halvings} for encoder {name} with {halvings} "
             f"halvings, got {size}"
         )
-    rngs = nnx.Rngs(seed)
-    return VGG19(rngs) if name == "vgg19" else Convolutional(rngs, width, blocks)
+    kind = VGG19 if name == "vgg19" else partial(Convolutional, width=width, blocks=blocks)
+    return drawn_at_once(lambda: kind(nnx.Rngs(seed)))
 
 
 def grid_of(cells: int) -> tuple[int, int]:

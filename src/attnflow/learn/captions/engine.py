@@ -32,6 +32,7 @@ from attnflow.learn.captions.unroll import (
     word_losses,
 )
 from attnflow.learn.captions.words import PAD
+from attnflow.learn.modules import drawn_at_once
 from attnflow.learn.objective import Objective
 from attnflow.learn.parallel import Devices
 from attnflow.learn.step import LARGEST_LOSS
@@ -174,18 +175,21 @@ def _modules(corpus: Corpus, run: CaptionTraining, source: Source) -> tuple[Any,
         encoder, width = encoder_of(run), 0
         pixels = jax.ShapeDtypeStruct((1, run.seen[0], run.seen[0], 3), jnp.uint8)
         width = nnx.eval_shape(lambda m, x: m(x), encoder, pixels).shape[-1]
-    decoder = Decoder(
-        len(corpus.vocabulary),
-        width,
-        nnx.Rngs(jax.random.fold_in(jax.random.key(run.seed), 1)),
-        hidden=run.hidden,
-        attention=run.attention,
-        embedding=run.embedding,
-        gate=run.gate,
-        output=run.output,
-        start=run.start,
-    )
-    return encoder, decoder
+
+    def make() -> Decoder:
+        return Decoder(
+            len(corpus.vocabulary),
+            width,
+            nnx.Rngs(jax.random.fold_in(jax.random.key(run.seed), 1)),
+            hidden=run.hidden,
+            attention=run.attention,
+            embedding=run.embedding,
+            gate=run.gate,
+            output=run.output,
+            start=run.start,
+        )
+
+    return encoder, drawn_at_once(make)
 
 
 def encoder_of(run: CaptionTraining) -> nnx.Module:
