@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import shutil
+import struct
 import tarfile
 import threading
 from dataclasses import replace
@@ -164,6 +166,10 @@ def test_every_truncation_of_a_batch_is_refused():
     for cut in [0, 1, 5, *range(10, len(content) - 1, 97), len(content) - 1]:
         with pytest.raises(DataError, match="'x' "):
             read_batch(content[:cut], "'x'")
+    pixels = b"T" + struct.pack("<i", 3072) + rows(1).tobytes()
+    number = content.replace(pixels, pickle.dumps(10**12, 2)[2:-1])  # a terabyte, if taken for size
+    with pytest.raises(DataError, match="an array in it is no array of bytes"):
+        read_batch(number, "'x'")
     with pytest.raises(DataError, match="holds no dictionary"):
         read_batch(pickle.dumps([1]), "'x'")
 
@@ -192,6 +198,18 @@ def test_damage_is_named(tmp_path):
     write_tar(path, TEN.folder, files)
     with pytest.raises(DataError, match="must hold n rows of 3072 bytes and n labels"):
         read_archive(path, TEN)
+    for name, held, message in (
+        ("test_batch", {b"labels": [1.5], b"data": rows(1)}, "lacks images or labels"),
+        ("batches.meta", {b"label_names": 5}, "'batches.meta' of .* lacks label_names"),
+    ):
+        write_tar(path, TEN.folder, ten_files() | {name: batch(held)})
+        with pytest.raises(DataError, match=message):
+            read_archive(path, TEN)
+    (tmp_path / TEN.folder).mkdir()
+    (tmp_path / TEN.folder / "data_batch_1").write_bytes(b"")
+    path.unlink()
+    with pytest.raises(MissingPart, match="is not a whole .*: no 'batches.meta' in it"):
+        find_images(tmp_path, "cifar10")
 
 
 def write_classes(folder, count=2, side=32):
@@ -223,6 +241,31 @@ def test_images_by_class_read_alike_from_folder_and_tar(tmp_path):
     assert np.array_equal(np.unique(np.concatenate([*parts.values()])), np.arange(len(made.base)))
 
 
+def test_images_of_every_kind_are_read_and_what_lies_beside_them_is_not(tmp_path):
+    from PIL import Image
+
+    write_classes(tmp_path, 1)
+    cats = tmp_path / "train" / "cat"
+    grey = np.arange(1024, dtype=np.uint16).reshape(32, 32) * 64
+    Image.fromarray(grey).save(cats / "1.PNG")  # 16 bits
+    Image.fromarray(np.full((32, 32, 4), 70, np.uint8)).save(cats / "2.png")
+    Image.fromarray(np.full((32, 32, 3), 70, np.uint8)).convert("CMYK").save(cats / "3.jpg")
+    for name in (".DS_Store", "Thumbs.db", "._0000.png", "notes.txt"):
+        (cats / name).write_bytes(b"no image")
+    (cats / "folder.png").mkdir()
+    (tmp_path / "train" / ".cache").mkdir()
+    (tmp_path / "train" / ".cache" / "x.png").write_bytes(b"no image")
+    with tarfile.open(tmp_path / "cifar10.tar", "w") as tar:
+        for part in ("train", "test"):
+            tar.add(tmp_path / part, part)
+    for place in (tmp_path, tmp_path / "cifar10.tar"):
+        images = find_images(place, "cifar10")
+        found = images.train[images.train_labels == CIFAR10_CLASSES.index("cat")]
+        assert len(found) == 4
+        assert np.array_equal(found[1], np.stack([grey >> 8] * 3, axis=-1))
+        assert np.all(found[2] == 70) and np.all(np.abs(found[3].astype(int) - 70) < 4)
+
+
 def test_base_items_that_no_input_holds_are_left_out_and_nothing_else_changes():
     random, base = np.random.default_rng(0), np.arange(50)[:, None]
     members = [np.array([0, 1]), np.array([30])]
@@ -247,9 +290,33 @@ def test_wrong_images_are_named(tmp_path):
     write_classes(tmp_path, 1)
     with pytest.raises(DataError, match="is not cifar100: it has no class"):
         find_images(tmp_path, "cifar100")
-    (tmp_path / "train" / "cat" / "0000.png").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="image 'train/cat/0000.png' of .* is damaged"):
+    for part in ("train", "test"):
+        shutil.copytree(tmp_path / part / "cat", tmp_path / part / "unicorn")
+        match = (
+            "with equal classes, got 'unicorn' in train only",
+            "it has 11 classes, .*'unicorn'",
+        )
+        with pytest.raises(DataError, match=match[part == "test"]):
+            find_images(tmp_path, "cifar10")
+    for part in ("train", "test"):
+        shutil.rmtree(tmp_path / part / "unicorn")
+    cat = tmp_path / "train" / "cat" / "0000.png"
+    cat.write_bytes(b"nothing")
+    with pytest.raises(DataError, match="'train/cat/0000.png' of .* is damaged, or is no image"):
         find_images(tmp_path, "cifar10")
+    cat.unlink()
+    cat.symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(DataError, match="'train/cat/0000.png' of .* cannot be read: No such file"):
+        find_images(tmp_path, "cifar10")
+    tar = tmp_path / "cifar10.tar.gz"
+    write_tar(tar, "train/cat", {"notes.txt": b"nothing"})
+    content = bytearray(tar.read_bytes())
+    content[-8] ^= 1  # of its checksum
+    tar.write_bytes(content)
+    with pytest.raises(
+        DataError, match="cifar10.tar.gz' is damaged or truncated: CRC check failed"
+    ):
+        find_images(tar, "cifar10")
     (tmp_path / "cifar10.tar").write_bytes(b"nothing")
     with pytest.raises(DataError, match="is no tar of images, or is damaged"):
         find_images(tmp_path / "cifar10.tar", "cifar10")

@@ -57,6 +57,11 @@ class Archive:
     names: str
     checksums: tuple[tuple[str, str], ...] = tuple(BATCH_MD5.items())
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All that is read of it."""
+        return (*self.train, self.test, self.meta)
+
     def unchecked(self) -> "Archive":
         """The same format with any content: for data of one's own in it."""
         return replace(self, sha256="", checksums=())
@@ -94,6 +99,12 @@ DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 """What reading a damaged or truncated tar raises, whatever its compression."""
 
 
+def damaged(path: Path, error: Exception) -> DataError:
+    """The error of a tar that cannot be read; tarfile says more than one line of some."""
+    why = str(error).splitlines()[0].rstrip(":")
+    return DataError(f"{str(path)!r} is damaged or truncated: {why}")
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, read in pieces."""
     digest = hashlib.sha256()
@@ -121,12 +132,12 @@ def read_archive(path: Path, archive: Archive) -> Images:
         with tarfile.open(path) as tar:
             for member in tar:
                 name = Path(member.name).name
-                if member.isfile() and name in (*archive.train, archive.test, archive.meta):
+                if member.isfile() and name in archive.files:
                     file = tar.extractfile(member)
                     assert file is not None
                     contents[name] = file.read()
     except DAMAGE as error:
-        raise DataError(f"{str(path)!r} is damaged or truncated: {error}") from error
+        raise damaged(path, error) from error
 
     def read(name: str) -> bytes:
         if name not in contents:
@@ -169,7 +180,8 @@ def _assemble(read: Callable[[str], bytes], where: str, archive: Archive) -> Ima
         place = f"{name!r} of {where!r}"
         found = batch(name)
         try:
-            pixels, labels = found["data"], np.asarray(found[archive.labels], np.int64)
+            pixels, labels = found["data"], np.asarray(found[archive.labels])
+            labels = labels.astype(np.int64, casting="safe") if len(labels) else np.arange(0)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{place} lacks images or {archive.labels}") from error
         good = isinstance(pixels, np.ndarray) and pixels.ndim == 2 and pixels.shape[1] == 3072
@@ -177,8 +189,10 @@ def _assemble(read: Callable[[str], bytes], where: str, archive: Archive) -> Ima
             raise DataError(f"{place} must hold n rows of 3072 bytes and n {archive.labels}")
         return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels
 
-    listed = batch(archive.meta).get(archive.names, [])
-    names = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in listed)
+    listed = batch(archive.meta).get(archive.names)
+    if not isinstance(listed, list):
+        raise DataError(f"{archive.meta!r} of {where!r} lacks {archive.names}")
+    names = tuple(n.decode("latin-1") if isinstance(n, bytes) else str(n) for n in listed)
     parts = [images(name) for name in archive.train]
     test, test_labels = images(archive.test)
     train_labels = np.concatenate([labels for _, labels in parts])

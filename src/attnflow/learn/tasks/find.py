@@ -9,6 +9,7 @@ from attnflow.learn.tasks.cifar import CIFAR10_CLASSES, CIFAR100_FOREGROUND, Ima
 from attnflow.learn.tasks.folders import read_folder, read_tar
 
 TARS = ("*.tar", "*.tar.gz", "*.tgz", "*.tar.xz", "*.tar.bz2")
+CLASSES = {"cifar10": 10, "cifar100": 100}
 
 
 def find_images(place: str | Path, name: str) -> Images:
@@ -30,6 +31,12 @@ def find_images(place: str | Path, name: str) -> Images:
     missing = sorted(set(wanted) - set(images.names))
     if missing:
         raise DataError(f"{str(place)!r} is not {name}: it has no class {missing[0]!r}")
+    surplus = sorted(set(images.names) - set(wanted)) if name == "cifar10" else []
+    if len(images.names) != CLASSES[name]:  # one too many would be taken for background
+        raise DataError(
+            f"{str(place)!r} is not {name}: it has {len(images.names)} classes, not "
+            f"{CLASSES[name]}{', one of them ' + repr(surplus[0]) if surplus else ''}"
+        )
     return images
 
 
@@ -47,6 +54,9 @@ def _read(place: Path, archive: Archive) -> Images:
         tars = sorted(f for pattern in TARS for f in place.glob(f"{archive.name}*{pattern[1:]}"))
         if tars:
             return _tar(tars[0])
+        for folder in (place, place / archive.folder):
+            if any((folder / name).is_file() for name in archive.files):
+                return read_unpacked(folder, archive)  # which says what is missing
     raise MissingPart(
         f"no {archive.name} at {str(place)!r}: run 'attnflow data fetch {archive.name} --data "
         f"DIR', or put {archive.file} from {archive.url} there, or folders train/<class> and "

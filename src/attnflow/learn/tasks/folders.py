@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from attnflow.errors import DataError
-from attnflow.learn.tasks.archives import DAMAGE
+from attnflow.learn.tasks.archives import DAMAGE, damaged
 from attnflow.learn.tasks.cifar import Images
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -23,8 +23,18 @@ def read_folder(folder: Path) -> Images:
         DataError: an image is damaged or of another size, or a class is missing in a part.
     """
     files = sorted(f for part in ("train", "test") for f in (folder / part).glob("*/*"))
-    pairs = ((f.relative_to(folder).as_posix(), f.read_bytes()) for f in files if _image(f.name))
+    named = ((f, f.relative_to(folder).as_posix()) for f in files if not f.is_dir())
+    pairs = ((name, _content(f, name, folder)) for f, name in named if _image(name))
     return _assemble(pairs, str(folder))
+
+
+def _content(file: Path, name: str, folder: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"image {name!r} of {str(folder)!r} cannot be read: {error.strerror}"
+        ) from error
 
 
 def read_tar(path: Path) -> Images:
@@ -36,24 +46,39 @@ def read_tar(path: Path) -> Images:
 
     def members() -> Iterator[tuple[str, bytes]]:
         try:
-            with tarfile.open(path, "r|*") as tar:
+            with tarfile.open(path) as tar:
                 for member in tar:
                     if member.isfile() and _image(member.name):
                         file = tar.extractfile(member)
                         assert file is not None
                         yield member.name, file.read()
+                while tar.fileobj is not None and tar.fileobj.read(1 << 20):
+                    pass  # gzip compares its checksum at the end
         except DAMAGE as error:
-            raise DataError(f"{str(path)!r} is damaged or truncated: {error}") from error
+            raise damaged(path, error) from error
 
     return _assemble(members(), str(path))
 
 
 def _image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES)
+    """Whether this is an image by class; what is hidden (.DS_Store, ._0001.png) is not."""
+    hidden = any(part.startswith(".") for part in PurePosixPath(name).parts[-3:])
+    return name.lower().endswith(SUFFIXES) and not hidden
+
+
+def _pixels(content: bytes) -> np.ndarray:
+    """An image of any kind as [height, width, 3]; transparency is left out."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as opened:
+        if opened.mode.startswith("I"):  # 16 bits of grey, which convert() would cut at 255
+            grey = (np.asarray(opened) >> 8).astype(np.uint8)
+            return np.stack([grey] * 3, axis=-1)
+        return np.asarray(opened.convert("RGB"))
 
 
 def _assemble(pairs: Iterable[tuple[str, bytes]], where: str) -> Images:
-    from PIL import Image
+    from PIL import UnidentifiedImageError
 
     found: dict[str, list[tuple[str, str, np.ndarray]]] = {"train": [], "test": []}
     for name, content in pairs:
@@ -61,8 +86,9 @@ def _assemble(pairs: Iterable[tuple[str, bytes]], where: str) -> Images:
         if len(parts) < 3 or parts[-3] not in found:
             continue
         try:
-            with Image.open(io.BytesIO(content)) as opened:
-                pixels = np.asarray(opened.convert("RGB"))
+            pixels = _pixels(content)
+        except UnidentifiedImageError as error:  # whose words name an object in memory
+            raise DataError(f"image {name!r} of {where!r} is damaged, or is no image") from error
         except Exception as error:  # Pillow raises many kinds
             raise DataError(f"image {name!r} of {where!r} is damaged: {error}") from error
         if pixels.shape != (SIDE, SIDE, 3):
@@ -70,10 +96,13 @@ def _assemble(pairs: Iterable[tuple[str, bytes]], where: str) -> Images:
             raise DataError(f"image {name!r} of {where!r} must be {SIDE} x {SIDE}, got {size}")
         found[parts[-3]].append((parts[-2], parts[-1], pixels))
     kinds = {part: sorted({kind for kind, _, _ in items}) for part, items in found.items()}
-    if not kinds["train"] or kinds["train"] != kinds["test"]:
+    odd = sorted({*kinds["train"]} ^ {*kinds["test"]})
+    if odd or not kinds["train"]:
+        there = "train" if odd and odd[0] in kinds["train"] else "test"
+        got = f"{odd[0]!r} in {there} only" if odd else "no such image"
         raise DataError(
             f"{where!r} must hold train/<class>/*.jpg and test/<class>/*.jpg with equal classes, "
-            f"got {len(kinds['train'])} and {len(kinds['test'])} classes"
+            f"got {got}"
         )
     arrays: list[Any] = []
     for items in found.values():

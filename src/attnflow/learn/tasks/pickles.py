@@ -29,7 +29,9 @@ class _Array:
             _, shape, kind, fortran, content = self.state
             if kind.name not in ("u1", "|u1"):
                 raise ValueError("not bytes")
-            array = np.frombuffer(bytes(content), np.uint8).copy()
+            if not isinstance(content, bytes):  # a number would be taken for so many zeros
+                raise ValueError("not bytes")
+            array = np.frombuffer(content, np.uint8).copy()
             return array.reshape(shape, order="F" if fortran else "C")
         except (TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{where} is damaged: an array in it is no array of bytes") from error
@@ -90,7 +92,7 @@ def read_batch(content: bytes, where: str) -> dict[str, Any]:
     except DataError:
         raise
     except Exception as error:  # a damaged pickle may raise almost anything
-        why = str(error) or type(error).__name__
+        why = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"{where} cannot be read as a CIFAR batch: {why}") from error
     if not isinstance(found, dict):
         raise DataError(f"{where} is not a CIFAR batch: it holds no dictionary")
