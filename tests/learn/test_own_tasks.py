@@ -7,6 +7,7 @@ import pytest
 
 from attnflow.errors import DataError, SettingError
 from attnflow.learn import evaluate as ev
+from attnflow.learn import losses
 from attnflow.learn.config import Training
 from attnflow.learn.folder import RunFolder
 from attnflow.learn.summary import compare_runs
@@ -70,6 +71,27 @@ def test_the_networks_do_not_learn_from_the_truth(known, share):
     assert theirs["focus_true"] == pytest.approx(100 * np.mean(right))
     expected = pytest.approx(100 * np.mean(right[told])) if share else None
     assert ours["focus_true"] == expected
+
+
+def test_metrics_are_means_over_the_inputs_whatever_their_batch_and_mask(tmp_path):
+    inputs, labels, true = (values[:33] for values in draw(0))
+    mask = np.arange(PLACES)[None] >= np.arange(33)[:, None] % 3
+    mask[np.arange(33), true] = True
+    mask[0] = np.arange(PLACES) == true[0]  # nothing beside the true segment
+    run = Training(epochs=1, batch=32, learning_rates=(1e-12,), paradigm="lvml")  # the last: one
+    trained = train(run, tmp_path / "run", task=from_arrays("few", 3, (inputs, labels, true, mask)))
+    networks = trained.engine.modules(ev.one_run(trained))
+    inputs = inputs.astype(np.float32)
+    scores = np.asarray(networks.focus(inputs))
+    log_weights = losses.log_weights(scores, mask)
+    each = losses.label_log_probabilities(networks.classifier(inputs), labels)
+    row, rows = trained.rows[0], np.arange(33)
+    assert row["loss"] == pytest.approx(float(losses.lvml(log_weights, each).mean()), rel=1e-5)
+    alpha = np.exp(np.asarray(log_weights))[rows, true]
+    assert row["alpha"] == pytest.approx(np.mean(alpha), rel=1e-5) and alpha[0] == 1
+    others = [np.delete(s, t)[np.delete(m, t)] for s, t, m in zip(scores, true, mask, strict=True)]
+    above = [scores[i, true[i]] - np.mean(others[i]) for i in range(1, 33)]
+    assert row["sets"]["train"]["nu"] == pytest.approx(np.mean(above), rel=1e-4)
 
 
 def test_where_no_true_segment_is_known_what_needs_one_is_refused(tmp_path):

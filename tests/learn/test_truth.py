@@ -45,6 +45,12 @@ def test_a_held_focus_is_shared_by_the_true_words_and_by_the_others(by_hand):
     np.testing.assert_allclose(shares, wanted, rtol=1e-6)
     whole = np.exp(np.asarray(fixed_weights(jnp.float32(1.0), inputs)))
     np.testing.assert_allclose(whole[[0, 2]], [[0.5, 0, 0.5, 0], [0, 0, 1, 0]], rtol=1e-6)
+    alone = jnp.asarray([[1, 1, 1], [0, 1, 0]], bool)
+    one = Mosaics(jnp.zeros((2, 3), jnp.int32), jnp.zeros(2), jnp.array([2, 1]), alone)
+    for alpha in (0.8, 1.0):
+        shares = np.exp(np.asarray(fixed_weights(jnp.float32(alpha), one)))
+        rest = (1 - alpha) / 2
+        np.testing.assert_allclose(shares, [[rest, rest, alpha], [0, 1, 0]], rtol=1e-6)
 
 
 def test_precision_against_recall_is_that_of_scikit_learn_with_ties_and_padding():

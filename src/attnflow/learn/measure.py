@@ -89,19 +89,21 @@ def _coordinates(engine: "Engine", out: Outputs, part: Mosaics) -> dict[str, Any
         outputs = out.at(rows, there)
         label = outputs[rows, part.labels]
         rest = (jnp.sum(outputs, axis=1) - label) / (engine.task.classes - 1)
-        above = raw[rows, there] - jnp.mean(raw, axis=1, where=others)
-        return {"mu": jnp.mean(label - rest), "nu": jnp.mean(above)}
+        above = raw[rows, there] - _mean(raw, others)
+        return {"mu": jnp.mean(label - rest), "nu": _mean(above, others.any(axis=1))}
     rest = out.logits - jnp.mean(out.logits, axis=-1, keepdims=True)
     margins = out.of_label(rest) * (engine.task.classes / (engine.task.classes - 1))
 
-    def mean(values: Any, where: Any) -> Any:
-        count = jnp.maximum(jnp.sum(where, axis=-1), 1).astype(jnp.float32)
-        return jnp.sum(jnp.where(where, values, 0.0), axis=-1) / count
-
     others = present & ~part.truth
     both = part.truth.any(axis=1) & others.any(axis=1)
-    above = mean(raw, part.truth) - mean(raw, others)
-    return {"mu": mean_known(mean(margins, part.truth), part), "nu": mean(above, both)}
+    above = _mean(raw, part.truth) - _mean(raw, others)
+    return {"mu": mean_known(_mean(margins, part.truth), part), "nu": _mean(above, both)}
+
+
+def _mean(values: Any, where: Any) -> Any:
+    """Mean along the last axis of those that count; 0 of none."""
+    count = jnp.maximum(jnp.sum(where, axis=-1), 1).astype(jnp.float32)
+    return jnp.sum(jnp.where(where, values, 0.0), axis=-1) / count
 
 
 def macro_f1(labels: Any, predicted: Any, classes: int) -> Any:

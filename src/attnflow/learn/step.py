@@ -237,15 +237,15 @@ def run_epoch(
     last = jnp.where(jnp.all(fine), -1, state["step"])
     first = state["step"] - engine.steps + jnp.argmax(wrong)
     return state, {
-        "loss": _mean_loss(engine, loss, batches[1]),
-        "alpha": jnp.mean(alpha) if train.truth is None else jnp.sum(alpha[0]) / jnp.sum(alpha[1]),
+        "loss": _over_inputs(loss, batches[1]),
+        "alpha": _over_inputs(alpha, batches[1])
+        if train.truth is None
+        else jnp.sum(alpha[0]) / jnp.sum(alpha[1]),
         "bad": jnp.where(jnp.any(wrong), first, last),
     }
 
 
-def _mean_loss(engine: "Engine", loss: Any, present: Any) -> Any:
-    """Mean over the steps; where buckets end in short batches, over the inputs."""
-    if len(engine.buckets) == 1:
-        return jnp.mean(loss)
+def _over_inputs(means: Any, present: Any) -> Any:
+    """Mean over the inputs of an epoch, from the means of its steps, of which some are short."""
     counts = jnp.sum(present, axis=1).astype(jnp.float32)
-    return jnp.sum(loss * counts) / jnp.sum(counts)
+    return jnp.sum(means * counts) / jnp.sum(counts)

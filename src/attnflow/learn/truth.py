@@ -75,7 +75,8 @@ def fixed_weights(alpha: Any, inputs: Mosaics) -> Float[Array, "N m"]:
         there = jnp.arange(shape[-1])[None] == inputs.true[:, None]
         others = jnp.sum(present, axis=-1, keepdims=True) - 1
         rest = jnp.log1p(-alpha) - jnp.log(others.astype(jnp.float32))
-        return jnp.where(there, jnp.log(alpha), jnp.where(present, rest, -jnp.inf))
+        on_true = jnp.where(others > 0, jnp.log(alpha), 0.0)
+        return jnp.where(there, on_true, jnp.where(present, rest, -jnp.inf))
 
     def count(where: Any) -> Any:
         return jnp.sum(where, axis=-1, keepdims=True).astype(jnp.float32)
