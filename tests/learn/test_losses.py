@@ -91,8 +91,10 @@ def test_a_masked_segment_changes_neither_loss_nor_gradient(name):
     for part in gradient:
         assert np.all(np.asarray(part)[:, 4:] == 0)
         assert np.any(np.asarray(part)[:, :4] != 0)
-    other, _ = compiled(scores.at[:, 4:].set(77.0), log_probabilities.at[:, 4:].set(-99.0))
-    assert other == value
+    for low in (-99.0, -jnp.inf):
+        other, slopes = compiled(scores.at[:, 4:].set(77.0), log_probabilities.at[:, 4:].set(low))
+        assert other == value
+        jax.tree.map(np.testing.assert_array_equal, slopes, gradient)
     if name != "sampled":  # which draws from another stream where there are fewer segments
         short = ALL[name](losses.log_weights(scores[:, :4]), log_probabilities[:, :4]).sum()
         np.testing.assert_allclose(value, short, rtol=1e-6)
@@ -106,6 +108,9 @@ def test_masked_soft_attention_ignores_the_masked_input():
     assert pooled.shape == (4, 2, 3)
     short = losses.weighted_input(losses.log_weights(scores[:, :4]), segments[:, :4])
     np.testing.assert_allclose(pooled, short, rtol=1e-6, atol=1e-7)
+    images = jnp.arange(24, dtype=jnp.uint8).reshape(4, 6)[..., None]
+    half = losses.weighted_input(jnp.log(jnp.full((4, 6), 1 / 6)), images)
+    np.testing.assert_allclose(half[:, 0], np.arange(4) * 6 + 2.5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("baseline", [0.0, 1.3])

@@ -45,6 +45,8 @@ def weighted_input(
 ) -> Float[Array, "..."]:
     """The weighted mean of the segments [*batch, m, *shape], which soft attention classifies."""
     lead = log_weights.ndim
+    if not jnp.issubdtype(segments.dtype, jnp.floating):
+        segments = segments.astype(log_weights.dtype)  # weights are no whole numbers
     flat = segments.reshape(*segments.shape[:lead], -1)
     weights = jnp.exp(log_weights).astype(segments.dtype)
     pooled = jnp.einsum("...m,...md->...d", weights, flat)

@@ -48,8 +48,13 @@ def cross_entropy(logits: Float[Array, "... C"], labels: Int[Array, "..."]) -> F
 def expected_loss(
     log_weights: Float[Array, "... m"], log_probabilities: Float[Array, "... m"]
 ) -> Float[Array, "..."]:
-    """Expected cross entropy of a segment drawn by its weight; weight 0 is log-weight -inf."""
-    return -jnp.sum(jnp.exp(log_weights) * log_probabilities, axis=-1)
+    """Expected cross entropy of a segment drawn by its weight; weight 0 is log-weight -inf.
+
+    A segment of weight 0 is left out, be its log-probability -inf too.
+    """
+    held = log_weights > -jnp.inf
+    each = jnp.exp(log_weights) * jnp.where(held, log_probabilities, 0.0)
+    return -jnp.sum(each, axis=-1)
 
 
 def power_mean_loss(
