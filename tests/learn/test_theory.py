@@ -92,11 +92,14 @@ def test_the_closed_form_beside_a_real_classifier_has_the_rate_that_made_it():
 
 
 @pytest.mark.slow
-def test_time_counts_momentum():
+def test_time_counts_momentum_and_adam_has_no_theory():
     run = replace(EXACT, momentum=0.9, learning_rates=(0.001,), passes=200)
     trained = train(run)
     assert trained.rows[-1]["time"] == pytest.approx(20 * 200 * 0.001 / 0.1)
     assert theory_over_practice(trained).deviation["mu"] < 0.05
+    adam = replace(trained.engine, run=replace(trained.engine.run, optimizer="adam", momentum=0.0))
+    with pytest.raises(SettingError, match="trained by sgd, got orthogonal .* trained by adam"):
+        theory_over_practice(replace(trained, engine=adam))
 
 
 @pytest.mark.slow

@@ -68,6 +68,13 @@ class Engine:
         """Whether a network draws random numbers as it learns."""
         return any(divided.draws for divided in self.divided.values())
 
+    @property
+    def exact(self) -> bool:
+        """Whether steps go down the gradient in the simple setting: theory has curves of them."""
+        run = self.run
+        linear = self.task.setting is not None and run.networks == "linear-zero"
+        return linear and run.optimizer == "sgd"
+
     def start(self, pair: Pair) -> dict[str, Any]:
         """The state before the first step, each leaf with a leading axis of runs."""
         states = []

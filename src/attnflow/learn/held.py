@@ -74,10 +74,10 @@ def held_losses(runs: Sequence[Trained]) -> list[Held]:
 def _held(members: list[tuple[Trained, Lane, list[dict[str, Any]]]]) -> Held:
     members = sorted(members, key=lambda member: member[1].focus)
     trained, lane, rows = members[0]
-    made, run = trained.engine.task, trained.engine.run
+    made = trained.engine.task
     alphas = np.array([lane.focus for _, lane, _ in members])
     measured = np.array([[_loss(row) for row in rows] for _, _, rows in members])
-    exact = made.setting is not None and run.networks == "linear-zero"
+    exact = trained.engine.exact
     setting = made.setting or made.setting_of_fit
     times = np.array([row["time"] for row in rows])
     paradigm = objective(rows[0]["paradigm"]).paradigm

@@ -186,8 +186,7 @@ def _figures(runs: Sequence[tuple[str, Trained]]) -> Figures:
             said = f"Inputs of {name} with the weight on each segment; the true one is framed"
             figures[f"mosaics-{name}"] = said, drawing.mosaics(trained, own)
         known = all(has_theory(row["paradigm"]) for row in trained.rows)
-        simple = trained.engine.task.setting is not None
-        if known and simple and trained.engine.run.networks == "linear-zero":
+        if known and trained.engine.exact:
             said = f"Closed form over what {name} measured, with the largest distance"
             figures[f"theory-{name}"] = said, drawing.practice(theory_over_practice(trained))
     return figures

@@ -76,14 +76,16 @@ def theory_over_practice(trained: Trained, lane: int = 0) -> Practice:
     flow in proportion to the learning rate.
 
     Raises:
-        SettingError: the task is not the simple setting, or the networks do not start from zero.
+        SettingError: the task is not the simple setting, the networks do not start from zero, or
+            the optimiser does not go down the gradient.
     """
     engine = trained.engine
     setting = engine.task.setting
-    if setting is None or engine.run.networks != "linear-zero":
+    if setting is None or not engine.exact:
         raise SettingError(
             "theory has curves for the simple setting only: the orthogonal task with networks "
-            f"linear-zero, got {engine.task.name} with {engine.run.networks}"
+            f"linear-zero, trained by sgd, got {engine.task.name} with {engine.run.networks}, "
+            f"trained by {engine.run.optimizer}"
         )
     rows = rows_of(trained, lane)
     found = curves(rows)
