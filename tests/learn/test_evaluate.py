@@ -104,7 +104,8 @@ def test_schedules_that_make_no_sense_are_refused(text, message):
         ({"learning_rates": (-1.0,)}, "learning_rate must be a finite number above 0, got -1.0"),
         ({"momentum": 1.0}, "momentum must be at least 0 and below 1, got 1.0"),
         ({"fixed_focus": (1.5,)}, "fixed_focus must be above 0 and at most 1, got 1.5"),
-        ({"seeds": ()}, "must each hold at least one number"),
+        ({"seeds": ()}, r"seeds must be one or more different numbers, got \(\)"),
+        ({"learning_rates": (0.1, 0.1)}, "learning_rates must be one or more different numbers"),
     ],
 )
 def test_configs_out_of_range_are_refused(change, message):

@@ -277,10 +277,10 @@ class Training:
         for seed in self.seeds:
             allowed = f"a whole number from 0 to {MOST_SEED}"
             check("seed", seed, allowed, lambda v: whole(0)(v) & (v <= MOST_SEED))
-        if not self.seeds or self.learning_rates == () or self.fixed_focus == ():
-            raise SettingError(
-                "seeds, learning_rates and fixed_focus must each hold at least one number"
-            )
+        for name in sorted(SEVERAL):
+            several = getattr(self, name)
+            if several is not None and not 0 < len(several) == len({*several}):
+                raise SettingError(f"{name} must be one or more different numbers, got {several}")
         if self.momentum is not None:
             allowed = "at least 0 and below 1"
             check("momentum", self.momentum, allowed, lambda v: nonnegative(v) & (v < 1))
