@@ -201,6 +201,24 @@ def test_newest_and_best_checkpoints_are_kept(tmp_path):
     assert scores[best.rows[-1]["epoch"] - 1] == max(scores)
 
 
+def test_the_best_checkpoint_is_not_the_newest_and_stays_while_a_run_goes_on(tmp_path):
+    state = {"weights": np.zeros(3, np.float32)}
+    scores = [0.2, 0.9, 0.3, 0.5, 0.5, 0.4]
+    for epochs in (range(4), range(4, 6)):  # interrupted between
+        folder = RunFolder(tmp_path)
+        for epoch in epochs:
+            folder.save({"weights": state["weights"] + epoch}, epoch + 1, {}, scores[epoch])
+        folder.close()
+    kept = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
+    assert kept == [2, 5, 6]
+    for best, epoch in ((True, 2), (False, 6)):
+        folder = RunFolder(tmp_path)
+        found = folder.restore(state, best=best)
+        folder.close()
+        assert found is not None and found[2] == epoch
+        assert np.all(found[0]["weights"] == epoch - 1)
+
+
 def test_divergence_stops_the_run_and_leaves_the_last_good_checkpoint(tmp_path):
     labels = np.arange(8, dtype=np.int32) % 2  # of equal inputs: no weights fit both
     inputs = Mosaics(np.zeros((8, 2), np.int32), labels, np.zeros(8, np.int32))

@@ -202,11 +202,11 @@ class RunFolder:
             import orbax.checkpoint as ocp
             from orbax.checkpoint import checkpoint_managers as policies
 
+            def score(metrics: Any) -> float:
+                return metrics["score"]
+
             keep = policies.AnyPreservationPolicy(
-                [
-                    policies.LatestN(LATEST_KEPT),
-                    policies.BestN(get_metric_fn=lambda metrics: metrics["score"], n=1),
-                ]
+                [policies.LatestN(LATEST_KEPT), policies.BestN(get_metric_fn=score, n=1)]
             )
             place = (self.path / CHECKPOINTS).absolute()
             if write:
@@ -215,6 +215,7 @@ class RunFolder:
             with _quiet():
                 options = ocp.CheckpointManagerOptions(
                     preservation_policy=keep,
+                    best_fn=score,  # else scores are not written, and the newest counts as best
                     create=False,
                     read_only=not write,
                     cleanup_tmp_directories=write,
