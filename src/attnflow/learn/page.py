@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 FORMATS = {"markdown": "md", "html": "html"}
 """What a page can be written as -> the ending of its file."""
@@ -53,7 +54,7 @@ class Page:
         """Add a paragraph that leads to another file beside the page."""
 
         def spell(kind: str, folder: Path) -> str:
-            place = file.relative_to(folder).as_posix().replace(" ", "%20")
+            place = quote(file.relative_to(folder).as_posix())
             if kind == "html":
                 return f'<p><a href="{escape(place)}">{escape(words)}</a></p>'
             return f"[{words}]({place})"
@@ -70,7 +71,7 @@ class Page:
                 said = escape(caption)
                 shown = f'<img alt="{said}" src="{source}">'
                 return f"<figure>{shown}<figcaption>{said}</figcaption></figure>"
-            place = image.relative_to(folder).as_posix().replace(" ", "%20")
+            place = quote(image.relative_to(folder).as_posix())
             return f"![{caption}]({place})\n\n{caption}."
 
         self.parts.append(spell)
