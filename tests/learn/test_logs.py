@@ -9,7 +9,7 @@ import pytest
 
 from attnflow.cli import run as command
 from attnflow.errors import MissingPart
-from attnflow.learn import logs
+from attnflow.learn import drawing, logs
 from attnflow.learn.config import Training
 from attnflow.learn.folder import RunFolder
 from attnflow.learn.page import Page
@@ -93,8 +93,21 @@ def test_a_page_is_the_same_in_both_forms_and_html_needs_nothing_else(tmp_path):
     page.text("a & b")
     page.table(("run", "rate"), [("x|y", "1.00"), ("<z>", "2.00")])
     page.figure("what it shows", tmp_path / "figures" / "a.svg")
+    page.link("more", tmp_path / "50% of #1?.html")
     plain, html = (page.render(kind, tmp_path) for kind in ("markdown", "html"))
     assert "| x\\|y | 1.00 |" in plain and "![what it shows](figures/a.svg)" in plain
     assert "<td>x|y</td><td>1.00</td>" in html and "<td>&lt;z&gt;</td>" in html
     assert "a &amp; b" in html and "Runs &lt;compared&gt;" in html
+    assert "[more](50%25%20of%20%231%3F.html)" in plain
     assert 'src="data:image/svg+xml;base64,PHN2Zy8+"' in html and "figures/" not in html
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_the_legend_of_many_runs_leaves_their_curves_room(count):
+    rows = [{"epoch": 1, "sets": {"train": {"alpha": 0.5}}}]
+    figure = drawing.over_epochs(
+        [(f"run {i}: soft, seed 0, rate 0.1", rows) for i in range(count)], "train"
+    )
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        assert axes.get_position().height * figure.get_figheight() > 0.9  # inches

@@ -10,6 +10,7 @@ from attnflow import Setting, solve
 from attnflow.errors import SettingError
 from attnflow.learn import evaluate as ev
 from attnflow.learn.held import held_losses
+from attnflow.learn.summary import _pairs
 from attnflow.learn.theory import fit_curves, fit_run, schedule_of, theory_over_practice
 from attnflow.learn.train import train
 from training_runs import EXACT
@@ -81,6 +82,15 @@ def test_losses_under_each_fixed_focus_follow_their_closed_forms(paradigm):
     np.testing.assert_allclose(held.measured, held.theory, atol=0.01)
     assert np.all(held.measured[0] > held.measured[1])
     assert np.all(held.measured[1] > held.measured[2])
+    # beside it the same with one lane interrupted, every second epoch measured, and other momentum
+    rows = [row for row in trained.rows if row["fixed_focus"] != 0.6 or row["epoch"] <= 7]
+    rows = [row if row["epoch"] % 2 else {**row, "sets": {}} for row in rows]
+    other = replace(trained.engine, run=replace(trained.engine.run, momentum=0.5))
+    both = held_losses([trained, replace(trained, engine=other, rows=rows)])
+    assert [one.epochs.tolist() for one in both] == [list(range(1, 21)), [1, 3, 5, 7]]
+    np.testing.assert_array_equal(both[1].measured, held.measured[:, :7:2])
+    fewer = replace(held, alphas=held.alphas[:2])
+    assert _pairs([held, fewer, held, held]) == [[held, held], [held], [fewer]]
 
 
 @pytest.mark.slow

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from attnflow.learn.train import Trained
 
+LEGEND_LINE = 0.15
+"""Height in inches of a line of a legend, which its figure must be higher by."""
+
 TITLES = {**LABELS, "beta": r"class probability $\beta$", "focus_true": "focus true"}
 
 
@@ -33,7 +36,8 @@ def over_epochs(runs: Sequence[tuple[str, list[dict[str, Any]]]], part: str) -> 
     from matplotlib.ticker import MaxNLocator
 
     with style():
-        figure = new_figure(2, 3.4)
+        lines = -(-len(runs) // 2)
+        figure = new_figure(2, 3.1 + LEGEND_LINE * lines)
         panels = figure.subplots(2, 2, sharex=True).ravel()
         for axes, name in zip(panels, names, strict=True):
             for place, (label, rows) in enumerate(runs):
@@ -79,6 +83,8 @@ def heat_maps(shares: Sequence[tuple[str, np.ndarray]]) -> "Figure":
                     color="white" if value > 0.5 else "black",
                 )
             axes.set_aspect("equal")
+            axes.set_xticks(edges, [f"{edge:.2g}" for edge in edges])
+            axes.set_yticks(edges, [f"{edge:.2g}" for edge in edges])
             axes.grid(False)
             axes.set_title(label)
             axes.set_xlabel(TITLES["beta"])
@@ -193,8 +199,9 @@ def practice(found: Practice) -> "Figure":
     """Measured quantities as points, closed form as lines, the largest distance in the title."""
     with style():
         names = [name for name in found.measured if np.ptp(found.theory[name]) > 0]
-        figure = new_figure(2, 2.0)
-        for axes, name in zip(figure.subplots(1, len(names)), names, strict=True):
+        figure = new_figure(2, 2.2)
+        panels = figure.subplots(1, len(names), squeeze=False)[0]
+        for axes, name in zip(panels, names, strict=True):
             axes.plot(
                 found.times,
                 found.measured[name],
@@ -207,6 +214,6 @@ def practice(found: Practice) -> "Figure":
             axes.plot(found.times, found.theory[name], color=COLOURS[0], label="closed form")
             axes.set_xlabel("time t")
             axes.set_title(f"{TITLES.get(name, name)}\napart by {found.deviation[name]:.1e}")
-            if name == names[0]:
-                axes.legend()
+        lines = panels[0].get_legend_handles_labels()
+        figure.legend(*lines, loc="outside upper center", ncols=2)
     return figure

@@ -5,7 +5,7 @@ signature of a paradigm: it is what the focus will later feel.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,14 +65,16 @@ def held_losses(runs: Sequence[Trained]) -> list[Held]:
             names = {row["paradigm"] for row in rows}
             if lane.focus is None or len(names) != 1 or not has_theory(*names):
                 continue
-            key = (made.name, made.segments, made.classes, run.networks, run.epochs)
-            key = (*key, rows[0]["paradigm"], lane.seed, lane.rate)
+            alike = replace(run, fixed_focus=None, seeds=(lane.seed,), learning_rates=(lane.rate,))
+            key = (made.name, made.segments, made.classes, alike)
             groups.setdefault(key, []).append((trained, lane, rows))
     return [_held(members) for members in groups.values()]
 
 
 def _held(members: list[tuple[Trained, Lane, list[dict[str, Any]]]]) -> Held:
     members = sorted(members, key=lambda member: member[1].focus)
+    count = min(len(rows) for _, _, rows in members)  # some may have been interrupted
+    members = [(trained, lane, _measured(rows[:count])) for trained, lane, rows in members]
     trained, lane, rows = members[0]
     made = trained.engine.task
     alphas = np.array([lane.focus for _, lane, _ in members])
@@ -101,6 +103,11 @@ def _held(members: list[tuple[Trained, Lane, list[dict[str, Any]]]]) -> Held:
 def _closest(curves: Any, rates: Any, measured: np.ndarray) -> np.ndarray:
     errors = np.sum((curves(rates) - measured[:, None]) ** 2, axis=(0, 2))
     return rates[[int(np.argmin(errors))]]
+
+
+def _measured(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows whose loss was measured after the epoch, where that is done at all, else all."""
+    return [row for row in rows if "loss" in row["sets"].get("train", {})] or rows
 
 
 def _loss(row: dict[str, Any]) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attnflow.errors import SettingError
 from attnflow.learn import drawing
 from attnflow.learn.evaluate import RULES, evaluate, load, signature
-from attnflow.learn.held import held_losses
+from attnflow.learn.held import Held, held_losses
 from attnflow.learn.objective import has_theory
 from attnflow.learn.page import FORMATS, Page
 from attnflow.learn.readable import posts_page
@@ -156,6 +156,14 @@ def _conditions(trained: Trained) -> tuple[str, ...]:
     return made.name, str(made.segments), str(made.classes), run.paradigm, *names
 
 
+def _pairs(held: Sequence[Held]) -> list[list[Held]]:
+    """Two and two those of equal focus weights, which one legend names."""
+    alike: dict[tuple[float, ...], list[Held]] = {}
+    for one in held:
+        alike.setdefault(tuple(one.alphas.tolist()), []).append(one)
+    return [group[i : i + 2] for group in alike.values() for i in range(0, len(group), 2)]
+
+
 def _figures(runs: Sequence[tuple[str, Trained]]) -> Figures:
     everywhere = all("heldout" in trained.engine.inputs for _, trained in runs)
     part = "heldout" if everywhere else "train"
@@ -175,18 +183,21 @@ def _figures(runs: Sequence[tuple[str, Trained]]) -> Figures:
     for start in range(0, len(shares), 4):
         said = "Joint histogram of focus weight and class probability on the true segment"
         figures[f"signatures{start // 4 + 1}"] = said, drawing.heat_maps(shares[start : start + 4])
-    held = held_losses([trained for _, trained in runs])
-    for start in range(0, len(held), 2):
+    for number, held in enumerate(_pairs(held_losses([trained for _, trained in runs])), 1):
         said = "Loss under a held focus weight, and what each step of focus gains"
-        figures[f"held{start // 2 + 1}"] = said, drawing.held(held[start : start + 2])
+        figures[f"held{number}"] = said, drawing.held(held)
     for name, trained in runs:
         own = _part_of(trained)
         shape = trained.engine.task.shape
+        lanes = trained.engine.run.lanes
         if len(shape) == 3 and shape[-1] in (1, 3):
-            said = f"Inputs of {name} with the weight on each segment; the true one is framed"
+            which = name if len(lanes) == 1 else f"{name}, {lanes[0]},"
+            said = f"Inputs of {which} with the weight on each segment; the true one is framed"
             figures[f"mosaics-{name}"] = said, drawing.mosaics(trained, own)
         known = all(has_theory(row["paradigm"]) for row in trained.rows)
-        if known and trained.engine.exact:
-            said = f"Closed form over what {name} measured, with the largest distance"
-            figures[f"theory-{name}"] = said, drawing.practice(theory_over_practice(trained))
+        for lane, which in enumerate(lanes if known and trained.engine.exact else ()):
+            run, ending = (name, "") if len(lanes) == 1 else (f"{name}, {which},", f"-{lane}")
+            said = f"Closed form over what {run} measured, with the largest distance"
+            found = theory_over_practice(trained, lane)
+            figures[f"theory-{name}{ending}"] = said, drawing.practice(found)
     return figures
