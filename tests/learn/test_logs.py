@@ -1,6 +1,7 @@
 """What others read of a run: table, logs for TensorBoard, and pages hold what was measured."""
 
 import csv
+import shutil
 import struct
 import sys
 from dataclasses import replace
@@ -53,6 +54,11 @@ def test_table_and_boards_say_what_the_metrics_say_after_a_resume_too(tmp_path, 
         train(RUN, tmp_path, tensorboard=True, progress=stopped)
     train(None, tmp_path, resume=True)
     rows = RunFolder(tmp_path).metrics()
+    late = shutil.copytree(tmp_path, tmp_path / "late", ignore=lambda *_: ["tensorboard", "late"])
+    train(None, late, resume=True, tensorboard=True)
+    assert events(late / "tensorboard" / "seed-0-learning-rate-0.05")[0]["epoch/loss"] == {
+        row["epoch"]: pytest.approx(row["loss"]) for row in rows
+    }
     with (tmp_path / "metrics.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert [int(line["epoch"]) for line in table] == [1, 2, 3, 4]

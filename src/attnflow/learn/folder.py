@@ -186,15 +186,28 @@ class RunFolder:
         if self._boards is not None:
             self._boards.add(rows)
 
-    def keep_metrics(self, epoch: int) -> list[dict[str, Any]]:
-        """Drop the rows after an epoch, which a resumed run will write again; the rest."""
+    def keep_metrics(self, epoch: int, *, tensorboard: bool = False) -> list[dict[str, Any]]:
+        """Drop the rows after an epoch, which a resumed run will write again; the rest.
+
+        Args:
+            epoch: the last one to keep.
+            tensorboard: whether logs for TensorBoard are to be written from now on, if they are
+                not already.
+
+        Raises:
+            MissingPart: tensorboardX is not installed.
+        """
         rows = [row for row in self.metrics() if row["epoch"] <= epoch]
         with atomic(self.path / METRICS) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         save_text(self.path / TABLE, table(rows, header=True, columns=self.kind.columns))
-        if (self.path / BOARDS).is_dir():
+        begun = (self.path / BOARDS).is_dir()
+        if begun or tensorboard:
             check_tensorboard()
-            self._boards = Boards(self.path / BOARDS, epoch + 1)
+            (self.path / BOARDS).mkdir(exist_ok=True)
+            self._boards = Boards(self.path / BOARDS, epoch + 1 if begun else 1)
+            if not begun:
+                self._boards.add(rows)
         return rows
 
     def _checkpoints(self, *, write: bool) -> Any:

@@ -161,7 +161,7 @@ def train(
         }
         once(lambda: folder.begin(run, record, tensorboard=tensorboard))
     if folder is not None and begun:
-        state, stage, first, rows = _restored(folder, state, engine)
+        state, stage, first, rows = _restored(folder, state, engine, tensorboard)
     writes = folder is not None and parallel.first()
     try:
         for epoch in range(first, run.epochs or 1):
@@ -182,7 +182,7 @@ def train(
 
 
 def _restored(
-    folder: RunFolder, state: Any, engine: Engine
+    folder: RunFolder, state: Any, engine: Engine, tensorboard: bool
 ) -> tuple[Any, int, int, list[dict[str, Any]]]:
     """(state, stage, epochs done, rows) where an interrupted run stopped, in every process."""
     held = jax.tree.map(np.asarray, state)
@@ -194,7 +194,8 @@ def _restored(
         if found is not None:
             held, record, epoch = found
             stage = int(record["stage"])
-        return {"stage": stage, "epoch": epoch, "rows": folder.keep_metrics(epoch)}
+        rows = folder.keep_metrics(epoch, tensorboard=tensorboard)
+        return {"stage": stage, "epoch": epoch, "rows": rows}
 
     found = once(restore)
     state = engine.devices.put(parallel.spread_from_first(held))

@@ -184,7 +184,7 @@ def train(
         folder.begin(run, {**report(), "shared_by": engine.devices.count}, tensorboard=tensorboard)
         engine.corpus.vocabulary.save(folder.path / VOCABULARY)
     if folder is not None and begun:
-        state, at = _restored(folder, engine, state)
+        state, at = _restored(folder, engine, state, tensorboard)
     try:
         state, at = _loop(engine, objectives, folder, state, at, progress)
     finally:
@@ -203,13 +203,15 @@ class _Place:
     rows: Any = ()
 
 
-def _restored(folder: RunFolder, engine: CaptionEngine, state: Any) -> tuple[Any, _Place]:
+def _restored(
+    folder: RunFolder, engine: CaptionEngine, state: Any, tensorboard: bool
+) -> tuple[Any, _Place]:
     found = folder.restore(jax.tree.map(np.asarray, state), write=True)
     if found is None:
-        return state, _Place(rows=folder.keep_metrics(0))
+        return state, _Place(rows=folder.keep_metrics(0, tensorboard=tensorboard))
     held, record, _ = found
     epoch, step = int(record["epoch"]), int(record["step"])
-    rows = folder.keep_metrics(epoch)
+    rows = folder.keep_metrics(epoch, tensorboard=tensorboard)
     return engine.devices.put(held), _Place(int(record["stage"]), epoch, step, rows)
 
 
