@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from attnflow import Setting
-from attnflow.errors import ParadigmError, TrainingFailed
+from attnflow.errors import ParadigmError, SettingError, TrainingFailed
 from attnflow.learn import evaluate as ev
 from attnflow.learn import losses
 from attnflow.learn.config import Training, to_toml
@@ -265,3 +265,7 @@ def test_a_loss_of_ones_own_trains_and_evaluates(tmp_path):
     assert found["sets"]["test"]["argmax"]["accuracy"] > 60
     with pytest.raises(ParadigmError, match="unknown paradigm 'focal'"):
         train(run)
+    with pytest.raises(SettingError, match="theory has no switch time .* own, got 'focal'"):
+        train(replace(run, paradigm="soft:theory,focal"), losses={"focal": focal})
+    with pytest.raises(SettingError, match=r"'mean' must give a number for each input, \(32,\)"):
+        train(replace(run, paradigm="mean"), losses={"mean": lambda *both: focal(*both).mean()})

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from attnflow.errors import ParadigmError
+from attnflow.errors import ParadigmError, SettingError
 from attnflow.learn import losses
 from attnflow.numeric.pooling import power_exponent
 from attnflow.symbolic.catalogue import CATALOGUE, paradigm
@@ -82,9 +82,18 @@ class Objective:
         """The loss from every segment's log-probability of the label, [..., m] to [...].
 
         For paradigms that are exact sums over the segments, and for losses of one's own.
+
+        Raises:
+            SettingError: a loss of one's own gives something else than a number an input.
         """
         if self.function is not None:
-            return self.function(log_weights, each)
+            found, rows = self.function(log_weights, each), log_weights.shape[:-1]
+            if jnp.shape(found) != rows:  # a mean would count inputs that only fill up a batch
+                raise SettingError(
+                    f"loss {self.name!r} must give a number for each input, {rows}, got shape "
+                    f"{jnp.shape(found)}"
+                )
+            return found
         if self.exponent is not None:
             return losses.power_mean(self.exponent, log_weights, each)
         return {"hard": losses.hard, "lvml": losses.lvml}[self.name](log_weights, each)

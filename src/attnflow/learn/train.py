@@ -214,6 +214,11 @@ def _at_theorys_time(
         )
     from attnflow.numeric.switching import best_switch
 
+    for one in objectives:
+        if one.function is not None:
+            raise SettingError(
+                f"theory has no switch time for a loss of one's own, got {one.name!r}"
+            )
     setting = made.setting or made.setting_of_fit
     first, then = (one.paradigm for one in objectives)
     found = best_switch(setting, THEORY_TARGET, first, then)
