@@ -137,8 +137,21 @@ def test_contradictions_are_refused(tmp_path):
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
     train(replace(TINY, epochs=1), tmp_path)
+    metrics = tmp_path / "metrics.jsonl"
+    kept = metrics.read_bytes()
+    for content in (b"3\n", b'{"epoch": 1}\n', b"\xff\n"):
+        metrics.write_bytes(content)
+        with pytest.raises(DataError, match="metrics.jsonl' is damaged"):
+            ev.load(tmp_path)
+    metrics.unlink()
+    assert ev.evaluate(ev.load(tmp_path))["epochs"] == 1
+    metrics.write_bytes(kept)
     for file in Path(tmp_path / "checkpoints" / "1" / "state").rglob("*"):
         if file.is_file():
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(DataError, match="checkpoint 1 of .* is damaged or of other networks"):
+    with pytest.raises(DataError, match="checkpoint 1 of .* damaged or of other networks") as found:
+        ev.load(tmp_path)
+    assert "tensorstore_spec" not in str(found.value)
+    (tmp_path / "run.json").write_text("[]")
+    with pytest.raises(DataError, match="run.json' is damaged: it holds '\\[\\]'"):
         ev.load(tmp_path)

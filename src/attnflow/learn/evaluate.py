@@ -106,7 +106,7 @@ def evaluate(trained: Trained, lane: int = 0) -> dict[str, Any]:
     return {
         "task": engine.task.name,
         "paradigm": engine.run.paradigm,
-        "epochs": trained.rows[-1]["epoch"] if trained.rows else 0,
+        "epochs": int(trained.state["step"][lane]) // engine.steps,
         "weights": digest(weights),
         "sets": sets,
     }

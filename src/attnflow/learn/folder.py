@@ -20,6 +20,8 @@ from attnflow.runs import atomic, save_json, save_text
 CONFIG, RECORD, METRICS, CHECKPOINTS = "config.toml", "run.json", "metrics.jsonl", "checkpoints"
 TABLE, BOARDS = "metrics.csv", "tensorboard"
 LATEST_KEPT = 2
+ROW = ("epoch", "seed", "learning_rate", "paradigm", "step", "time", "loss", "sets")
+"""What every row of metrics has."""
 
 
 class Kind(NamedTuple):
@@ -36,6 +38,23 @@ class Kind(NamedTuple):
 
 PLAIN = Kind(from_dict, COLUMNS)
 """Runs of a focus and a classification network."""
+
+
+def _json(path: Path, text: str, *keys: str) -> dict[str, Any]:
+    """An object of a file, which must have these entries."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{str(path)!r} is damaged: {error}") from error
+    if not (isinstance(found, dict) and found.keys() >= {*keys}):
+        raise DataError(f"{str(path)!r} is damaged: it holds {text[:40]!r}")
+    return found
+
+
+def _short(error: Exception) -> str:
+    """What an error of the storage says, without the settings that it lists after that."""
+    said = str(error).partition(" [tensorstore_spec")[0].splitlines()
+    return said[0] if said else type(error).__name__
 
 
 def named_leaves(tree: Any) -> dict[str, np.ndarray]:
@@ -124,10 +143,7 @@ class RunFolder:
     def record(self) -> dict[str, Any]:
         """Versions, devices and data as the run began; empty where that was not kept."""
         path = self.path / RECORD
-        try:
-            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        except ValueError as error:
-            raise DataError(f"{str(path)!r} is damaged: {error}") from error
+        return _json(path, path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def check_data(self, found: dict[str, str], *, training: bool) -> None:
         """Whether the data are those that the run began with, as far as that was kept.
@@ -169,11 +185,8 @@ class RunFolder:
         path = self.path / METRICS
         if not path.is_file():
             return []
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-        try:
-            return [json.loads(line) for line in lines]
-        except json.JSONDecodeError as error:
-            raise DataError(f"{str(path)!r} is damaged: {error}") from error
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        return [_json(path, line, *ROW) for line in lines]
 
     def append(self, rows: list[dict[str, Any]]) -> None:
         """Add rows of metrics, and have them on disk before this returns."""
@@ -289,7 +302,7 @@ class RunFolder:
         except Exception as error:  # orbax and its storage raise many kinds
             raise DataError(
                 f"checkpoint {epoch} of {str(self.path)!r} is damaged or of other networks: "
-                f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+                f"{_short(error)}"
             ) from error
         paths, structure = jax.tree_util.tree_flatten_with_path(like)
         leaves = [np.asarray(found["state"][jax.tree_util.keystr(path)]) for path, _ in paths]
