@@ -59,14 +59,16 @@ def load(
     made = task if task is not None else task_of(run)
     folder.check_data(made.fingerprint(), training=False)
     engine = build(made, run, pair, parallel.devices(devices))
-    found = folder.restore(engine.start(pair), best=best)
+    like = engine.start(pair)
+    found = folder.restore(like, best=best)
+    newest = folder.restore(like) if best else found  # says how far the run came
     folder.close()
-    if found is None:
+    if found is None or newest is None:
         raise SettingError(f"{str(path)!r} holds no checkpoint yet: resume its training first")
-    state, record, epoch = found
+    state, _, epoch = found
     state = engine.devices.put(state)
     rows = [row for row in folder.metrics() if row["epoch"] <= epoch]
-    return Trained(engine, state, rows, folder, int(record["stage"]))
+    return Trained(engine, state, rows, folder, int(newest[1]["stage"]))
 
 
 def one_run(trained: Trained, lane: int = 0) -> Any:
