@@ -10,7 +10,7 @@ import pytest
 
 from attnflow.errors import DataError, SettingError
 from attnflow.learn import evaluate as ev
-from attnflow.learn.config import from_toml, parse_schedule, to_toml
+from attnflow.learn.config import from_toml, parse_schedule, stage_at, to_toml
 from attnflow.learn.theory import theory_over_practice
 from attnflow.learn.train import train
 from training_runs import SMALL, TINY
@@ -94,6 +94,12 @@ def test_config_reads_back_equal(tmp_path):
 def test_schedules_that_make_no_sense_are_refused(text, message):
     with pytest.raises(SettingError, match=message):
         parse_schedule(text, 10)
+
+
+def test_a_time_is_reached_in_spite_of_rounding():
+    parts = parse_schedule("soft:t=29,hard", 10)
+    assert 100 * 0.29 < 29 and stage_at(parts, 0, {"time": 100 * 0.29}) == 1
+    assert stage_at(parts, 0, {"time": 28.99}) == 0
 
 
 @pytest.mark.parametrize(

@@ -114,8 +114,7 @@ def parse_schedule(text: str, epochs: int) -> tuple[Part, ...]:
         return Part("soft", "epoch", float(max(1, epochs // 2))), Part("hard")
     parts = []
     last = 0.0
-    pieces = text.split(",")
-    for place, piece in enumerate(pieces):
+    for place, piece in enumerate(pieces := text.split(",")):
         name, colon, until = (word.strip() for word in piece.partition(":"))
         final = place == len(pieces) - 1
         part = None if bool(colon) == final or not name else _part(name, until, final)
@@ -140,7 +139,8 @@ def stage_at(parts: tuple[Part, ...], stage: int, reached: dict[str, float]) -> 
         stage: the part so far; there is no way back.
         reached: what has been reached of each kind of switch.
     """
-    while stage + 1 < len(parts) and reached[parts[stage].kind] >= parts[stage].value:
+    # a time is a product of rounded numbers: 100 steps of 0.29 are not quite 29
+    while stage + 1 < len(parts) and reached[parts[stage].kind] >= parts[stage].value * (1 - 1e-9):
         stage += 1
     return stage
 
