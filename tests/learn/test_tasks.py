@@ -294,7 +294,7 @@ def test_wrong_images_are_named(tmp_path):
         shutil.copytree(tmp_path / part / "cat", tmp_path / part / "unicorn")
         match = (
             "with equal classes, got 'unicorn' in train only",
-            "it has 11 classes, .*'unicorn'",
+            "it has a class 'unicorn'",
         )
         with pytest.raises(DataError, match=match[part == "test"]):
             find_images(tmp_path, "cifar10")
