@@ -3,6 +3,7 @@
 import re
 
 import mpmath
+import numpy as np
 import pytest
 import sympy as sp
 
@@ -59,11 +60,14 @@ def test_wright_omega_and_erf_hold_over_their_range():
     sizes = [-5.0, -2.6, -0.1, 1e-9, 1.0, 2.4, 2.5, 6.0]
     found = run_node(
         asset("functions.js"),
-        [["wrightOmega", z] for z in points] + [["erf", u] for u in sizes],
+        [["wrightOmega", z] for z in points] + [[f, u] for f in ("erf", "erfc") for u in sizes],
     )
     exact = [float(wright_omega(sp.Float(z, 30)).evalf(30)) for z in points]
     assert found[: len(points)] == pytest.approx(exact, rel=1e-15)
-    assert found[len(points) :] == pytest.approx([float(mpmath.erf(u)) for u in sizes], rel=1e-15)
+    erf, erfc = np.reshape(found[len(points) :], (2, -1))
+    assert erf == pytest.approx([float(mpmath.erf(u)) for u in sizes], rel=1e-15)
+    # 1 - erf(2.4) is 7e-4
+    assert erfc == pytest.approx([float(mpmath.erfc(u)) for u in sizes], rel=1e-12)
 
 
 def test_an_unknown_function_is_refused_by_name():

@@ -39,6 +39,7 @@ ENTRIES = {
     "tan": (sp.tan(u), mpmath.tan, REAL),
     "atan": (sp.atan(u), mpmath.atan, REAL),
     "erf": (sp.erf(u), mpmath.erf, REAL),
+    "erfc": (functions.erfc(u), mpmath.erfc, REAL),
     "Abs": (sp.Abs(u), abs, REAL),
     "sign": (sp.sign(u), mpmath.sign, (*REAL, 0.0)),
     "Max": (sp.Max(u, 1, v), lambda w: max(w, mpmath.mpf(1), mpmath.mpf(2) / 3), REAL),

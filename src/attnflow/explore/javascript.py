@@ -42,6 +42,7 @@ TABLE = {
     "log_quotient": "logQuotient",
     "wright_omega": "wrightOmega",
     "erf": "erf",
+    "erfc": "erfc",
 }
 """sympy head -> JavaScript function; those without ``Math.`` are defined in functions.js."""
 

@@ -40,6 +40,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "tan": jnp.tan,
     "atan": jnp.arctan,
     "erf": jax.scipy.special.erf,
+    "erfc": jax.scipy.special.erfc,
     "Abs": jnp.abs,
     "sign": jnp.sign,
     "Max": lambda *u: jnp.stack(jnp.broadcast_arrays(*u)).max(0),

@@ -38,6 +38,20 @@ class expm1(sp.Function):
         return sp.exp(arg) - 1
 
 
+class erfc(sp.Function):
+    """1 - erf(u), left alone: sympy's own writes erfc(-u) as 2 - erfc(u), which cancels."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """The derivative in an argument."""
+        return -2 * sp.exp(-(self.args[0] ** 2)) / sp.sqrt(sp.pi)
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        return sp.erfc(self.args[0])._eval_evalf(prec)
+
+    def _eval_rewrite_as_log(self, arg: sp.Expr, **_: object) -> sp.Expr:
+        return 1 - sp.erf(arg)
+
+
 class log_quotient(sp.Function):
     """log(n/d), given n, d and n - d: accurate for n/d near 1 and far from it."""
 

@@ -6,7 +6,7 @@ every factor is a sum of positive terms wherever the expression allows it:
 
 - 1 - alpha becomes a symbol of its own (``complement``), computed without subtraction;
 - log(Q) becomes log1p(Q - 1), or -log1p(1/Q - 1), whichever has a positive argument;
-- e^u - 1 becomes expm1(u), C - 1 stays together.
+- e^u - 1 becomes expm1(u), C - 1 stays together, tanh u becomes a quotient of exponentials.
 
 Nothing here knows a paradigm; that the value is unchanged is checked by ``verify``.
 """
@@ -16,8 +16,9 @@ from typing import Any
 
 import sympy as sp
 from sympy.core.function import Application
+from sympy.functions.elementary.hyperbolic import HyperbolicFunction
 
-from attnflow.symbolic.functions import expm1, log1p, log_quotient, logarithm
+from attnflow.symbolic.functions import erfc, expm1, log1p, log_quotient, logarithm
 from attnflow.symbols import C, alpha, beta, complement, mu, probability
 
 _c = sp.Symbol("c", positive=True)  # C - 1
@@ -25,7 +26,7 @@ _c = sp.Symbol("c", positive=True)  # C - 1
 
 def textbook(expr: sp.Expr) -> sp.Expr:
     """Undo ``stable``: log1p, expm1 and the complement of alpha written out."""
-    for head in (log1p, expm1, log_quotient, logarithm):
+    for head in (log1p, expm1, log_quotient, logarithm, erfc):
         expr = expr.replace(head, lambda *a, h=head: h(*a)._eval_rewrite_as_log(*a))
     return expr.subs(complement, 1 - alpha)
 
@@ -40,8 +41,30 @@ def stable(expr: sp.Expr) -> sp.Expr:
     Returns:
         An expression in alpha, complement, mu, C with ``log1p`` and ``expm1``.
     """
-    expr = sp.sympify(expr).subs(beta, probability)
-    return _rational(_powers(expr)).subs(_c, C - 1)
+    expr = _by_exponentials(sp.sympify(expr).subs(beta, probability))
+    return _rational(_powers(_tails(expr))).subs(_c, C - 1)
+
+
+def _by_exponentials(expr: sp.Expr) -> sp.Expr:
+    """Hyperbolic functions of the state by exponentials: 1 - tanh(u)^2 would cancel."""
+    return expr.replace(
+        lambda e: isinstance(e, HyperbolicFunction) and e.has(alpha, mu),
+        lambda e: e.rewrite(sp.exp),
+    )
+
+
+def _tails(expr: sp.Expr) -> sp.Expr:
+    """1 + erf(u) as erfc(-u), 1 - erf(u) as erfc(u), and multiples of them, everywhere."""
+    expr = expr.replace(sp.erfc, lambda u: 1 - sp.erf(u))
+    return expr.replace(lambda e: e.is_Add and e.has(sp.erf), _tail)
+
+
+def _tail(total: sp.Expr) -> sp.Expr:
+    number, rest = total.as_coeff_Add()
+    coefficient, core = rest.as_coeff_Mul()
+    if isinstance(core, sp.erf) and number != 0 and abs(coefficient) == abs(number):
+        return number * erfc(-sp.sign(coefficient / number) * core.args[0])
+    return total
 
 
 def _powers(expr: sp.Expr) -> sp.Expr:
@@ -99,6 +122,8 @@ def _gathered(expr: sp.Expr, sizes: tuple[sp.Rational, ...]) -> sp.Expr:
         rest.append(base ** (power - share))
         size = abs(share)
         groups[size] = groups.get(size, sp.S.One) * base ** sp.sign(share)
+    # logarithms within stay whole: split, as sympy would, they cancel
+    groups = {size: g.replace(sp.log, logarithm) for size, g in groups.items()}
     return sp.Mul(*rest, *(sp.exp(size * logarithm(g)) for size, g in groups.items()))
 
 
@@ -232,6 +257,9 @@ def _logarithm(argument: sp.Expr) -> sp.Expr:
     others: dict[sp.Expr, sp.Symbol] = {}
 
     def reduce(e: Any) -> sp.Expr:
+        if isinstance(e, sp.log | logarithm):
+            number, inner = _logarithm(e.args[0]).as_coeff_Mul()
+            return number * others.setdefault(inner, sp.Dummy("F", positive=True))
         if isinstance(e, Application) and not isinstance(e, sp.exp):
             return others.setdefault(_inside(e), sp.Dummy("F", positive=True))
         if not isinstance(e, sp.exp):
@@ -259,14 +287,14 @@ def _logarithm(argument: sp.Expr) -> sp.Expr:
     else:
         form = log_quotient(up, down, gap)
     back = {symbol: sp.exp(inner) for symbol, inner in unit.items()}
-    return form.subs(back | {symbol: atom for atom, symbol in others.items()})
+    return _tails(form.subs(back | {symbol: atom for atom, symbol in others.items()}))
 
 
 def _merge_logarithms(expr: sp.Expr) -> sp.Expr:
     """Sums k log(a) + k log(b) - k log(c) as k log(a b/c), so that the argument cancels."""
-    logs = [
+    logs = [  # sorted: sets differ from run to run
         e
-        for e in expr.atoms(sp.log, logarithm)
+        for e in sorted(expr.atoms(sp.log, logarithm), key=sp.default_sort_key)
         if not any(e in o.args[0].atoms(type(e)) for o in expr.atoms(sp.log, logarithm) if o != e)
     ]
     if len(logs) < 2:
@@ -287,7 +315,7 @@ def _merge_logarithms(expr: sp.Expr) -> sp.Expr:
             continue
         for known in groups:
             ratio = sp.cancel(coefficient / known)
-            if ratio.is_Integer:
+            if abs(ratio) == 1:  # a higher power of a sum would overflow
                 groups[known] *= log.args[0] ** ratio
                 break
         else:

@@ -17,7 +17,7 @@ function wrightOmega(z) {
   return w;
 }
 
-/** erf by its series near 0 and the continued fraction of erfc beyond. */
+/** erf by its series near 0, and by erfc beyond. */
 function erf(x) {
   const size = Math.abs(x);
   if (size < 2.5) {
@@ -28,7 +28,13 @@ function erf(x) {
     }
     return 2 / Math.sqrt(Math.PI) * Math.exp(-x * x) * sum;
   }
+  return Math.sign(x) * (1 - erfc(size));
+}
+
+/** 1 - erf without the subtraction, by its continued fraction, where it is small. */
+function erfc(x) {
+  if (x < 2.5) return 1 - erf(x);
   let fraction = 0;
-  for (let k = 80; k > 0; k--) fraction = k / 2 / (size + fraction);
-  return Math.sign(x) * (1 - Math.exp(-size * size) / Math.sqrt(Math.PI) / (size + fraction));
+  for (let k = 80; k > 0; k--) fraction = k / 2 / (x + fraction);
+  return Math.exp(-x * x) / Math.sqrt(Math.PI) / (x + fraction);
 }
