@@ -165,3 +165,15 @@ def test_a_loss_that_is_singular_at_the_start_is_refused():
     singular = Paradigm("singular", alpha * sp.log(mu))
     with pytest.raises(NoExpansion, match="singular at the start"):
         start_series(singular, 2)
+
+
+@pytest.mark.parametrize("weight", [alpha * sp.log(alpha), sp.sqrt(alpha)], ids=str)
+def test_the_start_of_a_loss_with_logarithm_or_root_of_alpha_is_written_in_b(weight):
+    # from zero alpha = 1/(1 + B), and L_mu = C - 1 there
+    paradigm = Paradigm("p", weight - (C - 1) * mu)
+    series = start_series(paradigm, 1)
+    at = {B: sp.Rational(17, 3), C: 4, rho: 1, tau: 1}
+    weight = weight.subs(alpha, 1 / (1 + B))
+    assert series.mu.subs(at) == t
+    assert series.loss.free_symbols <= {B, C, rho, tau, t}
+    assert abs(sp.N((series.loss.subs(t, 0) - weight).subs(at), 30)) < sp.Float("1e-28")

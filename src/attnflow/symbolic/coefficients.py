@@ -63,8 +63,10 @@ class Field:
         """Content and factors of a polynomial; found in the ring, where it is quick."""
         ring, values = polynomial.ring, []
         for place, (atom, root) in enumerate(self.atoms.items()):
-            shown, offset = self.shown.get(atom, (atom, 0))
-            if offset:
+            shown, offset = self.shown.get(atom, (self._written(atom), 0))
+            if offset and root > 1:  # a root of the sum
+                shown = shown + offset
+            elif offset:
                 polynomial = polynomial.compose(ring.gens[place], ring.gens[place] + offset)
             powers = [monomial[place] for monomial in polynomial]
             if any(power % root for power in powers):
@@ -81,6 +83,11 @@ class Field:
             return polynomial.as_expr(), sp.S.One
         content, factors = self._split(polynomial)
         return sp.sympify(content), sp.Mul(*(f.as_expr(*values) ** n for f, n in factors))
+
+    def _written(self, atom: sp.Expr) -> sp.Expr:
+        """An atom such as log m with what is written for the atoms within it."""
+        within = {known: e + offset for known, (e, offset) in self.shown.items()}
+        return atom.subs(within)
 
     def _split(self, polynomial: Any) -> tuple[Any, list[tuple[Any, int]]]:
         """Content and factors; of a polynomial in many generators only the common monomial."""
