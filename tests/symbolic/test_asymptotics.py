@@ -18,7 +18,7 @@ from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbolic.start import StartSeries
 from attnflow.symbolic.steps import UncheckedStep
-from attnflow.symbols import B, C, mu, rho, t, tau
+from attnflow.symbols import B, C, alpha, mu, rho, t, tau
 from oracles.zoo import FOCAL, MIXTURE
 
 
@@ -238,3 +238,9 @@ def test_a_wrong_late_constant_does_not_pass_its_check(name):
 def test_difference_steps_name_both_paradigms():
     found = difference_steps([SOFT, LVML])
     assert [s.name for s in found] == ["difference-soft-lvml-alpha", "difference-soft-lvml-mu"]
+
+
+def test_a_loss_that_grows_like_a_logarithm_has_no_late_rule_but_a_derivation():
+    paradigm = Paradigm("cauchy", sp.log(1 + (2 - alpha * mu) ** 2))
+    assert late_time(paradigm).kind is None
+    assert "no quotient of polynomials in mu" in late_time(paradigm).reason

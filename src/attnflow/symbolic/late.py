@@ -87,6 +87,8 @@ def _terms(expression: sp.Expr, count: int) -> list[_Term]:
 
 def _in_powers(coefficient: sp.Expr, rate: sp.Rational) -> _Term:
     numerator, denominator = sp.fraction(sp.together(coefficient))
+    if not (numerator.is_polynomial(mu) and denominator.is_polynomial(mu)):
+        raise NoExpansion(f"{coefficient} is no quotient of polynomials in mu")
     up, down = sp.Poly(numerator, mu), sp.Poly(denominator, mu)
     power = 0 if up.is_zero else up.degree() - down.degree()
     return _Term(sp.factor(up.LC() / down.LC()), power, rate)
