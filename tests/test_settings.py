@@ -91,8 +91,8 @@ def test_the_ways_to_write_the_last_part_of_a_schedule_are_one():
         ({"times": [1.0, nan]}, r"times must be finite and at least 0, got nan$"),
         ({"times": inf}, r"times must be finite and at least 0, got inf$"),
         ({"times": "soon"}, r"times must be finite and at least 0, got soon$"),
-        ({"initial": (nan, 0)}, r"initial mu \(mu0\) must be a finite number, got nan$"),
-        ({"initial": (0, inf)}, r"initial nu \(nu0\) must be a finite number, got inf$"),
+        ({"initial": (nan, 0)}, r"initial mu \(mu0\) must be a number from -300 to 300, got nan$"),
+        ({"initial": (0, inf)}, r"initial nu \(nu0\) must be a number from -300 to 300, got inf$"),
         (
             {"setting": Setting([5, 6], 3), "initial": (np.zeros(3), 0.0)},
             r"arrays in setting and initial must broadcast together, got shapes \(2,\), \(3,\)$",

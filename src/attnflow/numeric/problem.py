@@ -19,6 +19,9 @@ from attnflow.settings import Schedule, Setting, check, nonnegative
 from attnflow.symbolic.catalogue import paradigm as find_paradigm
 from attnflow.symbolic.paradigm import Paradigm
 
+FURTHEST = 300.0
+"""How far from 0 a start may be: e^(2 mu), which paces hold, is a float64 up to 354."""
+
 FREEZES = (None, "focus", "classifier")
 """Which part is held: none, alpha (that is, nu), or mu."""
 
@@ -92,7 +95,7 @@ def normalise(
         paradigm: name, Paradigm or Schedule.
         setting: Setting, whose entries may be arrays.
         times: number or array, t = step x learning rate, finite and at least 0, in any order.
-        initial: (mu0, nu0), finite numbers or arrays.
+        initial: (mu0, nu0), numbers or arrays, at most FURTHEST in size.
         freeze: None, "focus" (alpha held) or "classifier" (mu held).
 
     Returns:
@@ -114,8 +117,13 @@ def normalise(
     except (TypeError, ValueError):
         raise SettingError(f"initial must be a pair (mu0, nu0), got {initial!r}") from None
     check("times", times, "finite and at least 0", nonnegative)
-    check("initial mu (mu0)", mu0, "a finite number", np.isfinite)
-    check("initial nu (nu0)", nu0, "a finite number", np.isfinite)
+    for name, value in (("mu (mu0)", mu0), ("nu (nu0)", nu0)):
+        check(
+            f"initial {name}",
+            value,
+            f"a number from -{FURTHEST:g} to {FURTHEST:g}",
+            lambda v: np.abs(v) <= FURTHEST,
+        )
 
     numbers = [_plain(v) for v in (*setting.numbers().values(), mu0, nu0)]
     shapes = [np.shape(v) for v in numbers]
