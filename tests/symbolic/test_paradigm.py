@@ -96,3 +96,38 @@ def test_averaging_nothing_is_refused():
 def test_an_average_without_inverse_is_refused_with_a_way_out():
     with pytest.raises(ParadigmError, match="no inverse of q was found for 'p'; give inverse="):
         averaging("p", mu + sp.sin(mu))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        sp.Piecewise((1 - alpha * mu, mu < 1), (0, True)),
+        sp.I * alpha * mu,
+        sp.Integral(alpha * mu, (mu, 0, mu)),
+        sp.Function("f")(alpha * mu),
+        sp.floor(alpha * mu),
+    ],
+    ids=str,
+)
+def test_a_loss_that_is_not_one_real_formula_is_refused(loss):
+    with pytest.raises(ParadigmError, match="'p' must be one real formula that sympy can diff"):
+        Paradigm("p", loss)
+
+
+@pytest.mark.parametrize(
+    "loss", [None, [1], len, alpha * mu > 1, sp.Matrix([alpha * mu]), sp.Eq(alpha, mu)], ids=str
+)
+def test_a_loss_that_is_no_expression_is_refused(loss):
+    with pytest.raises(ParadigmError, match="the loss of 'p' must be a sympy expression, got"):
+        Paradigm("p", loss)
+
+
+@pytest.mark.parametrize("exponent", ["11", "1e30", "33/100"])
+def test_an_exponent_whose_powers_would_be_spelt_out_at_length_is_refused(exponent):
+    with pytest.raises(ParadigmError, match="a fraction with a numerator from -10 to 10, .* got"):
+        power_mean(exponent)
+
+
+def test_an_exponent_with_denominator_zero_is_refused():
+    with pytest.raises(ParadigmError, match="exact number such as 1/2, got '1/0'"):
+        power_mean("1/0")

@@ -13,6 +13,9 @@ _PAPER = (
     "ECAI 2023, arXiv 2307.13421"
 )
 
+LARGEST_POWER = 10
+"""Numerator of a power mean's exponent: its formulas hold powers up to that order, spelt out."""
+
 SOFT = Paradigm(
     "soft",
     -sp.log(sp.exp(alpha * mu) / (sp.exp(alpha * mu) + C - 1)),
@@ -40,19 +43,25 @@ def power_mean(exponent: sp.Rational | int | str) -> Paradigm:
     L = -(1/s) log(alpha beta^s + (1 - alpha) C^-s).
 
     Args:
-        exponent: s, an exact number (Rational, int, or text such as "1/2"), at most 1 in size.
+        exponent: s, an exact number (Rational, int, or text such as "1/2") with a numerator of at
+            most 10 in size.
 
     Raises:
-        ParadigmError: not an exact real number.
+        ParadigmError: not an exact real number, or its numerator is too large.
     """
     try:
         s = sp.Rational(exponent)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, ZeroDivisionError):
         raise ParadigmError(
             f"the exponent of a power mean must be an exact number such as 1/2, got {exponent!r}"
         ) from None
     if isinstance(exponent, float):
         s = s.limit_denominator(10**6)
+    if abs(s.p) > LARGEST_POWER:
+        raise ParadigmError(
+            f"the exponent of a power mean must be a fraction with a numerator from "
+            f"-{LARGEST_POWER} to {LARGEST_POWER}, such as 1/3, got {s}"
+        )
     if s == 0:
         loss = HARD.loss
     else:

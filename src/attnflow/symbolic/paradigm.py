@@ -4,9 +4,15 @@ import difflib
 from dataclasses import dataclass, field
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from attnflow.errors import ParadigmError
 from attnflow.symbols import C, alpha, beta, mu, probability
+
+_NOT_ONE_FORMULA = (
+    *(sp.I, sp.zoo, sp.oo, sp.nan),
+    *(sp.Piecewise, sp.Integral, sp.Sum, sp.Product, sp.Limit, sp.Derivative, AppliedUndef),
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,8 @@ class Paradigm:
         source: where the loss comes from.
 
     Raises:
-        ParadigmError: other symbols, floats, or a loss without alpha or mu.
+        ParadigmError: no expression, other symbols, floats, a loss without alpha or mu, or one that
+            is not a single real differentiable formula.
     """
 
     name: str
@@ -37,7 +44,7 @@ class Paradigm:
                 f"a paradigm's name must be a word without spaces, commas or colons, "
                 f"got {self.name!r}"
             )
-        loss = sp.sympify(self.loss)
+        loss = _expression(self.name, self.loss)
         object.__setattr__(self, "loss", loss)
         object.__setattr__(self, "title", self.title or self.name)
         unknown = loss.free_symbols - {alpha, beta, mu, C}
@@ -53,6 +60,12 @@ class Paradigm:
                 f"the loss of {self.name!r} must hold exact numbers, got {number}; "
                 f"write sympy.Rational({str(sp.nsimplify(number))!r})"
             )
+        slopes = [sp.diff(self.expanded, symbol) for symbol in (alpha, mu)]
+        if loss.has(*_NOT_ONE_FORMULA) or any(e.has(sp.Derivative, sp.Subs) for e in slopes):
+            raise ParadigmError(
+                f"the loss of {self.name!r} must be one real formula that sympy can differentiate "
+                f"(without Piecewise, integrals, sums or undefined functions), got {loss}"
+            )
         missing = {alpha, mu} - self.expanded.free_symbols
         if missing:
             raise ParadigmError(
@@ -66,6 +79,17 @@ class Paradigm:
 
     def __str__(self) -> str:
         return self.name
+
+
+def _expression(name: str, given: object) -> sp.Expr:
+    """What was given as a sympy expression."""
+    try:
+        expression = sp.sympify(given)
+    except (TypeError, sp.SympifyError):
+        expression = None
+    if isinstance(expression, sp.Expr) and not isinstance(expression, sp.MatrixExpr):
+        return expression
+    raise ParadigmError(f"the loss of {name!r} must be a sympy expression, got {given!r}")
 
 
 def averaging(
