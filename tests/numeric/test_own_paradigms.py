@@ -6,7 +6,7 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 
 from attnflow import Paradigm, Schedule, Setting, simulate, solve
-from attnflow.errors import NoFirstIntegral
+from attnflow.errors import IntegrationFailed, NoFirstIntegral
 from attnflow.symbols import C, alpha, mu
 from oracles.zoo import MIXTURE, SEPARABLE
 from tolerances import CLAIM, STEPPED
@@ -93,3 +93,12 @@ def test_a_mixture_has_no_first_integral_but_its_parts_can_be_held():
         found = solve(MIXTURE, Setting(4, 5), times, (0.5, 0.0), freeze=freeze)
         wanted = stepped(MIXTURE, 4, 5, times, freeze)
         np.testing.assert_allclose((found.mu, found.nu), wanted, rtol=STEPPED)
+
+
+def test_a_flow_that_ends_in_a_singularity_is_refused_beyond_it():
+    # mu mu' = -1/(C - 1): mu = 0 is reached at t = (C - 1) mu0^2/2 = 1/2
+    falling = Paradigm("falling", sp.log(alpha * mu))
+    found = solve(falling, Setting(4, 5), np.array([0.1, 0.4]), (0.5, 0.0))
+    np.testing.assert_allclose(found.mu**2, 0.25 - np.array([0.1, 0.4]) / 2, rtol=CLAIM)
+    with pytest.raises(IntegrationFailed, match="the panels do not reach every time"):
+        solve(falling, Setting(4, 5), np.array([0.1, 0.6]), (0.5, 0.0))

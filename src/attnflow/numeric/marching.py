@@ -24,6 +24,7 @@ POINTS = 20  # Gauss points a panel
 PANELS = 160  # room for panels of one trajectory; about 10 to 60 are used
 CHUNK = 20  # panels inverted at once; divides PANELS
 NOISE = 4e-15  # coefficients below may be rounding (that of e^35 is 35 half-ulps)
+ENDS = 0.01  # pace, relative to its mean so far, below which the velocity is taken to diverge
 TOLERANCE = 1e-15  # size of the last coefficients of the pace, relative to its mean
 
 
@@ -180,7 +181,8 @@ def march(
             near in the complex plane, may be closer than the coefficients of its inverse allow.
 
     Returns:
-        The final march (``stuck`` where the clock stands still: an equilibrium) and ``kept``.
+        The final march (``stuck`` where the clock stands still: an equilibrium; its clock NaN
+        where the flow ends in a singularity) and ``kept``.
     """
     zero = jnp.zeros_like(track.weight)
     start_pace = track.pace(zero, track.weight)
@@ -214,9 +216,16 @@ def march(
         kept = visit(kept, panel, time, state.count, good)
         width = state.width * factor
         tiny = jnp.abs(width) < 4e-16 * jnp.abs(state.clock) + 1e-300
+        # towards an equilibrium the pace grows; where it falls, the flow ends in a singularity
+        ends = tiny & ~(jnp.abs(panel.pace[0] * state.clock) >= ENDS * state.time)
         here = state.stuck | (clock == state.clock)
         moved = March(clock, companion, time, width, state.count + 1, state.tries + 1, here)
-        held = state._replace(width=width, tries=state.tries + 1, stuck=state.stuck | tiny)
+        held = state._replace(
+            clock=jnp.where(ends, jnp.nan, state.clock),
+            width=width,
+            tries=state.tries + 1,
+            stuck=state.stuck | tiny,
+        )
         return jax.tree.map(partial(jnp.where, good), moved, held), kept
 
     return lax.while_loop(going, step, (start, kept))
