@@ -88,17 +88,19 @@ def _check_series(paradigm: Paradigm, series: StartSeries) -> None:
     flow = derive_flow(paradigm)
     values = {mu: series.mu, alpha: series.alpha}
     at = {**_POINT, t: tiny}
-    # each value is a Rational: nothing is rounded before the flow is evaluated
+    digits = 60 * (series.order + 3)  # the residual is compared beyond the 60 x order-th
     point = {**_POINT, **{symbol: value.subs(at) for symbol, value in values.items()}}
+    # rounded there: of a logarithm of exact numbers sympy would seek the minimal polynomial
+    point = {symbol: sp.N(value, digits) for symbol, value in point.items()}
     for name, velocity in (("mu", flow.mu_dot), ("nu", flow.nu_dot), ("loss", None)):
         polynomial = getattr(series, name)
         if velocity is None:
-            claimed, exact = polynomial.subs(at), paradigm.expanded.subs(point)
+            claimed, exact = polynomial.subs(at), paradigm.expanded
             order = series.order
         else:
-            claimed, exact = sp.diff(polynomial, t).subs(at), textbook(stable(velocity)).subs(point)
+            claimed, exact = sp.diff(polynomial, t).subs(at), textbook(stable(velocity))
             order = series.order - 1
-        residual = abs(sp.N(claimed - exact, 60 * (series.order + 3))) / tiny**order
+        residual = abs(sp.N(claimed, digits) - _value(exact, point, digits)) / tiny**order
         if residual > _TOLERANCE:
             raise UncheckedStep(
                 f"the series of {name} of {paradigm.name!r} does not solve the flow"
