@@ -121,7 +121,7 @@ def test_a_schedule_is_a_curve_too():
         ({"quantity": "gamma"}, "quantity must be one of alpha, nu, mu, beta, got 'gamma'"),
         ({"until": 0}, "until must be a finite time above 0, got 0"),
         ({"until": np.inf}, "until must be a finite time above 0, got inf"),
-        ({"initial": (np.nan, 0)}, r"initial mu \(mu0\) must be a finite number, got nan"),
+        ({"initial": (np.nan, 0)}, r"initial mu \(mu0\) .* from -300 to 300, got nan"),
         ({"setting": Setting(np.array([2, 3]), 4)}, r"one setting .* at a time, got .* \(2,\)"),
         ({"paradigm_b": "soft"}, "needs two different curves, got 'soft' twice"),
     ],
