@@ -168,7 +168,7 @@ def test_training_from_a_store_is_training_with_a_frozen_encoder(small, tmp_path
 
 @SLOW
 def test_divergence_is_told_with_step_and_rate(small):
-    with pytest.raises(TrainingFailed, match="diverged at step .*try learning rate 2.5e\\+29"):
+    with pytest.raises(TrainingFailed, match="diverged at step .*try learning rate 1"):
         train(replace(small, optimizer="sgd", learning_rate=1e30, train=40, epochs=2))
 
 

@@ -384,6 +384,9 @@ def test_fetch_without_a_network_says_what_to_put_where(tmp_path):
         SettingError, match="data set must be one of cifar10, cifar100, hatexplain, got 'x'"
     ):
         fetch("x", tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingError, match="folder must be one that can be written to, got '.*x'"):
+        fetch("cifar10", tmp_path / "file" / "x", archive=archive)
 
 
 def test_a_task_of_ones_own_is_checked():

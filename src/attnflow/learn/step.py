@@ -26,7 +26,7 @@ def diverged(name: str, step: int, seed: int, rate: float, or_else: str) -> Trai
     return TrainingFailed(
         f"training under {name} diverged at step {step} (seed {seed}, learning rate {rate:g}): the "
         "loss or the weights were not finite or grew without bound; try learning rate "
-        f"{rate / 4:g}{or_else}"
+        f"{min(rate / 4, 1.0):g}{or_else}"
     )
 
 

@@ -142,7 +142,7 @@ def train(
     made = task if task is not None else task_of(run)
     if folder is not None and begun:
         once(partial(folder.check_data, made.fingerprint(), training=True))
-    parts = tuple(_at_theorys_time(part, parts, objectives, made) for part in parts)
+    parts = tuple(_at_theorys_time(part, parts, objectives, made, run) for part in parts)
     shared = parallel.devices(devices)
     _comparable(run, parts)
     _knowable(run, parts, made)
@@ -203,7 +203,7 @@ def _restored(
 
 
 def _at_theorys_time(
-    part: Part, parts: tuple[Part, ...], objectives: list[Objective], made: Task
+    part: Part, parts: tuple[Part, ...], objectives: list[Objective], made: Task, run: Training
 ) -> Part:
     """A part that ends when theory says, with the time at which that is."""
     if part.kind != "theory":
@@ -212,6 +212,8 @@ def _at_theorys_time(
         raise SettingError(
             f"theory proposes one switch between two paradigms, got {len(parts)} paradigms"
         )
+    if run.optimizer != "sgd":
+        raise SettingError(f"theory proposes a switch for the optimizer sgd, got {run.optimizer!r}")
     from attnflow.numeric.switching import best_switch
 
     for one in objectives:

@@ -47,7 +47,7 @@ def fetch(
         The path of the archive, or the folder of the files.
 
     Raises:
-        SettingError: no such data set.
+        SettingError: no such data set, or the folder cannot be made.
         MissingPart: there is no network; says what to put where.
         DataError: what came has another checksum, or is no JSON; it is removed.
     """
@@ -59,7 +59,7 @@ def fetch(
             known = ", ".join((*ARCHIVES, *FILES))
             raise SettingError(f"data set must be one of {known}, got {name!r}")
         archive = ARCHIVES[name]
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     target, partial = folder / archive.file, folder / f"{archive.file}.part"
     if target.is_file():
         if sha256_of(target) == archive.sha256:
@@ -79,10 +79,19 @@ def fetch(
     return target
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(
+            f"folder must be one that can be written to, got {str(folder)!r}: {error.strerror}"
+        ) from error
+
+
 def _fetch_files(
     place: str, names: tuple[str, ...], folder: Path, progress: Progress | None, timeout: float
 ) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     for name in names:
         target, partial = folder / name, folder / f"{name}.part"
         if target.is_file():
