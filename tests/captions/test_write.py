@@ -15,7 +15,7 @@ from attnflow.learn.captions.write import NEVER, Rule, beam, greedy, rule_of
 from attnflow.learn.objective import objective
 from oracles.networks import filled
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
+pytestmark = pytest.mark.usefixtures("compiled_once", "compiled_lightly")
 RULES = {
     "soft": Rule(False, "context"),
     "hard-sampled": Rule(True, "context"),

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("compiled_lightly")
 SMALL = ["--train", "800", "--heldout", "400", "--test", "400", "--batch", "32", "--epochs", "5"]
 
 

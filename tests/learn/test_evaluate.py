@@ -15,7 +15,7 @@ from attnflow.learn.theory import theory_over_practice
 from attnflow.learn.train import train
 from training_runs import SMALL, TINY
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
+pytestmark = pytest.mark.usefixtures("compiled_once", "compiled_lightly")
 SLOW = pytest.mark.slow
 
 

@@ -16,7 +16,7 @@ from attnflow.learn.folder import RunFolder
 from attnflow.learn.page import Page
 from attnflow.learn.train import train
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
+pytestmark = pytest.mark.usefixtures("compiled_once", "compiled_lightly")
 RUN = Training(train=800, heldout=400, test=400, epochs=4, batch=32, paradigm="soft:2,lvml")
 
 

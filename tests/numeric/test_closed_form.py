@@ -95,7 +95,7 @@ def test_twelve_digits_in_every_corner_and_at_many_settings(name):
 
 
 @pytest.mark.parametrize(
-    "name", [n if n in ("hard", "lvml") else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+    "name", [n if n == "lvml" else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 )
 def test_many_times_read_from_one_table_are_each_time_alone(name):
     rows = [(25, 4, 0, 0, 1), (6926, 3, 0, 0, 1), (11667, 6, 0, 0, 1)]

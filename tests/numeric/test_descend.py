@@ -82,7 +82,13 @@ def test_a_paradigm_is_pooled_by_its_loss_and_not_by_its_name():
     assert pooling(Paradigm("power-x", SOFT.loss)).func is margin
 
 
-@pytest.mark.parametrize("small", [Setting(5, 3), Setting(20, 20)], ids=["m5-C3", "m20-C20"])
+@pytest.mark.parametrize(
+    "small",
+    [
+        pytest.param(Setting(5, 3), id="m5-C3"),
+        pytest.param(Setting(20, 20), id="m20-C20", marks=pytest.mark.slow),
+    ],
+)
 def test_descent_converges_to_the_flow_at_order_one(paradigm, small):
     times = np.array([40.0, 200.0, 320.0])
     flow = simulate(paradigm, small, times, rtol=1e-12, atol=1e-14)
