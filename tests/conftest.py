@@ -69,7 +69,7 @@ def reference() -> list[dict[str, Any]]:
 CACHE = {
     "jax_compilation_cache_dir": "",
     "jax_compilation_cache_max_size": 2**32,  # a limit makes readers and writers take turns
-    "jax_persistent_cache_min_compile_time_secs": 0.5,  # writing takes time, too
+    "jax_persistent_cache_min_compile_time_secs": 0.1,
     "jax_persistent_cache_min_entry_size_bytes": -1,
 }
 

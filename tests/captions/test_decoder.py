@@ -142,6 +142,7 @@ def lvml():
     return graded("lvml", graph), graph, weights
 
 
+@pytest.mark.slow
 def test_captions_add_and_absent_ones_add_nothing(lvml):
     function, _, weights = lvml
     whole = function(weights, jnp.asarray(WORDS))

@@ -77,6 +77,7 @@ def test_second_derivatives():
         assert hessian[i, i] == pytest.approx(wanted, rel=SECOND_DERIVATIVE)
 
 
+@pytest.mark.slow
 def test_the_derivative_in_a_switch_time():
     times = (80.0, 400.0)
     setting = Setting(20, 10)

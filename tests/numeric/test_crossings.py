@@ -62,6 +62,7 @@ def test_rounding_at_the_start_is_no_crossing(pair, m, C):
     assert crossings(*pair, Setting(m, C), until=0.3 * m * C).size == 0
 
 
+@pytest.mark.slow
 def test_between_crossings_the_sign_alternates():
     setting = Setting(5, 3)
     first, second = crossings("lvml", "soft", setting)

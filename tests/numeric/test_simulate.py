@@ -207,6 +207,7 @@ def test_a_paradigm_without_first_integral_is_simulated():
     np.testing.assert_allclose(slope, np.mean(parts, axis=0), rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_batch_is_its_members():
     settings = Setting(np.array([2, 30]), np.array([5, 10]))
     starts = (np.array([[0.0], [0.5], [-1.0]]), 0.25)
