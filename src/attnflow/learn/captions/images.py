@@ -7,15 +7,12 @@ are distorted.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from attnflow.errors import DataError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from attnflow.learn.pictures import eight_bits
 
 RESIZES = ("crop", "square")
 
@@ -65,7 +62,7 @@ def load_image(path: str | Path, size: int, resize: str) -> UInt8[np.ndarray, "s
     try:
         with Image.open(path) as opened:
             opened.draft("RGB", (size, size))
-            image = _eight_bits(opened).convert("RGB")
+            image = eight_bits(opened).convert("RGB")
     except Exception as error:  # Pillow raises many kinds
         raise DataError(f"image {str(path)!r} is missing or damaged: {error}") from error
     if resize == "square":
@@ -76,16 +73,6 @@ def load_image(path: str | Path, size: int, resize: str) -> UInt8[np.ndarray, "s
         image = image.resize(target, Image.Resampling.BILINEAR)
     left, top = (target[0] - size) // 2, (target[1] - size) // 2
     return np.asarray(image)[top : top + size, left : left + size]
-
-
-def _eight_bits(image: "Image") -> "Image":
-    """A grey image of 16 bits a pixel by its upper 8; others as they are."""
-    from PIL.Image import fromarray
-
-    if not image.mode.startswith("I"):
-        return image
-    upper = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255)
-    return fromarray(upper.astype(np.uint8))
 
 
 def cells_within(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from attnflow.errors import DataError
+from attnflow.learn.pictures import eight_bits
 from attnflow.learn.tasks.archives import DAMAGE, damaged
 from attnflow.learn.tasks.cifar import Images
 
@@ -71,10 +72,7 @@ def _pixels(content: bytes) -> np.ndarray:
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as opened:
-        if opened.mode.startswith("I"):  # 16 bits of grey, which convert() would cut at 255
-            grey = (np.asarray(opened) >> 8).astype(np.uint8)
-            return np.stack([grey] * 3, axis=-1)
-        return np.asarray(opened.convert("RGB"))
+        return np.asarray(eight_bits(opened).convert("RGB"))
 
 
 def _assemble(pairs: Iterable[tuple[str, bytes]], where: str) -> Images:
