@@ -63,7 +63,7 @@ def small(tmp_path_factory):
 @pytest.mark.parametrize(
     ("paradigm", "epochs", "rate"),
     [
-        ("soft:4,lvml", 8, 3e-3),
+        ("soft:3,lvml", 6, 3e-3),
         pytest.param("soft", 15, 3e-3, marks=SLOW),
         pytest.param("lvml", 15, 3e-3, marks=SLOW),
         pytest.param("hard", 20, 3e-3, marks=SLOW),

@@ -20,6 +20,7 @@ from jax.custom_batching import custom_vmap
 
 from attnflow.errors import IntegrationFailed
 from attnflow.numeric import marching, refine
+from attnflow.numeric.lengths import cut
 from attnflow.numeric.lower import lower
 from attnflow.numeric.marching import Panel, Track
 from attnflow.numeric.precision import float64, traced
@@ -30,6 +31,7 @@ from attnflow.numeric.trajectory import (
     Trajectory,
     focus_weights,
     lowered_velocity,
+    padded,
     per_time,
     reduce_setting,
 )
@@ -285,7 +287,8 @@ def solve(
     which matters only just after the onset of a setting with m above 1000; elsewhere such points
     are computed with 34 digits). The cost grows with the number of times, hardly with the horizon.
     Pure: may be jitted, vmapped and differentiated (any order, forward and reverse) in times,
-    setting, start and switch times; a sweep compiles once.
+    setting, start and switch times; a sweep compiles once, and neighbouring numbers of times up to
+    1024 share their programs (numeric/lengths.py).
 
     Args:
         paradigm: name, Paradigm, or Schedule of them.
@@ -322,7 +325,7 @@ def evaluate(problem: Problem) -> Trajectory:
     """
     for part in problem.paradigms:
         _formulas(part, problem.freeze)
-    at_mu, at_nu = _solve_compiled(problem)
+    at_mu, at_nu = (cut(v, problem.shape) for v in _solve_compiled(problem.padded()))
     trajectory = Trajectory(
         times=problem.batched_times(),
         mu=at_mu,
@@ -334,7 +337,7 @@ def evaluate(problem: Problem) -> Trajectory:
     )
     if traced(at_mu):
         return trajectory
-    if bool(jnp.any(jnp.isnan(at_mu) | jnp.isnan(at_nu))):
+    if np.isnan(at_mu).any() or np.isnan(at_nu).any():
         raise IntegrationFailed(
             f"no closed-form trajectory for {problem.name} in {problem.setting.as_dict()}: "
             f"the panels do not reach every time; use simulate, or shorter times"
@@ -354,7 +357,7 @@ def _sensitivity(trajectory: Trajectory) -> Any:
 @float64(called="solve")
 def _refined(problem: Problem, trajectory: Trajectory) -> Trajectory:
     """Sensitive points once more with 34 digits; rarely any."""
-    chosen = np.asarray(_sensitivity(trajectory) > refine.SENSITIVE)
+    chosen = np.asarray(cut(_sensitivity(padded(trajectory)), problem.shape)) > refine.SENSITIVE
     if not chosen.any():
         return trajectory
     shape, lanes = problem.shape, (int(np.prod(problem.batch_shape)), -1)

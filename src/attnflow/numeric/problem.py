@@ -14,6 +14,7 @@ import numpy as np
 from jax.core import Tracer
 
 from attnflow.errors import SettingError
+from attnflow.numeric.lengths import lengthened
 from attnflow.numeric.precision import traced
 from attnflow.settings import Schedule, Setting, check, nonnegative
 from attnflow.symbolic.catalogue import paradigm as find_paradigm
@@ -69,21 +70,32 @@ class Problem:
         ]
         return ", ".join(parts)
 
+    def padded(self) -> "Problem":
+        """The same with flat times of one of few lengths; as it is in a transformation or batch."""
+        if traced(self) or self.batch_shape or not np.size(self.times):
+            return self
+        return replace(self, times=lengthened(self.times))
+
     def cast(self) -> "Problem":
         """The same with every number a float64 JAX array; to be called in 64-bit mode."""
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), self)
 
     def batched_times(self) -> Any:
         """The times, broadcast to the result's shape."""
-        return jnp.broadcast_to(jnp.asarray(self.times, jnp.float64), self.shape)
+        module = self._module()
+        return jnp.asarray(module.broadcast_to(module.asarray(self.times, np.float64), self.shape))
 
     def stage(self) -> Any:
         """Index of the part active at each time, the result's shape; at a switch the later part."""
-        times = self.batched_times()
-        index = jnp.zeros(self.shape, jnp.int64)
-        for end in self.ends[:-1]:
-            index = index + jnp.asarray(times >= end, jnp.int64)
-        return index
+        module = self._module()
+        times, index = module.asarray(self.times), module.zeros(np.shape(self.times), np.int64)
+        for end in module.asarray(self.ends)[:-1]:
+            index = index + module.asarray(times >= end, np.int64)
+        return jnp.asarray(module.broadcast_to(index, self.shape))
+
+    def _module(self) -> Any:
+        """NumPy for concrete numbers, where JAX would compile each operation for each shape."""
+        return jnp if traced(self) else np
 
 
 def normalise(

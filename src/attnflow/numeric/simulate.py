@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from attnflow.errors import IntegrationFailed, SettingError
+from attnflow.numeric.lengths import cut
 from attnflow.numeric.precision import float64, traced
 from attnflow.numeric.problem import Problem, normalise
 from attnflow.numeric.trajectory import (
@@ -58,7 +59,8 @@ def simulate(
 
     Time is continuous: t = step x learning rate. Works under the caller's ``jit`` and ``vmap``
     (with 64-bit mode on); arrays in ``setting`` and ``initial`` are integrated as one batch, and a
-    sweep over values compiles once. A schedule is restarted at each of its switches.
+    sweep over values compiles once, as do neighbouring numbers of times (numeric/lengths.py). A
+    schedule is restarted at each of its switches.
 
     Args:
         paradigm: name, Paradigm or Schedule.
@@ -121,7 +123,8 @@ def simulate(
 def _run(problem: Problem, rtol: Any, atol: Any, options: dict[str, Any]) -> tuple[Any, ...]:
     problem = problem.cast()
     tolerances = tuple(jnp.asarray(v, jnp.float64) for v in (rtol, atol))
-    mu, nu, reached = _integrate(problem, *tolerances, **options)
+    mu, nu, reached = _integrate(problem.padded(), *tolerances, **options)
+    mu, nu = (cut(v, problem.shape) for v in (mu, nu))
     return mu, nu, reached, problem.batched_times(), problem.stage()
 
 

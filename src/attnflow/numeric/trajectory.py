@@ -1,6 +1,6 @@
 """A Trajectory: times, mu and nu, and everything that follows from them, lowered from the loss."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from attnflow.numeric.lengths import cut, lengthened
 from attnflow.numeric.lower import lower
-from attnflow.numeric.precision import float64
+from attnflow.numeric.precision import float64, traced
 from attnflow.settings import BACKGROUNDS, Setting
 from attnflow.symbolic import reduction
 from attnflow.symbolic.flow import derive_flow
@@ -169,6 +170,18 @@ class Trajectory:
         return _observe_invariant(self)
 
 
+def padded(trajectory: Trajectory) -> Trajectory:
+    """The same with flat arrays of one of few lengths; as it is in a transformation or batch."""
+    if traced(trajectory) or any(np.ndim(v) for v in trajectory.setting.numbers().values()):
+        return trajectory
+    shape = np.shape(trajectory.mu)
+    if not np.prod(shape, dtype=int):
+        return trajectory
+    arrays = {name: getattr(trajectory, name) for name in ("times", "mu", "nu", "stage")}
+    flat = {name: lengthened(np.broadcast_to(v, shape)) for name, v in arrays.items()}
+    return replace(trajectory, **flat, distance=None)
+
+
 def per_time(trajectory: Trajectory) -> Reduced:
     """The reduced setting with trailing axes, so that it broadcasts against the times."""
     reduced = reduce_setting(trajectory.setting)
@@ -187,7 +200,8 @@ def _by_stage(trajectory: Trajectory, values: list[Any]) -> Any:
 
 @float64
 def _observe(trajectory: Trajectory) -> dict[str, Any]:
-    return _observe_compiled(trajectory)
+    found = _observe_compiled(padded(trajectory))
+    return {name: cut(value, np.shape(trajectory.mu)) for name, value in found.items()}
 
 
 @jax.jit
@@ -211,7 +225,7 @@ def _observe_compiled(trajectory: Trajectory) -> dict[str, Any]:
 
 @float64
 def _observe_invariant(trajectory: Trajectory) -> Any:
-    return _invariant_compiled(trajectory)
+    return cut(_invariant_compiled(padded(trajectory)), np.shape(trajectory.mu))
 
 
 @jax.jit

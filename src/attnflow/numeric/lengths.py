@@ -1,0 +1,39 @@
+"""Few lengths for many: programs compiled for a number of times serve its neighbours too.
+
+JAX compiles a program for each shape. Arrays over times are brought to one of few lengths by
+repeating their last entry, and what is computed of them is cut back.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+SHARED = 1024
+"""Up to so many times lengths are shared; beyond, a computation costs more than its program."""
+
+SHORTEST = 5
+"""One less than may be few times (numeric/closed_form.py): a part of a schedule adds its end."""
+
+
+def length(count: int) -> int:
+    """How long arrays of ``count`` entries become: 5, 6, or the next power of two up to 1024."""
+    if not 0 < count <= SHARED:
+        return count
+    return max(SHORTEST, count) if count <= SHORTEST + 1 else 1 << (count - 1).bit_length()
+
+
+def lengthened(values: Any) -> Any:
+    """Concrete values of any shape as a flat NumPy array of such a length."""
+    flat = np.ravel(values)
+    return np.pad(flat, (0, length(flat.size) - flat.size), mode="edge")
+
+
+def cut(values: Any, shape: tuple[int, ...]) -> Any:
+    """From values along such a length those of the entries that there were, in their shape.
+
+    To be called in 64-bit mode.
+    """
+    if np.shape(values) == shape:
+        return values
+    return jnp.asarray(np.asarray(values)[: np.prod(shape, dtype=int)].reshape(shape))
