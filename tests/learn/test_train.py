@@ -22,7 +22,7 @@ from attnflow.learn.folder import RunFolder
 from attnflow.learn.networks import TwoLayer
 from attnflow.learn.parallel import Devices
 from attnflow.learn.tasks import Mosaics, Task, task
-from attnflow.learn.train import train
+from attnflow.learn.train import THEORY_TARGET, train
 from training_runs import EXACT, SMALL, TINY, weights
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -72,6 +72,17 @@ def test_a_run_says_which_part_of_its_schedule_never_began(tmp_path):
     assert said.startswith("lvml and hard never began: soft was to end at focus weight 0.99")
     assert load(tmp_path / "run").remarks == (said,)
     assert train(replace(run, paradigm="soft")).remarks == ()
+
+
+def test_a_run_too_short_for_theorys_switch_says_when_that_would_be(tmp_path):
+    from attnflow import best_switch
+
+    run = replace(EXACT, paradigm="soft:theory,hard", epochs=1, passes=1)
+    [said] = train(run, tmp_path / "run").remarks
+    proposed = best_switch(Setting(5, 4), THEORY_TARGET, "soft", "hard")
+    assert f"at theory's switch time {float(proposed.switch_time):g}, and" in said
+    [again] = load(tmp_path / "run").remarks
+    assert "at theory's switch time, and" in again
 
 
 @pytest.mark.slow
@@ -165,7 +176,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from attnflow.learn.config import from_toml
-from attnflow.learn.train import train
+from attnflow.learn.train import THEORY_TARGET, train
 train(from_toml(sys.argv[1]), sys.argv[2], resume=True,
       progress=lambda done, total, rows: print(done, flush=True))
 """

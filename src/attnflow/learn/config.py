@@ -94,7 +94,7 @@ class Part:
     Attributes:
         paradigm: name of the paradigm.
         kind: "epoch", "focus", "time", "theory", or "end" for the last.
-        value: the epoch, the focus weight or the time.
+        value: the epoch, the focus weight or the time (theory's: infinite until it is known).
     """
 
     paradigm: str
@@ -149,7 +149,7 @@ _ENDS = {
     "epoch": "after epoch {:g}",
     "focus": "at focus weight {:g}",
     "time": "at time {:g}",
-    "theory": "at theory's switch time",
+    "theory": "at theory's switch time {:g}",
 }
 
 
@@ -158,7 +158,7 @@ def unreached(parts: tuple[Part, ...], stage: int) -> tuple[str, ...]:
     if stage + 1 >= len(parts):
         return ()
     part, left = parts[stage], " and ".join(after.paradigm for after in parts[stage + 1 :])
-    end = _ENDS[part.kind].format(part.value)
+    end = _ENDS[part.kind].format(part.value).removesuffix(" inf")
     return (f"{left} never began: {part.paradigm} was to end {end}, and the run went no further",)
 
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Trained:
         rows: metrics, one row an epoch and run.
         folder: where the run is on disk, or None.
         stage: the part of the schedule that it ended in, from 0.
+        parts: of the schedule, with the switch time that theory proposed; None if not asked for.
     """
 
     engine: Engine
@@ -48,12 +49,13 @@ class Trained:
     rows: list[dict[str, Any]]
     folder: RunFolder | None = None
     stage: int = 0
+    parts: tuple[Part, ...] | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What one should know of this run: of its inputs, and of its schedule."""
         run = self.engine.run
-        parts = parse_schedule(run.paradigm, run.epochs or 1)
+        parts = self.parts or parse_schedule(run.paradigm, run.epochs or 1)
         return (*self.engine.task.remarks, *unreached(parts, self.stage))
 
 
@@ -178,7 +180,7 @@ def train(
     finally:
         if folder is not None:
             folder.close()
-    return Trained(engine, state, rows, folder, stage)
+    return Trained(engine, state, rows, folder, stage, parts)
 
 
 def _restored(
@@ -224,12 +226,13 @@ def _at_theorys_time(
     setting = made.setting or made.setting_of_fit
     first, then = (one.paradigm for one in objectives)
     found = best_switch(setting, THEORY_TARGET, first, then)
-    return Part(part.paradigm, "time", float(found.switch_time))
+    return replace(part, value=float(found.switch_time))
 
 
 def _comparable(run: Training, parts: tuple[Part, ...]) -> None:
     """Refuse switches that would fall at different epochs in the runs trained at once."""
-    if len(run.learning_rates or ()) > 1 and any(p.kind in ("time", "focus") for p in parts):
+    moving = any(part.kind in ("time", "theory", "focus") for part in parts)
+    if moving and len(run.learning_rates or ()) > 1:
         raise SettingError(
             "several learning rates at once need switches by epoch: at one time or focus weight "
             "they would be at different epochs"
@@ -262,11 +265,9 @@ def _stage(
     """Which part of the schedule the next epoch belongs to."""
     rate = (run.learning_rates or (0.0,))[0]
     last = [row["alpha"] for row in rows if row["epoch"] == epoch and row["alpha"] is not None]
-    reached = {
-        "epoch": epoch,
-        "focus": float(np.mean(last)) if last else -math.inf,
-        "time": engine.time_after(epoch, rate),
-    }
+    passed = engine.time_after(epoch, rate)
+    focus = float(np.mean(last)) if last else -math.inf
+    reached = {"epoch": epoch, "focus": focus, "time": passed, "theory": passed}
     return stage_at(parts, stage, reached)
 
 
