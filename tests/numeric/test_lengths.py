@@ -58,3 +58,14 @@ def test_neighbouring_numbers_of_times_share_their_programs(compute, program):
                 assert np.shape(value) == np.shape(times[place])
                 np.testing.assert_allclose(value, wanted[place], rtol=1e-9)
     assert [p._cache_size() for p in programs] == before
+
+
+@pytest.mark.parametrize("compute", [solve, simulate])
+def test_a_curve_may_be_a_constant_of_a_compiled_function(compute):
+    with jax.enable_x64(True):
+        found = compute("soft", Setting(20, 20), [30.0, 1.0], (0.1, 0.2))
+        inside = jax.jit(lambda: compute("soft", Setting(20, 20), [30.0, 1.0], (0.1, 0.2)))()
+        observed = jax.jit(lambda: (found.mu, found.loss, found.first_integral))()
+    for values in (observed, (inside.mu, inside.loss, inside.first_integral)):
+        for value, wanted in zip(values, (found.mu, found.loss, found.first_integral), strict=True):
+            np.testing.assert_allclose(value, wanted, rtol=1e-12)

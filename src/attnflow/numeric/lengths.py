@@ -9,6 +9,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from attnflow.numeric.precision import traced
+
 SHARED = 1024
 """Up to so many times lengths are shared; beyond, a computation costs more than its program."""
 
@@ -36,4 +38,6 @@ def cut(values: Any, shape: tuple[int, ...]) -> Any:
     """
     if np.shape(values) == shape:
         return values
-    return jnp.asarray(np.asarray(values)[: np.prod(shape, dtype=int)].reshape(shape))
+    # concrete arguments give tracers too where a caller's function is being compiled
+    held = values if traced(values) else np.asarray(values)
+    return jnp.asarray(held[: np.prod(shape, dtype=int)].reshape(shape))
