@@ -266,11 +266,31 @@ def test_bfloat16_learns_and_keeps_float32_weights():
     assert ev.evaluate(trained)["sets"]["test"]["argmax"]["accuracy"] > 85
 
 
+def mine(shape, classes, rngs):
+    return TwoLayer(shape, None, rngs, 16), TwoLayer(shape, classes, rngs, 16)
+
+
+def test_a_run_says_that_its_networks_are_ones_own(tmp_path):
+    run = replace(EXACT, epochs=1, passes=1)
+    trained = train(run, tmp_path / "run", networks=mine)
+    assert trained.engine.run.networks == "own"
+    assert not trained.engine.exact  # curves of theory are those of the linear networks
+    assert weights(load(tmp_path / "run", networks=mine)) == weights(trained)
+    again = train(run, tmp_path / "run", networks=mine, resume=True)
+    assert weights(again) == weights(trained)
+    for forgetful in (
+        lambda: load(tmp_path / "run"),
+        lambda: train(None, tmp_path / "run", resume=True),
+        lambda: train(replace(run, networks="own")),
+    ):
+        with pytest.raises(
+            SettingError, match="given to train as a function, which must be given again"
+        ):
+            forgetful()
+
+
 @pytest.mark.slow
 def test_networks_of_ones_own_train():
-    def mine(shape, classes, rngs):
-        return TwoLayer(shape, None, rngs, 16), TwoLayer(shape, classes, rngs, 16)
-
     trained = train(replace(SMALL, paradigm="lvml"), networks=mine)
     assert ev.evaluate(trained)["sets"]["test"]["argmax"]["accuracy"] > 80
 

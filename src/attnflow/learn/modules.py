@@ -18,7 +18,7 @@ from flax import nnx
 from jax.core import Tracer
 
 from attnflow.errors import SettingError
-from attnflow.learn.networks import NETWORKS, Pair
+from attnflow.learn.networks import NETWORKS, OWN, Pair
 from attnflow.learn.own import from_file, in_file, told
 
 
@@ -170,10 +170,15 @@ def find_pair(name: str) -> Pair:
     """A maker of a pair by name, or as "FILE.py:NAME", in which case the file is run.
 
     Raises:
-        SettingError: there is no such name or file, or the file fails.
+        SettingError: there is no such name or file, the file fails, or it is the name of networks
+            that were given as a function.
     """
     if name in NETWORKS:
         return NETWORKS[name]
+    if name == OWN:
+        raise SettingError(
+            "networks 'own' were given to train as a function, which must be given again"
+        )
     if not in_file(name):
         known = ", ".join(NETWORKS)
         raise SettingError(f"networks must be one of {known}, or FILE.py:NAME, got {name!r}")

@@ -295,3 +295,6 @@ NETWORKS: dict[str, Pair] = {
 }
 """Name -> maker of a pair: linear, from zero (the simple setting), two-layer focus, the CNNs; and
 for words, with an encoder."""
+
+OWN = "own"
+"""What a config calls networks that are given as a function."""

@@ -8,6 +8,7 @@ from attnflow.errors import SettingError
 from attnflow.learn import drawing
 from attnflow.learn.evaluate import RULES, evaluate, load, signature
 from attnflow.learn.held import Held, held_losses
+from attnflow.learn.networks import OWN
 from attnflow.learn.objective import has_theory
 from attnflow.learn.page import FORMATS, Page
 from attnflow.learn.readable import posts_page
@@ -152,7 +153,7 @@ def _conditions(trained: Trained) -> tuple[str, ...]:
     run, made = trained.engine.run, trained.engine.task
     momentum = f", momentum {run.momentum:g}" if run.momentum else ""
     batch = str(trained.engine.batch)
-    names = (Path(run.networks or "own").name, f"{run.optimizer}{momentum}", batch)
+    names = (Path(run.networks or OWN).name, f"{run.optimizer}{momentum}", batch)
     return made.name, str(made.segments), str(made.classes), run.paradigm, *names
 
 

@@ -17,7 +17,7 @@ from attnflow.learn.config import Part, Training, from_dict, parse_schedule, sta
 from attnflow.learn.engine import Engine, build
 from attnflow.learn.folder import RunFolder
 from attnflow.learn.modules import find_pair
-from attnflow.learn.networks import Pair
+from attnflow.learn.networks import OWN, Pair
 from attnflow.learn.objective import Loss, Objective, objective
 from attnflow.learn.parallel import once
 from attnflow.learn.step import diverged
@@ -112,7 +112,8 @@ def train(
         run: the config; None with ``resume`` takes the folder's own.
         out: folder of the run; None keeps nothing on disk.
         task: a task of one's own in place of the config's.
-        networks: a maker of networks of one's own in place of the config's.
+        networks: a maker of networks of one's own in place of the config's, where they are then
+            called "own"; ``load`` needs it again.
         losses: losses of one's own by the names that the config's paradigm uses.
         resume: go on with the run in ``out``; it ends with the weights of an unbroken run. Where
             nothing is there yet, it starts. The number of devices may have changed: from there on
@@ -129,6 +130,8 @@ def train(
         TrainingFailed: the loss was not finite or diverged; the last good checkpoint stays.
         MissingPart, DataError: data or an optional part are missing, or data damaged.
     """
+    if networks is not None and (run is not None or not resume):
+        run = replace(run or Training(), networks=OWN)
     folder = None if out is None else RunFolder(out)
     begun = folder is not None and resume and once(folder.exists)
     if folder is not None and begun:
