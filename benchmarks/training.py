@@ -77,11 +77,11 @@ def data(mosaics: int) -> dict[str, np.ndarray]:
     }
 
 
-def weights() -> dict[str, np.ndarray]:
+def weights(seed: int = 0) -> dict[str, np.ndarray]:
     """Start of both networks, kernels as (height, width, in, out) and (in, out)."""
     from attnflow.learn.modules import networks
 
-    focus, classifier, _ = networks("cifar", (SIDE, SIDE, 3), CLASSES, 0)
+    focus, classifier, _ = networks("cifar", (SIDE, SIDE, 3), CLASSES, seed)
     found = {}
     for name, module, layers in (
         ("focus", focus, ("first", "second", "third")),
@@ -142,52 +142,12 @@ def run_torch(
 ) -> dict[str, Any]:
     """The same networks, losses and optimiser in PyTorch; order of inputs as they come."""
     import torch
-    from torch import nn
     from torch.nn import functional as F
+    from torch_pair import loss_of, pair
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with np.load(given_weights) as stored:
-        start = dict(stored)
-    pool_first = tuned
-
-    class Block(nn.Module):
-        def __init__(self, kernel: np.ndarray, bias: bool, pool: bool) -> None:
-            super().__init__()
-            size, _, inputs, outputs = kernel.shape
-            self.conv, self.pool = nn.Conv2d(inputs, outputs, size, bias=bias), pool
-            with torch.no_grad():
-                self.conv.weight.copy_(torch.tensor(kernel.transpose(3, 2, 0, 1)))
-                if bias:
-                    self.conv.bias.zero_()
-
-        def forward(self, x: Any) -> Any:
-            x = self.conv(x)
-            if not self.pool:
-                return F.relu(x)
-            return F.relu(F.max_pool2d(x, 2)) if pool_first else F.max_pool2d(F.relu(x), 2)
-
-    class Net(nn.Module):
-        def __init__(self, name: str, layers: tuple[str, ...], bias: bool) -> None:
-            super().__init__()
-            self.blocks = nn.Sequential(
-                *(Block(start[f"{name}.{layer}"], bias, layer != "third") for layer in layers)
-            )
-            kernels = [v for key, v in start.items() if key.startswith(f"{name}.dense")]
-            self.dense = nn.ModuleList(nn.Linear(*k.shape, bias=bias) for k in kernels)
-            with torch.no_grad():
-                for layer, kernel in zip(self.dense, kernels, strict=True):
-                    layer.weight.copy_(torch.tensor(kernel.T))
-                    if bias:
-                        layer.bias.zero_()
-
-        def forward(self, x: Any) -> Any:
-            x = self.blocks(x).permute(0, 2, 3, 1).flatten(1)  # as the kernels were laid out
-            for layer in self.dense[:-1]:
-                x = F.relu(layer(x))
-            return self.dense[-1](x)
-
-    focus = Net("focus", ("first", "second", "third"), False).to(device)
-    classifier = Net("classifier", ("first", "second"), True).to(device)
+        focus, classifier = (net.to(device) for net in pair(dict(stored), pool_first=tuned))
     if tuned:
         focus, classifier = (n.to(memory_format=torch.channels_last) for n in (focus, classifier))
     optimizers = [
@@ -212,18 +172,6 @@ def run_torch(
         )
         if paradigm == "hard":
             return -(weights * each).sum(1).mean()
-        return -torch.logsumexp(log_weights + each, dim=1).mean()
-
-    def loss_of(x: Any, y: Any) -> Any:
-        segments = [x[:, i].contiguous(memory_format=torch.channels_last) for i in range(SEGMENTS)]
-        log_weights = F.log_softmax(torch.cat([focus(s) for s in segments], dim=1), dim=1)
-        if paradigm == "soft":
-            pooled = torch.einsum("bm,bmcij->bcij", log_weights.exp(), x)
-            return F.cross_entropy(classifier(pooled), y)
-        each = F.log_softmax(torch.stack([classifier(s) for s in segments], dim=1), dim=2)
-        each = each.gather(2, y[:, None, None].expand(-1, SEGMENTS, 1))[..., 0]
-        if paradigm == "hard":
-            return -(log_weights.exp() * each).sum(1).mean()
         return -torch.logsumexp(log_weights + each, dim=1).mean()
 
     images = np.ascontiguousarray(given["images"].transpose(0, 3, 1, 2))  # as PyTorch reads them
@@ -251,7 +199,10 @@ def run_torch(
         for x, y in batches():
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(x, y) if tuned else loss_as_published(x, y)
+            if tuned:
+                loss, _ = loss_of(paradigm, focus, classifier, x, y)
+            else:
+                loss = loss_as_published(x, y)
             loss.backward()
             for optimizer in optimizers:
                 optimizer.step()
