@@ -58,3 +58,9 @@ def test_neighbouring_numbers_of_times_share_their_programs(compute, program):
                 assert np.shape(value) == np.shape(times[place])
                 np.testing.assert_allclose(value, wanted[place], rtol=1e-9)
     assert [p._cache_size() for p in programs] == before
+
+
+def test_no_times_give_empty_curves():
+    for times, segments, shape in [([], 20, (0,)), (np.zeros((0, 3)), [5, 20], (2, 0, 3))]:
+        found = solve("soft", Setting(segments, 20), times)
+        assert found.mu.shape == found.loss.shape == found.first_integral.shape == shape
