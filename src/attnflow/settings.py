@@ -14,11 +14,11 @@ BACKGROUNDS = ("shared", "distinct")
 
 
 def _numbers(value: Any) -> np.ndarray | None:
-    """The value as a float array if it is concrete, None for a tracer or a tree placeholder."""
+    """The value as a float array if it is concrete, None for tracers or a tree placeholder."""
     if isinstance(value, bool | str) or value is None:
         return np.asarray(np.nan)
     jax = sys.modules.get("jax")
-    if jax is not None and isinstance(value, jax.core.Tracer):
+    if jax and any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
         return None  # its value is not known yet
     try:
         return np.asarray(value, dtype=np.float64)
@@ -31,7 +31,7 @@ def check(name: str, value: Any, allowed: str, holds: Any) -> None:
 
     Args:
         name: how the user knows the argument.
-        value: a number, an array, or a tracer (which is let through).
+        value: a number, an array or list of them, or a tracer (let through).
         allowed: the end of the sentence, "a whole number of at least 2".
         holds: a predicate on float arrays, elementwise.
 

@@ -137,8 +137,9 @@ def normalise(
             lambda v: np.abs(v) <= FURTHEST,
         )
 
-    numbers = [_plain(v) for v in (*setting.numbers().values(), mu0, nu0)]
-    shapes = [np.shape(v) for v in numbers]
+    entries = {name: _plain(v) for name, v in setting.numbers().items()}
+    mu0, nu0 = _plain(mu0), _plain(nu0)
+    shapes = [np.shape(v) for v in (*entries.values(), mu0, nu0)]
     try:
         batch_shape = np.broadcast_shapes(*shapes)
     except ValueError:
@@ -147,10 +148,10 @@ def normalise(
             + ", ".join(str(s) for s in dict.fromkeys(shapes) if s)
         ) from None
     return Problem(
-        setting=_aligned(setting, batch_shape),
+        setting=_aligned(setting, entries, batch_shape),
         times=_plain(times),
-        mu0=numbers[-2],
-        nu0=numbers[-1],
+        mu0=mu0,
+        nu0=nu0,
         ends=_stacked([end for _, end in parts]),
         paradigms=tuple(find_paradigm(p) for p, _ in parts),
         freeze=freeze,
@@ -169,9 +170,9 @@ def _stacked(ends: list[Any]) -> Any:
     return jnp.stack(ends) if traced(ends) else np.asarray(ends, dtype=np.float64)
 
 
-def _aligned(setting: Setting, batch_shape: tuple[int, ...]) -> Setting:
+def _aligned(setting: Setting, entries: dict[str, Any], batch_shape: tuple[int, ...]) -> Setting:
     """The setting with its array entries broadcast to the batch, so that no axis is mistaken."""
-    arrays = {name: v for name, v in setting.numbers().items() if np.ndim(v)}
+    arrays = {name: v for name, v in entries.items() if np.ndim(v)}
     if all(np.shape(v) == batch_shape for v in arrays.values()):
         return setting
     full = {
