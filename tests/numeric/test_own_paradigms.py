@@ -108,3 +108,5 @@ def test_a_flow_that_ends_in_a_singularity_is_refused_beyond_it():
     np.testing.assert_allclose(found.mu**2, 0.25 - many[:-1] / 2, rtol=CLAIM)
     with pytest.raises(IntegrationFailed, match="the panels do not reach every time"):
         solve(falling, Setting(4, 5), many, (0.5, 0.0))
+    with pytest.raises(IntegrationFailed, match="the panels do not reach every time"):
+        solve(falling, Setting(4, 5), np.array([0.1, 0.4]), (0.0, 0.0))

@@ -187,10 +187,12 @@ def march(
     zero = jnp.zeros_like(track.weight)
     start_pace = track.pace(zero, track.weight)
     sign = jnp.sign(start_pace)
-    still = ~jnp.isfinite(start_pace)
+    moving = jnp.isfinite(start_pace) & (start_pace != 0)
     width = jnp.clip(first / jnp.abs(start_pace), 1e-280, 1.0)  # below, it would underflow
-    width = jnp.where(still, 0.0, sign * width)
-    start = March(zero, zero, zero, width, 0, 0, still | (last <= 0))
+    width = jnp.where(moving, sign * width, 0.0)
+    # an infinite pace is rest; none, or no number, is a singularity
+    clock = jnp.where(moving | jnp.isinf(start_pace), zero, jnp.nan)
+    start = March(clock, zero, zero, width, 0, 0, ~moving | (last <= 0))
 
     def going(carry: tuple[March, Any]) -> Any:
         state, _ = carry
