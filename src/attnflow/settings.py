@@ -12,6 +12,9 @@ from attnflow.errors import SettingError
 
 BACKGROUNDS = ("shared", "distinct")
 
+FURTHEST = 300.0
+"""How far from 0 a start may be: e^(2 mu), which paces hold, is a float64 up to 354."""
+
 
 def _numbers(value: Any) -> np.ndarray | None:
     """The value as a float array if it is concrete, None for tracers or a tree placeholder."""
@@ -61,6 +64,22 @@ def positive(v: np.ndarray) -> np.ndarray:
 def nonnegative(v: np.ndarray) -> np.ndarray:
     """Predicate: finite and at least zero."""
     return (v >= 0) & np.isfinite(v)
+
+
+def check_start(initial: Any) -> tuple[Any, Any]:
+    """The pair (mu0, nu0), every concrete entry at most FURTHEST in size.
+
+    Raises:
+        SettingError: it is no pair, or an entry is outside the range; the message names it.
+    """
+    try:
+        mu0, nu0 = initial
+    except (TypeError, ValueError):
+        raise SettingError(f"initial must be a pair (mu0, nu0), got {initial!r}") from None
+    allowed = f"a number from -{FURTHEST:g} to {FURTHEST:g}"
+    for name, value in (("mu (mu0)", mu0), ("nu (nu0)", nu0)):
+        check(f"initial {name}", value, allowed, lambda v: np.abs(v) <= FURTHEST)
+    return mu0, nu0
 
 
 @dataclass(frozen=True)

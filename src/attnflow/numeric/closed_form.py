@@ -298,7 +298,7 @@ def solve(
         paradigm: name, Paradigm, or Schedule of them.
         setting: Setting; entries may be arrays of one broadcastable shape, a sweep.
         times: continuous time t = step x learning rate, at least 0, any shape and order.
-        initial: (mu0, nu0), numbers or arrays that broadcast with the setting's.
+        initial: (mu0, nu0), numbers from -300 to 300 or arrays that broadcast with the setting's.
         freeze: None; "focus" holds alpha at its start; "classifier" holds mu.
 
     Returns:

@@ -288,7 +288,7 @@ def time_to_focus(
         paradigm: name, Paradigm, or Schedule.
         setting: Setting, its entries plain numbers.
         target: the level, above the initial alpha and below 1.
-        initial: (mu0, nu0).
+        initial: (mu0, nu0), from -300 to 300.
 
     Returns:
         t = step x learning rate, to about 1e-13; infinite where alpha never gets there (or not
