@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -188,9 +189,22 @@ def test_a_paradigm_without_a_first_integral_has_loss_and_flow():
     assert "p_0_mixed_potential" not in text
 
 
+def test_a_module_of_the_error_function_brings_it_along():
+    probit = Paradigm("probit", -sp.log((1 + sp.erf(alpha * mu)) / 2))
+    loaded = {}
+    exec(export(probit, "python"), loaded)
+    margin = np.array([-0.5, 1.5])
+    weight = loaded["focus"](0.3, 4.0)
+    wanted = [-math.log((1 + math.erf(weight * value)) / 2) for value in margin]
+    np.testing.assert_allclose(loaded["probit_loss"](margin, 0.3, 4.0, 5.0), wanted, rtol=1e-14)
+    assert loaded["probit_mu_dot"](1.5, 0.3, 4.0, 5.0) > 0
+
+
 def test_a_function_that_numpy_lacks_is_refused_by_name():
     with pytest.raises(UnknownFunction, match="no NumPy code is known for mystery in mystery"):
         python_module._code(sp.Function("mystery")(mu))
+    with pytest.raises(UnknownFunction, match=r"no NumPy code is known for gamma\(mu\): it needs"):
+        python_module._code(sp.gamma(mu))
 
 
 # --- files and arguments --------------------------------------------------------------------------

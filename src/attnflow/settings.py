@@ -12,13 +12,16 @@ from attnflow.errors import SettingError
 
 BACKGROUNDS = ("shared", "distinct")
 
+FURTHEST = 300.0
+"""How far from 0 a start may be: e^(2 mu), which paces hold, is a float64 up to 354."""
+
 
 def _numbers(value: Any) -> np.ndarray | None:
-    """The value as a float array if it is concrete, None for a tracer or a tree placeholder."""
+    """The value as a float array if it is concrete, None for tracers or a tree placeholder."""
     if isinstance(value, bool | str) or value is None:
         return np.asarray(np.nan)
     jax = sys.modules.get("jax")
-    if jax is not None and isinstance(value, jax.core.Tracer):
+    if jax and any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
         return None  # its value is not known yet
     try:
         return np.asarray(value, dtype=np.float64)
@@ -31,7 +34,7 @@ def check(name: str, value: Any, allowed: str, holds: Any) -> None:
 
     Args:
         name: how the user knows the argument.
-        value: a number, an array, or a tracer (which is let through).
+        value: a number, an array or list of them, or a tracer (let through).
         allowed: the end of the sentence, "a whole number of at least 2".
         holds: a predicate on float arrays, elementwise.
 
@@ -61,6 +64,22 @@ def positive(v: np.ndarray) -> np.ndarray:
 def nonnegative(v: np.ndarray) -> np.ndarray:
     """Predicate: finite and at least zero."""
     return (v >= 0) & np.isfinite(v)
+
+
+def check_start(initial: Any) -> tuple[Any, Any]:
+    """The pair (mu0, nu0), every concrete entry at most FURTHEST in size.
+
+    Raises:
+        SettingError: it is no pair, or an entry is outside the range; the message names it.
+    """
+    try:
+        mu0, nu0 = initial
+    except (TypeError, ValueError):
+        raise SettingError(f"initial must be a pair (mu0, nu0), got {initial!r}") from None
+    allowed = f"a number from -{FURTHEST:g} to {FURTHEST:g}"
+    for name, value in (("mu (mu0)", mu0), ("nu (nu0)", nu0)):
+        check(f"initial {name}", value, allowed, lambda v: np.abs(v) <= FURTHEST)
+    return mu0, nu0
 
 
 @dataclass(frozen=True)

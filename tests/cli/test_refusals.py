@@ -111,8 +111,11 @@ REFUSED = {
     "alpha one": ((*SOLVE, "--alpha", "1"), "alpha must be a number above 0 and below 1, got 1"),
     "alpha zero": ((*SOLVE, "--alpha", "0", "--freeze", "focus"), "above 0 and below 1, got 0"),
     "alpha nan": ((*SOLVE, "--alpha", "nan"), "above 0 and below 1, got nan"),
-    "mu0": ((*SOLVE, "--mu0", "x"), "mu0 must be a finite number, got x"),
-    "nu0": ((*SOLVE, "--nu0", "inf"), "nu0 must be a finite number, got inf"),
+    "mu0": ((*SOLVE, "--mu0", "x"), "initial mu (mu0) must be a number from -300 to 300, got x"),
+    "nu0": (
+        (*SOLVE, "--nu0", "inf"),
+        "initial nu (nu0) must be a number from -300 to 300, got inf",
+    ),
     "freeze": ((*SOLVE, "--freeze", "all"), "'all'"),
     "alpha and nu0": ((*SOLVE, "--alpha", ".4", "--nu0", "1"), "either --alpha or --nu0, not both"),
     "times and horizon": ((*SOLVE, "--horizon", "5"), "either --times or --horizon, not both"),

@@ -154,6 +154,14 @@ def test_without_json_a_table_is_printed(attnflow):
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_a_table_keeps_its_digits_on_a_narrow_terminal(attnflow, monkeypatch):
+    command = ("solve", "-p", "soft", "--times", "1,1234567")
+    wide = attnflow(*command)[1]
+    monkeypatch.setenv("COLUMNS", "40")
+    narrow = attnflow(*command)[1]
+    assert "1.23457e+06" in narrow and narrow.split() == wide.split()
+
+
 def test_an_integration_that_fails_exits_with_one(attnflow, tmp_path):
     (tmp_path / "my.py").write_text(MINE + 'BURST = Paradigm("burst", -alpha * mu**3)\n')
     options = ("--paradigm-file", "my.py:BURST", "--mu0", "5", "--times", "1e6")

@@ -312,7 +312,10 @@ def test_labels_name_paradigms_and_the_ends_of_schedules() -> None:
         ({"points": 10.5}, "points must be a whole number of at least 2, got 10.5"),
         ({"grid": "even"}, "grid must be one of linear, log, got 'even'"),
         ({"initial": (0.0,)}, r"initial must be a pair \(mu, nu\) of numbers"),
-        ({"initial": (0.0, np.nan)}, "initial nu must be a finite number, got nan"),
+        (
+            {"initial": (0.0, np.nan)},
+            r"initial nu \(nu0\) must be a number from -300 to 300, got nan",
+        ),
         ({"methods": ()}, "methods must name at least one of closed form"),
         ({"methods": ("closed",)}, "unknown method 'closed'; did you mean 'closed form'"),
         ({"methods": ("simulation", "simulation")}, "methods must differ, got simulation"),

@@ -69,3 +69,9 @@ def test_a_curve_may_be_a_constant_of_a_compiled_function(compute):
     for values in (observed, (inside.mu, inside.loss, inside.first_integral)):
         for value, wanted in zip(values, (found.mu, found.loss, found.first_integral), strict=True):
             np.testing.assert_allclose(value, wanted, rtol=1e-12)
+
+
+def test_no_times_give_empty_curves():
+    for times, segments, shape in [([], 20, (0,)), (np.zeros((0, 3)), [5, 20], (2, 0, 3))]:
+        found = solve("soft", Setting(segments, 20), times)
+        assert found.mu.shape == found.loss.shape == found.first_integral.shape == shape

@@ -13,6 +13,7 @@ from tolerances import CLAIM, STEPPED
 
 USERS = {p.name: p for p in SEPARABLE if p.name in ("focal", "zero-one", "brier", "exponential")}
 USERS["linear"] = Paradigm("linear", -alpha * mu)
+USERS["doubly-exponential"] = Paradigm("doubly-exponential", sp.exp(-alpha * sp.exp(mu)))
 USERS["probit"] = Paradigm("probit", -sp.log((1 + sp.erf(alpha * mu)) / 2))
 SMOOTHED = next(p for p in SEPARABLE if p.name == "label-smoothed")
 
@@ -102,3 +103,10 @@ def test_a_flow_that_ends_in_a_singularity_is_refused_beyond_it():
     np.testing.assert_allclose(found.mu**2, 0.25 - np.array([0.1, 0.4]) / 2, rtol=CLAIM)
     with pytest.raises(IntegrationFailed, match="the panels do not reach every time"):
         solve(falling, Setting(4, 5), np.array([0.1, 0.6]), (0.5, 0.0))
+    many = np.linspace(0.05, 0.54, 8)
+    found = solve(falling, Setting(4, 5), many[:-1], (0.5, 0.0))
+    np.testing.assert_allclose(found.mu**2, 0.25 - many[:-1] / 2, rtol=CLAIM)
+    with pytest.raises(IntegrationFailed, match="the panels do not reach every time"):
+        solve(falling, Setting(4, 5), many, (0.5, 0.0))
+    with pytest.raises(IntegrationFailed, match="the panels do not reach every time"):
+        solve(falling, Setting(4, 5), np.array([0.1, 0.4]), (0.0, 0.0))

@@ -8,6 +8,7 @@ import pytest
 from attnflow import Setting, solve
 from attnflow.errors import PrecisionError
 from attnflow.numeric.precision import float64, traced
+from attnflow.numeric.problem import normalise
 
 SMALL = Setting(5, 3)
 TIMES = np.array([1.0, 10.0, 100.0])
@@ -75,6 +76,18 @@ def test_traced_sees_a_tracer_anywhere_in_a_tree():
 
     jax.jit(inside)(1.0)
     assert seen == [(True, False)]
+
+
+def test_lists_may_hold_tracers():
+    def asked(a):
+        problem = normalise("soft", Setting([a, 9.0], 20), [a, 2 * a], ([[0.0], [a]], 0.0))
+        return problem.cast()
+
+    with jax.enable_x64(True):
+        problem = jax.jit(asked)(5.0)
+    np.testing.assert_array_equal(problem.times, [5.0, 10.0])
+    np.testing.assert_array_equal(problem.setting.segments, [[5.0, 9.0]] * 2)
+    assert problem.shape == (2, 2, 2)
 
 
 def test_results_that_are_no_arrays_pass_unchanged():

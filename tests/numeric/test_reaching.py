@@ -4,11 +4,14 @@ import math
 
 import numpy as np
 import pytest
+import sympy as sp
 from scipy.integrate import solve_ivp
 
 from attnflow.numeric.closed_form import solve
 from attnflow.numeric.reaching import time_to_focus
 from attnflow.settings import Schedule, Setting
+from attnflow.symbolic.paradigm import Paradigm
+from attnflow.symbols import alpha, mu
 from oracles import textbook
 
 FIELDS = {
@@ -64,6 +67,20 @@ def test_time_to_focus_waits_where_alpha_falls_first():
     assert path.alpha[0] < 1 / (1 + 4 * math.exp(-0.3))
     # here nu moves 1400 times as fast as log t: the last digit of a time shows
     assert path.alpha[1] == pytest.approx(0.5, rel=5e-12)
+
+
+def test_a_slope_may_be_constant():
+    # psi = e^mu, so psi/psi' = 1
+    own = Paradigm("own", -sp.log(1 + alpha * sp.exp(mu)))
+
+    def field(_, state):
+        weight = textbook.alpha(state[1], 4)
+        pull = weight / (math.exp(-state[0]) + weight)
+        return pull / 4, (1 - weight) * pull / 5
+
+    time = time_to_focus(own, Setting(4, 5), 0.9)
+    end = solve_ivp(field, (0, time), [0.0, 0.0], method="DOP853", rtol=1e-12, atol=1e-12).y[:, -1]
+    assert textbook.alpha(end[1], 4) == pytest.approx(0.9, rel=1e-9)
 
 
 def test_a_focus_that_takes_longer_than_float64_holds_is_reached_never():

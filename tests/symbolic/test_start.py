@@ -15,6 +15,7 @@ from attnflow.symbols import B, C, alpha, alpha0, attention, mu, mu0, nu, nu0, r
 from oracles.zoo import FOCAL, MIXTURE
 
 ALL = (SOFT, HARD, LVML, power_mean("1/2"), power_mean("-1"), MIXTURE, FOCAL)
+IRRATIONAL = Paradigm("irrational", (2 + alpha * mu) ** sp.pi)
 m = 1 + B
 K = (C - 1) * B**2 * (2 * m - 3) / (6 * C**5 * m**7)
 
@@ -44,7 +45,7 @@ POINT = {B: sp.Rational(9, 2), C: sp.Rational(7, 2), rho: sp.Rational(3, 2), tau
 
 @pytest.mark.parametrize(
     ("given", "order"),
-    [*((p, 3) for p in ALL), (SOFT, 1), (SOFT, 8), (HARD, 8), (LVML, 8)],
+    [*((p, 3) for p in (*ALL, IRRATIONAL)), (SOFT, 1), (SOFT, 8), (HARD, 8), (LVML, 8)],
     ids=str,
 )
 def test_series_solves_the_flow_to_its_order(given, order):

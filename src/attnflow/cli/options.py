@@ -136,11 +136,21 @@ class StartOptions:
 
     mu0: Annotated[
         str | None,
-        _text("Classifier margin at t = 0 (default 0).", "--mu0", metavar="MU", panel=START),
+        _text(
+            "Classifier margin at t = 0, from -300 to 300 (default 0).",
+            "--mu0",
+            metavar="MU",
+            panel=START,
+        ),
     ] = None
     nu0: Annotated[
         str | None,
-        _text("Focus score at t = 0 (default 0).", "--nu0", metavar="NU", panel=START),
+        _text(
+            "Focus score at t = 0, from -300 to 300 (default 0).",
+            "--nu0",
+            metavar="NU",
+            panel=START,
+        ),
     ] = None
     alpha: Annotated[
         str | None,
@@ -149,21 +159,18 @@ class StartOptions:
 
     def build(self, setting: "Setting") -> tuple[float, float]:
         """(mu0, nu0), checked."""
-        import numpy as np
-
-        from attnflow.settings import check
+        from attnflow.settings import check, check_start
 
         if self.alpha is not None and self.nu0 is not None:
             raise contradiction("--alpha", "--nu0", "each gives the focus at the start")
         mu0, nu0 = (0.0 if v is None else number(v) for v in (self.mu0, self.nu0))
-        check("mu0", mu0, "a finite number", np.isfinite)
-        check("nu0", nu0, "a finite number", np.isfinite)
         if self.alpha is not None:
             weight = number(self.alpha)
             check("alpha", weight, "a number above 0 and below 1", lambda a: (a > 0) & (a < 1))
             from attnflow.numeric.focus import focus_score
 
             nu0 = focus_score(weight, setting)
+        mu0, nu0 = check_start((mu0, nu0))
         return float(mu0), float(nu0)
 
 

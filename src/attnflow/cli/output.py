@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TABLE_WIDTH = 100
 """Columns of a table that does not go to a terminal."""
 
+WIDEST = 10_000
+"""More columns than any table has."""
+
 
 def console(*, stderr: bool = False) -> "Console":
     """A rich console; colour and progress on a terminal only, NO_COLOR honoured."""
@@ -86,9 +89,13 @@ def emit(document: Any) -> None:
 
 
 def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]], note: str = "") -> None:
-    """A table on standard output; floats to six digits, text to the left, numbers to the right."""
+    """A table on standard output; floats to six digits, text to the left, numbers to the right.
+
+    As wide as it has to be: on a narrow terminal lines wrap, but no digit is lost.
+    """
     from rich import box
     from rich.markup import escape
+    from rich.measure import Measurement
     from rich.table import Table
 
     rows = [list(row) for row in rows]
@@ -99,6 +106,8 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]], note
     for row in rows:
         shown.add_row(*(escape(cell(value)) for value in row))
     out = console()
+    whole = Measurement.get(out, out.options.update_width(WIDEST), shown).maximum
+    out.width = max(out.width, whole)
     out.print(shown)
     if note:
         out.print(note, markup=False)

@@ -69,6 +69,10 @@ def _track(paradigm: Paradigm, freeze: str | None, inputs: tuple[Reduced, Any, A
         state = (weight / (1 + weight), 1 / (1 + weight), at, reduced.classes)
         return rate(*state, reduced.focus, reduced.speed) + jnp.zeros_like(weight)
 
+    def drive(clock: Any) -> Any:
+        # a slope may be constant: psi = e^mu
+        return reduced.focus * slope(mu0 + clock, reduced.classes) + jnp.zeros_like(clock)
+
     if freeze == "classifier":
         return Track(
             drive=jnp.zeros_like,
@@ -76,9 +80,7 @@ def _track(paradigm: Paradigm, freeze: str | None, inputs: tuple[Reduced, Any, A
             weight=start,
         )
     return Track(
-        drive=(lambda clock: reduced.focus * slope(mu0 + clock, reduced.classes))
-        if slope
-        else jnp.zeros_like,
+        drive=drive if slope else jnp.zeros_like,
         pace=lambda clock, weight: pace(weight, mu0 + clock),
         weight=start,
     )
@@ -263,6 +265,8 @@ def _trajectory(
 @jax.jit
 def _solve_compiled(problem: Problem) -> tuple[Any, Any]:
     problem = problem.cast()
+    if 0 in problem.shape:
+        return jnp.zeros(problem.shape), jnp.zeros(problem.shape)
     reduced = reduce_setting(problem.setting)
     lanes = (reduced, problem.mu0, problem.nu0)
     if not problem.batch_shape:
@@ -294,7 +298,7 @@ def solve(
         paradigm: name, Paradigm, or Schedule of them.
         setting: Setting; entries may be arrays of one broadcastable shape, a sweep.
         times: continuous time t = step x learning rate, at least 0, any shape and order.
-        initial: (mu0, nu0), numbers or arrays that broadcast with the setting's.
+        initial: (mu0, nu0), numbers from -300 to 300 or arrays that broadcast with the setting's.
         freeze: None; "focus" holds alpha at its start; "classifier" holds mu.
 
     Returns:

@@ -20,7 +20,7 @@ from attnflow.errors import NoFirstIntegral, SettingError
 from attnflow.numeric.curves import assemble
 from attnflow.numeric.precision import float64
 from attnflow.numeric.trajectory import Reduced, Trajectory, reduce_setting
-from attnflow.settings import Schedule, Setting, check, positive, whole
+from attnflow.settings import Schedule, Setting, check, check_start, positive, whole
 from attnflow.symbolic.catalogue import CATALOGUE, paradigm
 from attnflow.symbolic.paradigm import Paradigm, nearest
 
@@ -58,7 +58,7 @@ def compare(
         setting: the Setting (of numbers, not of arrays); m = C = 20 by default.
         times: strictly increasing times (t = step x learning rate); or leave them to the three
             arguments below.
-        initial: (mu, nu) at time 0.
+        initial: (mu0, nu0) at time 0, from -300 to 300.
         methods: from "closed form", "simulation" and "descent". Deviations are measured from the
             first of these that a paradigm has.
         tolerance: largest deviation of the simulation with which it counts as agreeing.
@@ -238,9 +238,8 @@ def _check_whole_steps(times: np.ndarray, rate: float) -> None:
 def _start(initial: Sequence[float]) -> tuple[float, float]:
     if np.shape(initial) != (2,):
         raise SettingError(f"initial must be a pair (mu, nu) of numbers, got {initial!r}")
-    for name, value in zip(("mu", "nu"), initial, strict=True):
-        check(f"initial {name}", value, "a finite number", np.isfinite)
-    return float(initial[0]), float(initial[1])
+    mu0, nu0 = check_start(initial)
+    return float(mu0), float(nu0)
 
 
 def check_times(times: Any) -> Float[np.ndarray, " times"]:

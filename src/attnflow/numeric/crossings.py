@@ -97,7 +97,7 @@ def crossings(
         paradigm_a: name, Paradigm or Schedule of one curve.
         paradigm_b: the same of the other.
         setting: Setting, its entries plain numbers.
-        initial: (mu0, nu0), common to both.
+        initial: (mu0, nu0), common to both, from -300 to 300.
         quantity: "alpha" (or "nu", the same crossings), "mu" or "beta" (likewise).
         until: latest time looked at (t = step x learning rate).
 

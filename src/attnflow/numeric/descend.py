@@ -54,7 +54,8 @@ def descend(
         paradigm: name, Paradigm or Schedule.
         setting: the Setting, concrete numbers (arrays are done one after the other).
         times: finite and at least 0, any shape and order.
-        initial: (mu0, nu0): the start is W = (mu0/r)(I - 11'/C) and w the shortest with score nu0.
+        initial: (mu0, nu0), from -300 to 300: the start is W = (mu0/r)(I - 11'/C) and w the
+            shortest with score nu0.
         freeze: None, "focus" (w held) or "classifier" (W held).
         learning_rate: step size, above 0.
         perturbation: distance of the start from the ansatz, in a random direction orthogonal to it.

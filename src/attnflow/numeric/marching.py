@@ -187,10 +187,12 @@ def march(
     zero = jnp.zeros_like(track.weight)
     start_pace = track.pace(zero, track.weight)
     sign = jnp.sign(start_pace)
-    still = ~jnp.isfinite(start_pace)
+    moving = jnp.isfinite(start_pace) & (start_pace != 0)
     width = jnp.clip(first / jnp.abs(start_pace), 1e-280, 1.0)  # below, it would underflow
-    width = jnp.where(still, 0.0, sign * width)
-    start = March(zero, zero, zero, width, 0, 0, still | (last <= 0))
+    width = jnp.where(moving, sign * width, 0.0)
+    # an infinite pace is rest; none, or no number, is a singularity
+    clock = jnp.where(moving | jnp.isinf(start_pace), zero, jnp.nan)
+    start = March(clock, zero, zero, width, 0, 0, ~moving | (last <= 0))
 
     def going(carry: tuple[March, Any]) -> Any:
         state, _ = carry
@@ -216,17 +218,14 @@ def march(
         kept = visit(kept, panel, time, state.count, good)
         width = state.width * factor
         tiny = jnp.abs(width) < 4e-16 * jnp.abs(state.clock) + 1e-300
+        stuck = jnp.where(good, clock == state.clock, tiny)
         # towards an equilibrium the pace grows; where it falls, the flow ends in a singularity
-        ends = tiny & ~(jnp.abs(panel.pace[0] * state.clock) >= ENDS * state.time)
-        here = state.stuck | (clock == state.clock)
-        moved = March(clock, companion, time, width, state.count + 1, state.tries + 1, here)
-        held = state._replace(
-            clock=jnp.where(ends, jnp.nan, state.clock),
-            width=width,
-            tries=state.tries + 1,
-            stuck=state.stuck | tiny,
-        )
-        return jax.tree.map(partial(jnp.where, good), moved, held), kept
+        ends = stuck & ~(jnp.abs(panel.pace[0] * state.clock) >= ENDS * state.time)
+        moved = (clock, companion, time, state.count + 1)
+        held = (state.clock, state.companion, state.time, state.count)
+        clock, companion, time, count = jax.tree.map(partial(jnp.where, good), moved, held)
+        clock, stuck = jnp.where(ends, jnp.nan, clock), state.stuck | stuck
+        return March(clock, companion, time, width, count, state.tries + 1, stuck), kept
 
     return lax.while_loop(going, step, (start, kept))
 

@@ -16,12 +16,9 @@ from jax.core import Tracer
 from attnflow.errors import SettingError
 from attnflow.numeric.lengths import lengthened
 from attnflow.numeric.precision import traced
-from attnflow.settings import Schedule, Setting, check, nonnegative
+from attnflow.settings import Schedule, Setting, check, check_start, nonnegative
 from attnflow.symbolic.catalogue import paradigm as find_paradigm
 from attnflow.symbolic.paradigm import Paradigm
-
-FURTHEST = 300.0
-"""How far from 0 a start may be: e^(2 mu), which paces hold, is a float64 up to 354."""
 
 FREEZES = (None, "focus", "classifier")
 """Which part is held: none, alpha (that is, nu), or mu."""
@@ -107,7 +104,7 @@ def normalise(
         paradigm: name, Paradigm or Schedule.
         setting: Setting, whose entries may be arrays.
         times: number or array, t = step x learning rate, finite and at least 0, in any order.
-        initial: (mu0, nu0), numbers or arrays, at most FURTHEST in size.
+        initial: (mu0, nu0), numbers or arrays from -300 to 300.
         freeze: None, "focus" (alpha held) or "classifier" (mu held).
 
     Returns:
@@ -124,21 +121,12 @@ def normalise(
         )
     if freeze not in FREEZES:
         raise SettingError(f"freeze must be None, 'focus' or 'classifier', got {freeze!r}")
-    try:
-        mu0, nu0 = initial
-    except (TypeError, ValueError):
-        raise SettingError(f"initial must be a pair (mu0, nu0), got {initial!r}") from None
     check("times", times, "finite and at least 0", nonnegative)
-    for name, value in (("mu (mu0)", mu0), ("nu (nu0)", nu0)):
-        check(
-            f"initial {name}",
-            value,
-            f"a number from -{FURTHEST:g} to {FURTHEST:g}",
-            lambda v: np.abs(v) <= FURTHEST,
-        )
+    start = check_start(initial)
 
-    numbers = [_plain(v) for v in (*setting.numbers().values(), mu0, nu0)]
-    shapes = [np.shape(v) for v in numbers]
+    entries = {name: _plain(v) for name, v in setting.numbers().items()}
+    mu0, nu0 = (_plain(v) for v in start)
+    shapes = [np.shape(v) for v in (*entries.values(), mu0, nu0)]
     try:
         batch_shape = np.broadcast_shapes(*shapes)
     except ValueError:
@@ -147,10 +135,10 @@ def normalise(
             + ", ".join(str(s) for s in dict.fromkeys(shapes) if s)
         ) from None
     return Problem(
-        setting=_aligned(setting, batch_shape),
+        setting=_aligned(setting, entries, batch_shape),
         times=_plain(times),
-        mu0=numbers[-2],
-        nu0=numbers[-1],
+        mu0=mu0,
+        nu0=nu0,
         ends=_stacked([end for _, end in parts]),
         paradigms=tuple(find_paradigm(p) for p, _ in parts),
         freeze=freeze,
@@ -169,9 +157,9 @@ def _stacked(ends: list[Any]) -> Any:
     return jnp.stack(ends) if traced(ends) else np.asarray(ends, dtype=np.float64)
 
 
-def _aligned(setting: Setting, batch_shape: tuple[int, ...]) -> Setting:
+def _aligned(setting: Setting, entries: dict[str, Any], batch_shape: tuple[int, ...]) -> Setting:
     """The setting with its array entries broadcast to the batch, so that no axis is mistaken."""
-    arrays = {name: v for name, v in setting.numbers().items() if np.ndim(v)}
+    arrays = {name: v for name, v in entries.items() if np.ndim(v)}
     if all(np.shape(v) == batch_shape for v in arrays.values()):
         return setting
     full = {

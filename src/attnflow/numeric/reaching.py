@@ -115,6 +115,7 @@ def _leg(paradigm: Paradigm, reduced: Reduced, mu0: Any, x0: Any, limits: Any) -
         """The state at the end of a panel, and how far from resolved it is (1 is good)."""
         points = state.moved + width * _NODES
         slopes = slope_of(mu0 + points[:-1], reduced.classes, reduced.focus)
+        slopes = jnp.broadcast_to(slopes, (POINTS,))  # one of psi = e^mu is constant
         weight = jnp.exp(x0 + state.climbed)
         climbed = state.climbed + increment(width * (_RUNNING @ slopes), weight)
         values = jnp.stack(jnp.broadcast_arrays(*rates(points, climbed)))
@@ -287,7 +288,7 @@ def time_to_focus(
         paradigm: name, Paradigm, or Schedule.
         setting: Setting, its entries plain numbers.
         target: the level, above the initial alpha and below 1.
-        initial: (mu0, nu0).
+        initial: (mu0, nu0), from -300 to 300.
 
     Returns:
         t = step x learning rate, to about 1e-13; infinite where alpha never gets there (or not

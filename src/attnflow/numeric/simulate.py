@@ -66,7 +66,7 @@ def simulate(
         paradigm: name, Paradigm or Schedule.
         setting: the Setting; entries may be arrays.
         times: finite and at least 0, any shape and order, repeats allowed.
-        initial: (mu0, nu0) at t = 0, numbers or arrays.
+        initial: (mu0, nu0) at t = 0, numbers or arrays from -300 to 300.
         freeze: None, "focus" (alpha held) or "classifier" (mu held).
         rtol: relative error allowed in a step, above 0.
         atol: absolute error allowed in a step (of mu and nu), above 0.

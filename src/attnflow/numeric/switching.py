@@ -135,7 +135,7 @@ def best_switch(
         target: focus weight alpha to reach, above the initial one and below 1.
         first: name or Paradigm to begin with.
         then: name or Paradigm to switch to.
-        initial: (mu0, nu0).
+        initial: (mu0, nu0), from -300 to 300.
 
     Returns:
         Switch, with the time of either paradigm alone beside it.
@@ -189,7 +189,7 @@ def best_schedule(
         setting: Setting, its entries plain numbers.
         target: focus weight alpha to reach, above the initial one and below 1.
         paradigms: names or Paradigms to choose from.
-        initial: (mu0, nu0).
+        initial: (mu0, nu0), from -300 to 300.
         order: restrict to this one order; only switch times are then chosen, and a part that
             does not help is dropped.
 

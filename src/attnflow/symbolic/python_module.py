@@ -123,6 +123,17 @@ def {name}_pace(mu, B, C, mu0=0.0, nu0=0.0, rho=1.0, tau=1.0):
 '''
 
 
+_SPECIAL = '''
+
+def _{name}(u):
+    """{title}, which NumPy lacks."""
+    return np.vectorize(math.{name}, otypes=[float])(u)
+'''
+
+_SPECIALS = {"erf": "The error function", "erfc": "1 - erf(u)"}
+"""Functions of Python's own mathematics -> what they are."""
+
+
 class _Printer(NumPyPrinter):
     """NumPy code with the stable heads."""
 
@@ -135,6 +146,12 @@ class _Printer(NumPyPrinter):
 
     def _print_expm1(self, expr: sp.Expr) -> str:
         return f"numpy.expm1({self._print(expr.args[0])})"
+
+    def _print_erf(self, expr: sp.Expr) -> str:
+        return f"_erf({self._print(expr.args[0])})"
+
+    def _print_erfc(self, expr: sp.Expr) -> str:
+        return f"_erfc({self._print(expr.args[0])})"
 
     def _print_log_quotient(self, expr: sp.Expr) -> str:
         return f"_log_quotient({', '.join(self._print(a) for a in expr.args)})"
@@ -151,7 +168,12 @@ def _code(expr: sp.Expr) -> str:
     )
     if unknown:
         raise UnknownFunction(f"no NumPy code is known for {', '.join(unknown)} in {expr}")
-    return str(_Printer().doprint(named)).replace("numpy.", "np.")
+    printer = _Printer()
+    code = str(printer.doprint(named)).replace("numpy.", "np.")
+    foreign = sorted(set(printer.module_imports) - {"numpy"})
+    if foreign:
+        raise UnknownFunction(f"no NumPy code is known for {expr}: it needs {', '.join(foreign)}")
+    return code
 
 
 def _word(name: str) -> str:
@@ -186,4 +208,7 @@ def python_module(paradigms: Sequence[Paradigm]) -> str:
         except NoFirstIntegral:
             continue
         text += _ORBIT.format(**given, slope=_code(slope))
-    return text
+    needed = [name for name in _SPECIALS if f"_{name}(" in text]
+    if needed:
+        text = text.replace("import numpy", "import math\n\nimport numpy", 1)
+    return text + "".join(_SPECIAL.format(name=n, title=_SPECIALS[n]) for n in needed)

@@ -109,7 +109,7 @@ class Expansion:
         if isinstance(e, sp.Pow) and e.exp.is_Rational:
             return self._pow(self.of(e.base), e.exp, e.base)
         if isinstance(e, sp.Pow):
-            return self.of(sp.exp(e.exp * sp.log(e.base)))
+            return self._exp(self.of(e.exp * sp.log(e.base)), e)
         if isinstance(e, sp.log):
             return self._log(self.of(e.args[0]), e.args[0])
         if isinstance(e, sp.Function) and len(e.args) == 1:
