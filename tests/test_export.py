@@ -227,6 +227,14 @@ def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_ending_of_a_file_says_its_format(tmp_path):
+    assert export("soft", path=tmp_path / "a.MD") == export("soft", "markdown")
+    assert export("soft", path=tmp_path / "a.txt") == export("soft")
+    with pytest.raises(SettingError, match=r"path must end in \.py for format python, got .*\.tex"):
+        export("soft", "python", tmp_path / "b.tex")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.MD", "a.txt"]
+
+
 def test_bad_arguments_are_refused_by_name(tmp_path):
     with pytest.raises(SettingError, match="format must be one of latex, pdf, .*, got 'docx'"):
         export("soft", "docx")

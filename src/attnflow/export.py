@@ -26,7 +26,8 @@ from attnflow.symbolic.prose import typeset
 from attnflow.symbolic.python_module import python_module
 from attnflow.symbolic.steps import Step
 
-FORMATS = ("latex", "pdf", "markdown", "python", "json")
+FORMATS = {"latex": ".tex", "pdf": ".pdf", "markdown": ".md", "python": ".py", "json": ".json"}
+"""Format -> ending of its files."""
 _CHECKED = {
     "proved": "Proved symbolically.",
     "50 digits": "Checked to 50 digits.",
@@ -200,27 +201,42 @@ _WRITERS: dict[str, Callable[[Iterable[str | Paradigm]], str]] = {
 }
 
 
+def format_of(format: str | None, path: str | os.PathLike[str] | None) -> str:
+    """The format that is meant: as named, else as the file ends, else LaTeX.
+
+    Raises:
+        SettingError: the format is unknown, or the file ends as those of another.
+    """
+    if format is not None and format not in FORMATS:
+        raise SettingError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+    ending = "" if path is None else Path(path).suffix.lower()
+    meant = next((name for name, own in FORMATS.items() if own == ending), None)
+    if format is not None and meant not in (None, format):
+        raise SettingError(f"path must end in {FORMATS[format]} for format {format}, got {path}")
+    return format or meant or "latex"
+
+
 def export(
     paradigms: str | Paradigm | Iterable[str | Paradigm] = "all",
-    format: str = "latex",
+    format: str | None = None,
     path: str | os.PathLike[str] | None = None,
 ) -> str | bytes:
     """Write derivations out.
 
     Args:
         paradigms: "all" (the built-in ones), a name or Paradigm, or several of them.
-        format: "latex", "pdf", "markdown", "python" or "json".
+        format: "latex", "pdf", "markdown", "python" or "json"; None as the path ends, else LaTeX.
         path: file to write (whole or not at all), or None to only return the contents.
 
     Returns:
         The contents: text, or bytes for a PDF.
 
     Raises:
-        SettingError: the format is unknown, or the file cannot be written.
+        SettingError: the format is unknown, or the file ends as those of another format or cannot
+            be written.
         MissingPart: no LaTeX is installed and a PDF was asked for.
     """
-    if format not in FORMATS:
-        raise SettingError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+    format = format_of(format, path)
     if isinstance(paradigms, str | Paradigm):
         paradigms = list(CATALOGUE.values()) if paradigms == "all" else [paradigms]
     target = None if path is None else _writable(Path(path))

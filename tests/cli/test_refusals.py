@@ -157,6 +157,10 @@ REFUSED = {
     ),
     "step": (("derive", "-p", "soft", "--step", "flow-nv"), "did you mean 'flow-nu'?"),
     "format": (("export", "--format", "word"), "'word'"),
+    "format and ending": (
+        ("export", "--format", "latex", "--out", "a.pdf"),
+        "path must end in .tex for format latex, got a.pdf",
+    ),
     "pdf nowhere": (("export", "--format", "pdf"), "--format pdf needs --out"),
     "figure": (("plot", "curves.nc", "--figure", "beta"), "figure must be one of"),
     "no file": (("plot", "curves.nc"), "no file at 'curves.nc'"),

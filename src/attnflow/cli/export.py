@@ -15,9 +15,9 @@ from attnflow.errors import SettingError
 def export(
     which: ParadigmOptions,
     format: Annotated[
-        Literal["latex", "pdf", "markdown", "python", "json"],
-        Option(help="What to write.", rich_help_panel=OUTPUT),
-    ] = "latex",
+        Literal["latex", "pdf", "markdown", "python", "json"] | None,
+        Option(help="What to write (default: as FILE ends, or latex).", rich_help_panel=OUTPUT),
+    ] = None,
     out: Annotated[
         str | None,
         Option(
@@ -35,19 +35,22 @@ def export(
     if path is None and format == "pdf":
         raise SettingError("--format pdf needs --out: a PDF does not go to a terminal")
     if as_json and path is None and format != "json":
-        raise contradiction("--json", f"--format {format}", "name a file with --out for both")
+        shown = f"--format {format or 'latex'}"
+        raise contradiction("--json", shown, "name a file with --out for both")
     from attnflow.export import export as function
+    from attnflow.export import format_of
 
-    with output.progress(f"writing {format}"):
+    form = format_of(format, path)
+    with output.progress(f"writing {form}"):
         paradigms = which.build()
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-        contents = function(paradigms, format, path)
+        contents = function(paradigms, form, path)
     if path is None:
         print(str(contents), end="")
     elif as_json:
         names = [paradigm.name for paradigm in paradigms]
-        output.emit({"file": str(path), "format": format, "paradigms": names})
+        output.emit({"file": str(path), "format": form, "paradigms": names})
     else:
         output.say(f"wrote {path}")
 
@@ -59,7 +62,7 @@ def register(app: typer.Typer) -> None:
         short_help="Formulas as LaTeX, PDF, Markdown or Python.",
         epilog=examples(
             "attnflow export --format latex --paradigm all --out formulas.tex",
-            "attnflow export --format pdf --paradigm lvml --out lvml.pdf",
+            "attnflow export --paradigm lvml --out lvml.pdf",
             "attnflow export --format python --paradigm soft > soft.py",
         ),
     )(export)
