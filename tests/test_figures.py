@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import matplotlib
@@ -14,7 +15,7 @@ from matplotlib.colors import to_rgb
 from attnflow.errors import SettingError
 from attnflow.figures import FIGURES, draw, draw_all
 from attnflow.numeric.compare import compare
-from attnflow.report.style import COLOURS, DASHES, FORMATS, MARKERS, TIME_LABEL, sparse
+from attnflow.report.style import COLOURS, DASHES, FORMATS, MARKERS, TIME_LABEL, sparse, time_axis
 from attnflow.runs import load_dataset, save_dataset
 from attnflow.settings import Schedule, Setting
 from attnflow.symbolic.catalogue import HARD, SOFT
@@ -118,6 +119,15 @@ def test_a_long_horizon_on_a_logarithmic_axis_starts_at_the_first_positive_time(
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     assert axes.get_xlim() == (2.5, 100.0)
     assert draw(dataset, "loss").axes[0].get_yscale() == "linear"
+
+
+@pytest.mark.parametrize(("time", "log"), [(0.0, False), (7.0, True)])
+def test_a_single_time_has_an_axis_around_it(time: float, log: bool) -> None:
+    axes = matplotlib.figure.Figure().subplots()
+    with warnings.catch_warnings(action="error"):
+        time_axis(axes, np.array([time]), log)
+    low, high = axes.get_xlim()
+    assert low <= time < high
 
 
 def test_the_phase_plane_has_level_curves_for_each_first_integral(dataset: xr.Dataset) -> None:

@@ -239,12 +239,13 @@ def plot_curve(
 def time_axis(axes: "Axes", times: np.ndarray, log: bool) -> None:
     """The horizontal axis for time, from 0 or, logarithmic, from the first positive time."""
     axes.set_xlabel(TIME_LABEL)
+    low, high = (times[times > 0][0] if log else 0.0), times[-1]
+    if low == high:  # there is one time
+        low, high = (low / 10, high * 10) if log else (0.0, 1.0)
     if log:
         axes.set_xscale("log")
-        axes.set_xlim(times[times > 0][0], times[-1])
-        decades(axes.xaxis, times[times > 0][0], times[-1])
-    else:
-        axes.set_xlim(0.0, times[-1])
+        decades(axes.xaxis, low, high)
+    axes.set_xlim(low, high)
 
 
 def decades(axis: Any, low: float, high: float, most: int = 6) -> None:
