@@ -176,7 +176,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from attnflow.learn.config import from_toml
-from attnflow.learn.train import THEORY_TARGET, train
+from attnflow.learn.train import train
 train(from_toml(sys.argv[1]), sys.argv[2], resume=True,
       progress=lambda done, total, rows: print(done, flush=True))
 """
@@ -283,9 +283,7 @@ def test_a_run_says_that_its_networks_are_ones_own(tmp_path):
         lambda: train(None, tmp_path / "run", resume=True),
         lambda: train(replace(run, networks="own")),
     ):
-        with pytest.raises(
-            SettingError, match="given to train as a function, which must be given again"
-        ):
+        with pytest.raises(SettingError, match="networks 'own' are a function .* give it again"):
             forgetful()
 
 

@@ -177,7 +177,8 @@ def find_pair(name: str) -> Pair:
         return NETWORKS[name]
     if name == OWN:
         raise SettingError(
-            "networks 'own' were given to train as a function, which must be given again"
+            "networks 'own' are a function that was given from Python: give it again, or name "
+            "networks as FILE.py:NAME"
         )
     if not in_file(name):
         known = ", ".join(NETWORKS)

@@ -44,9 +44,7 @@ from attnflow.symbols import C, mu, rho, tau
 FEW = 6  # up to so many times each keeps its own panel; more share a table of panels
 FEW_TOGETHER = 64  # the same where trajectories are computed side by side: tables cost more there
 TABLE = 1e-6  # how much better panels are resolved that are read as polynomials of time
-LANES = (
-    256  # trajectories computed side by side; more are taken in turn, so that work fits the cache
-)
+LANES = 256  # trajectories computed side by side; more in turn, so that work fits the cache
 
 
 @lru_cache(maxsize=256)

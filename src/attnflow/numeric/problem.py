@@ -69,7 +69,7 @@ class Problem:
 
     def padded(self) -> "Problem":
         """The same with flat times of one of few lengths; as it is in a transformation or batch."""
-        if traced(self) or self.batch_shape or not np.size(self.times):
+        if traced(self) or self.batch_shape:
             return self
         return replace(self, times=lengthened(self.times))
 

@@ -175,8 +175,6 @@ def padded(trajectory: Trajectory) -> Trajectory:
     if traced(trajectory) or any(np.ndim(v) for v in trajectory.setting.numbers().values()):
         return trajectory
     shape = np.shape(trajectory.mu)
-    if not np.prod(shape, dtype=int):
-        return trajectory
     arrays = {name: getattr(trajectory, name) for name in ("times", "mu", "nu", "stage")}
     flat = {name: lengthened(np.broadcast_to(v, shape)) for name, v in arrays.items()}
     return replace(trajectory, **flat, distance=None)
