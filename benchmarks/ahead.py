@@ -64,12 +64,12 @@ def target() -> Any:
 
 def compiled(paradigm: str, networks: str, dtype: str, device: Any) -> tuple[Any, float]:
     """(the compiled epoch of one run, floating-point operations a step)."""
-    from attnflow.learn import parallel
-    from attnflow.learn.config import Training
-    from attnflow.learn.engine import build
-    from attnflow.learn.objective import objective
-    from attnflow.learn.step import batch_gradient, run_epoch
-    from attnflow.learn.tasks.task import Mosaics, Task
+    from attnflow.train import parallel
+    from attnflow.train.config import Training
+    from attnflow.train.epoch import batch_gradient, run_epoch
+    from attnflow.train.objective import objective
+    from attnflow.train.program import build
+    from attnflow.train.tasks.task import Mosaics, Task
 
     classes, images = 50 if networks == "cifar-wide" else 3, 5 * BATCH
     # as many images as a step reads: the text of a program counts an operand in full
@@ -86,8 +86,8 @@ def compiled(paradigm: str, networks: str, dtype: str, device: Any) -> tuple[Any
     ).resolved()
     engine = build(task, run, networks, parallel.Devices())
     goal = objective(paradigm)
-    state, lane = jax.tree.map(lambda a: a[0], (engine.start(networks), engine._which(0)[0]))
-    fixed = lane, np.int32(0), engine.base, engine.inputs["train"]
+    state, replica = jax.tree.map(lambda a: a[0], (engine.start(networks), engine._which(0)[0]))
+    fixed = replica, np.int32(0), engine.base, engine.inputs["train"]
 
     def there(tree: Any) -> Any:
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=device), tree)
@@ -96,7 +96,7 @@ def compiled(paradigm: str, networks: str, dtype: str, device: Any) -> tuple[Any
     epoch = function.lower(*there((state, *fixed))).compile()
     rows = np.arange(BATCH, dtype=np.int32), np.ones(BATCH, bool), None, None
     once = partial(batch_gradient, engine, goal)
-    cost: Any = jax.jit(once).lower(state, lane, *fixed[2:], *rows).cost_analysis()
+    cost: Any = jax.jit(once).lower(state, replica, *fixed[2:], *rows).cost_analysis()
     return epoch, float(cost["flops"])
 
 

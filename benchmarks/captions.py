@@ -33,8 +33,8 @@ def corpus(folder: Path, times: int = 1) -> Any:
     """Random images and captions, as the pipeline takes them; each image so many times."""
     from PIL import Image
 
-    from attnflow.learn.captions.coco import CaptionSet, Corpus, Picture
-    from attnflow.learn.captions.words import SPECIAL, Vocabulary
+    from attnflow.captions.coco import CaptionSet, Corpus, Picture
+    from attnflow.captions.vocabulary import SPECIAL, Vocabulary
 
     random = np.random.default_rng(0)
     pictures = []
@@ -55,8 +55,8 @@ def corpus(folder: Path, times: int = 1) -> Any:
 
 def pipeline(folder: Path, stored: bool, batch: int) -> float:
     """Images a second, decoded or from a store, over an epoch long enough to hide its start."""
-    from attnflow.learn.captions.pipeline import Pixels, batches
-    from attnflow.learn.captions.store import open_store
+    from attnflow.captions.feature_store import open_store
+    from attnflow.captions.pipeline import Pixels, batches
 
     part = corpus(folder, 100 if stored else 20).sets["train"]
     source: Any = Pixels(224, "crop")
@@ -76,10 +76,10 @@ def step(folder: Path, paradigm: str, batch: int, steps: int) -> float:
     """Images a second through the step from stored features."""
     import jax
 
-    from attnflow.learn import parallel
-    from attnflow.learn.captions.config import CaptionTraining
-    from attnflow.learn.captions.engine import build
-    from attnflow.learn.objective import objective
+    from attnflow.captions.config import CaptionTraining
+    from attnflow.captions.program import build
+    from attnflow.train import parallel
+    from attnflow.train.objective import objective
 
     random = np.random.default_rng(1)
     stored = random.normal(size=(IMAGES, 196, 512)).astype(np.float16)

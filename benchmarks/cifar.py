@@ -92,7 +92,7 @@ def command(study: Study) -> str:
 
 def run_one(study: Study, schedule: str, seed: int, task: Any, folder: Path) -> dict[str, Any]:
     """Train, or read what an earlier sitting left: rates on test mosaics at measured epochs."""
-    from attnflow.learn.train import train
+    from attnflow.train.loop import train
 
     kept = folder / "result.json"
     if kept.exists():
@@ -119,7 +119,7 @@ def run_one(study: Study, schedule: str, seed: int, task: Any, folder: Path) -> 
 
 def configured(study: Study, place: str, schedule: str = "soft", seed: int = 0) -> Any:
     """The config of a run."""
-    from attnflow.learn.config import Training
+    from attnflow.train.config import Training
 
     return Training(
         task="cifar10",
@@ -180,7 +180,7 @@ def table(study: Study, results: list[dict[str, Any]]) -> str:
 
 def draw(study: Study, results: list[dict[str, Any]]) -> None:
     """Focus and accuracy over epochs, mean and range over seeds."""
-    from attnflow.report import style
+    from attnflow.plots import style
 
     with style.style():
         figure = style.new_figure(2, 2.9)
@@ -224,8 +224,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no run after")
     parser.add_argument("--write", action="store_true", help=f"into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args()
-    from attnflow.learn import parallel
-    from attnflow.learn.train import task_of
+    from attnflow.train import parallel
+    from attnflow.train.loop import task_of
 
     parallel.use_cores()
     import jax

@@ -19,7 +19,7 @@ from training import BATCH, MOMENTUM, RATE, weights
 
 def given(data: str, train: int) -> Any:
     """The mosaics of ``cifar.py``."""
-    from attnflow.learn.tasks import task
+    from attnflow.train.tasks import task
 
     return task("cifar10", segments=5, train=train, heldout=500, data=data, seed=0)
 

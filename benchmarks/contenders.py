@@ -26,9 +26,9 @@ from scipy.integrate import solve_ivp
 
 import attnflow as af
 from attnflow.numeric.trajectory import focus_weights, lowered_velocity
+from attnflow.symbolic.algebra.float_form import stable
 from attnflow.symbolic.catalogue import paradigm as find
 from attnflow.symbolic.flow import derive_flow
-from attnflow.symbolic.stable import stable
 from attnflow.symbols import B, C, alpha, attention, complement, inattention, mu, nu, rho, tau
 
 TINY = 1e-20

@@ -79,7 +79,7 @@ def data(mosaics: int) -> dict[str, np.ndarray]:
 
 def weights(seed: int = 0) -> dict[str, np.ndarray]:
     """Start of both networks, kernels as (height, width, in, out) and (in, out)."""
-    from attnflow.learn.modules import networks
+    from attnflow.train.networks.contract import networks
 
     focus, classifier, _ = networks("cifar", (SIDE, SIDE, 3), CLASSES, seed)
     found = {}
@@ -98,11 +98,11 @@ def run_attnflow(paradigm: str, steps: int, given: dict[str, np.ndarray]) -> dic
     """Whole compiled epochs; the first, of the same shape, is compilation and warm-up."""
     import jax
 
-    from attnflow.learn import parallel
-    from attnflow.learn.config import Training
-    from attnflow.learn.engine import build
-    from attnflow.learn.objective import objective
-    from attnflow.learn.tasks.task import Mosaics, Task
+    from attnflow.train import parallel
+    from attnflow.train.config import Training
+    from attnflow.train.objective import objective
+    from attnflow.train.program import build
+    from attnflow.train.tasks.task import Mosaics, Task
 
     inputs = Mosaics(given["segments"], given["labels"], given["true"])
     task = Task("random", given["images"], {"train": inputs}, CLASSES, scale=2 / 255, offset=-1.0)

@@ -14,10 +14,10 @@ from _common import Derivation, named, shown, velocities
 
 from attnflow.errors import NoFirstIntegral
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
-from attnflow.symbolic.derivation import derive
-from attnflow.symbolic.invariant import derive_first_integral
+from attnflow.symbolic.derivation.derived import derive
+from attnflow.symbolic.first_integral import derive_first_integral
+from attnflow.symbolic.orbit import derive_potential
 from attnflow.symbolic.paradigm import Paradigm, averaging
-from attnflow.symbolic.solution import derive_potential
 from attnflow.symbols import (
     K0,
     B,

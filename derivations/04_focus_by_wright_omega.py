@@ -8,24 +8,10 @@ by just this: omega + log omega = z. So x = log omega(z), and the focus is a fun
 import sympy as sp
 from _common import Derivation, velocities
 
+from attnflow.symbolic.algebra.functions import wright_omega
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
-from attnflow.symbolic.functions import wright_omega
-from attnflow.symbolic.solution import derive_potential, derive_solution
-from attnflow.symbols import (
-    K0,
-    B,
-    Phi,
-    alpha,
-    attention,
-    mu,
-    mu0,
-    nu,
-    nu0,
-    omega,
-    rho,
-    x,
-    z,
-)
+from attnflow.symbolic.orbit import derive_potential, derive_solution
+from attnflow.symbols import K0, B, Phi, alpha, attention, mu, mu0, nu, nu0, omega, rho, x, z
 
 
 def main() -> Derivation:

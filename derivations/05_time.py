@@ -9,22 +9,8 @@ import sympy as sp
 from _common import Derivation, positive, velocities
 
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
-from attnflow.symbolic.solution import derive_solution
-from attnflow.symbols import (
-    K0,
-    C,
-    alpha,
-    attention,
-    dt_dmu,
-    mu,
-    mu0,
-    nu,
-    nu0,
-    omega,
-    rho,
-    t,
-    tau,
-)
+from attnflow.symbolic.orbit import derive_solution
+from attnflow.symbols import K0, C, alpha, attention, dt_dmu, mu, mu0, nu, nu0, omega, rho, t, tau
 
 
 def main() -> Derivation:

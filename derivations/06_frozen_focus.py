@@ -11,22 +11,10 @@ signature of a paradigm: what an attention that is held tells about how the clas
 import sympy as sp
 from _common import Derivation, named, shown, velocities
 
+from attnflow.symbolic.algebra.functions import kepler
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
 from attnflow.symbolic.frozen import derive_frozen_focus
-from attnflow.symbolic.functions import kepler
-from attnflow.symbols import (
-    C,
-    L,
-    alpha,
-    anomaly,
-    dt_dmu,
-    eccentricity,
-    mu,
-    mu0,
-    t,
-    tau,
-    v,
-)
+from attnflow.symbols import C, L, alpha, anomaly, dt_dmu, eccentricity, mu, mu0, t, tau, v
 
 PARADIGMS = (SOFT, HARD, LVML)
 HELD = tuple(sp.Rational(n, 5) for n in range(1, 6))

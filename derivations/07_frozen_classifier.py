@@ -10,20 +10,7 @@ from _common import Derivation, shown, velocities
 
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
 from attnflow.symbolic.frozen import derive_frozen_classifier
-from attnflow.symbols import (
-    B,
-    C,
-    alpha,
-    alpha0,
-    attention,
-    dt_dx,
-    nu,
-    rho,
-    t,
-    tau,
-    x,
-    x0,
-)
+from attnflow.symbols import B, C, alpha, alpha0, attention, dt_dx, nu, rho, t, tau, x, x0
 
 WEIGHT = sp.exp(x) / (1 + sp.exp(x))
 

@@ -13,8 +13,8 @@ from functools import lru_cache
 import sympy as sp
 from _common import Derivation, inline, named, positive, velocities
 
-from attnflow.symbolic.asymptotics import first_difference, start_series
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
+from attnflow.symbolic.derivation.time_steps import first_difference, start_series
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import B, C, L, alpha, attention, m, mu, nu, remainder, rho, t, tau
 

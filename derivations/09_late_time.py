@@ -14,8 +14,8 @@ slowly to be seen.
 import sympy as sp
 from _common import Derivation, named, positive, shown, velocities
 
-from attnflow.symbolic.asymptotics import late_time
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
+from attnflow.symbolic.derivation.time_steps import late_time
 from attnflow.symbols import B, C, L, Phi, alpha, c, dt_dmu, mu, nu, rho, t, tau, vanishing
 
 EPSILON = sp.Symbol("epsilon", positive=True)

@@ -13,10 +13,10 @@ import mpmath
 import sympy as sp
 from _common import Derivation, inline, named, positive, shown, velocities
 
-from attnflow.symbolic.asymptotics import first_difference, late_time
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT
-from attnflow.symbolic.solution import derive_potential
-from attnflow.symbolic.switching import (
+from attnflow.symbolic.derivation.time_steps import first_difference, late_time
+from attnflow.symbolic.orbit import derive_potential
+from attnflow.symbolic.switch_condition import (
     derive_switch_condition,
     derive_switch_terms,
     greedy_curve,

@@ -14,10 +14,10 @@ from _common import Derivation, by_probability, shown, velocities
 from _model import hard, lvml, models, population, slopes, soft, softmax_over
 
 from attnflow.symbolic import reduction
-from attnflow.symbolic.asymptotics import start_series
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT
+from attnflow.symbolic.derivation.time_steps import start_series
+from attnflow.symbolic.first_integral import derive_first_integral
 from attnflow.symbolic.flow import derive_flow
-from attnflow.symbolic.invariant import derive_first_integral
 from attnflow.symbols import (
     B,
     C,

@@ -9,24 +9,13 @@ import sympy as sp
 from _common import Derivation, named, velocities
 from _model import power, softmax_over
 
-from attnflow.symbolic.asymptotics import first_difference, late_time
 from attnflow.symbolic.catalogue import HARD, LVML, power_mean
+from attnflow.symbolic.derivation.time_steps import first_difference, late_time
+from attnflow.symbolic.first_integral import derive_first_integral
 from attnflow.symbolic.flow import derive_flow
-from attnflow.symbolic.invariant import derive_first_integral
+from attnflow.symbolic.orbit import derive_potential
 from attnflow.symbolic.paradigm import averaging
-from attnflow.symbolic.solution import derive_potential
-from attnflow.symbols import (
-    C,
-    L,
-    Q,
-    alpha,
-    beta,
-    mu,
-    mu_dot,
-    probability,
-    slope,
-    tau,
-)
+from attnflow.symbols import C, L, Q, alpha, beta, mu, mu_dot, probability, slope, tau
 
 s = sp.Symbol("s", real=True)  # here the exponent
 FAMILY = -sp.log(alpha * beta**s + (1 - alpha) * C ** (-s)) / s

@@ -11,11 +11,10 @@ from pathlib import Path
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-from attnflow.symbolic.latex import fragment, latex
-from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbolic.prose import typeset
-from attnflow.symbolic.stable import stable, textbook
-from attnflow.symbolic.steps import (
+from attnflow.export.latex import fragment, latex
+from attnflow.export.prose import typeset
+from attnflow.symbolic.algebra.float_form import stable, textbook
+from attnflow.symbolic.derivation.step import (
     DEFINITION,
     DIGITS,
     PROVED,
@@ -26,6 +25,7 @@ from attnflow.symbolic.steps import (
     definition,
     equation,
 )
+from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import C, alpha, beta, mu, rho, tau
 
 FOLDER = Path(__file__).resolve().parents[1] / "build" / "latex"

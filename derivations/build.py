@@ -19,9 +19,9 @@ if str(HERE) not in sys.path:
 from _common import FOLDER, Derivation  # noqa: E402
 
 from attnflow.errors import MissingPart  # noqa: E402
-from attnflow.export import compile_pdf  # noqa: E402
-from attnflow.symbolic.latex import NAMES, display  # noqa: E402
-from attnflow.symbolic.prose import typeset  # noqa: E402
+from attnflow.export.document import compile_pdf  # noqa: E402
+from attnflow.export.latex import NAMES, display  # noqa: E402
+from attnflow.export.prose import typeset  # noqa: E402
 
 SCRIPTS = tuple(sorted(HERE.glob("[0-9][0-9]_*.py")))
 """The derivations in reading order."""

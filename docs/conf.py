@@ -62,7 +62,7 @@ suppress_warnings = ["config.cache"]
 
 def formulas() -> None:
     """One page of checked formulas for each built-in paradigm, from its derivation."""
-    from attnflow.export import export
+    from attnflow.export.document import export
     from attnflow.symbolic.catalogue import CATALOGUE
 
     for place, name in enumerate(CATALOGUE):
@@ -89,8 +89,8 @@ def derivations() -> None:
 
 def told(script: Path) -> str:
     """What a derivation tells when it is run: its text and its formulas, each with its check."""
-    from attnflow.symbolic.latex import body
-    from attnflow.symbolic.prose import typeset
+    from attnflow.export.latex import body
+    from attnflow.export.prose import typeset
 
     sys.path.insert(0, str(script.parent))
     try:
@@ -127,7 +127,7 @@ def notebooks() -> None:
 
 def explorer() -> None:
     """The explorer itself, beside the pages."""
-    from attnflow.explore import page
+    from attnflow.export.explorer import page
 
     write("extra/interactive.html", page())
 

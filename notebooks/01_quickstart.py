@@ -74,7 +74,7 @@ dataset = af.compare(compared, setting, points=51 if QUICK else 401)
 dataset
 
 # %%
-from attnflow.figures import draw  # noqa: E402
+from attnflow.plots.figures import draw  # noqa: E402
 
 figure = draw(dataset, "overview")
 figure
@@ -99,7 +99,7 @@ found = af.derive("lvml")
 found.solution.argument
 
 # %%
-from attnflow.export import export  # noqa: E402
+from attnflow.export.document import export  # noqa: E402
 
 folder = Path(tempfile.mkdtemp())
 export(["lvml"], "latex", folder / "lvml.tex")

@@ -7,8 +7,8 @@ import tarfile
 
 import numpy as np
 
-from attnflow.learn.tasks.archives import ARCHIVES
-from attnflow.learn.tasks.cifar import CIFAR10_CLASSES
+from attnflow.train.data.cifar_archive import ARCHIVES
+from attnflow.train.tasks.cifar import CIFAR10_CLASSES
 
 TEN = ARCHIVES["cifar10"].unchecked()
 

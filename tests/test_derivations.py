@@ -18,16 +18,16 @@ import sympy as sp
 import attnflow.symbolic
 from attnflow import symbols
 from attnflow.symbolic import (
-    asymptotics,
     catalogue,
+    first_integral,
     flow,
     frozen,
-    functions,
-    invariant,
+    orbit,
     reduction,
-    solution,
-    switching,
+    switch_condition,
 )
+from attnflow.symbolic.algebra import functions
+from attnflow.symbolic.derivation import time_steps
 from attnflow.symbols import B, C, alpha, beta, mu
 
 FOLDER = Path(__file__).resolve().parents[1] / "derivations"
@@ -256,17 +256,17 @@ MUTATIONS = [
         for field, wrong in (("mu_dot", negative), ("nu_dot", twice))
         for of in WAYS
     ),
-    *(result(invariant.derive_first_integral, "ratio", twice, "03", of) for of in WAYS),
-    *(result(invariant.derive_first_integral, "slope", negative, "03", of) for of in WAYS),
+    *(result(first_integral.derive_first_integral, "ratio", twice, "03", of) for of in WAYS),
+    *(result(first_integral.derive_first_integral, "slope", negative, "03", of) for of in WAYS),
     *(
-        result(solution.derive_potential, "value", wrong, "03", of)
+        result(orbit.derive_potential, "value", wrong, "03", of)
         for of, wrong in (
             *zip(WAYS, (negative, twice, lambda e: e + 1), strict=True),
             ("power-1/2", negative),
         )
     ),
     *(
-        result(solution.derive_solution, field, wrong, "04", of)
+        result(orbit.derive_solution, field, wrong, "04", of)
         for field, wrong in (
             ("nu", negative),
             ("alpha", lambda e: 1 - e),
@@ -275,9 +275,9 @@ MUTATIONS = [
         )
         for of in WAYS
     ),
-    *(result(solution.derive_solution, "pace_in_omega", twice, "05", of) for of in WAYS),
-    *(result(solution.derive_solution, "pace", negative, "05", of) for of in WAYS),
-    *(result(solution.derive_solution, "time", twice, "05", of) for of in WAYS),
+    *(result(orbit.derive_solution, "pace_in_omega", twice, "05", of) for of in WAYS),
+    *(result(orbit.derive_solution, "pace", negative, "05", of) for of in WAYS),
+    *(result(orbit.derive_solution, "time", twice, "05", of) for of in WAYS),
     *(
         result(function, field, wrong, number, of)
         for function, number in (
@@ -289,7 +289,7 @@ MUTATIONS = [
         if (number, field, of) != ("07", "solution", "soft")  # it has none
     ),
     *(
-        result(asymptotics.start_series, field, wrong, "08", of)
+        result(time_steps.start_series, field, wrong, "08", of)
         for field, wrong in (
             ("mu", negative),
             ("nu", twice),
@@ -298,9 +298,9 @@ MUTATIONS = [
         )
         for of in WAYS
     ),
-    *(result(asymptotics.first_difference, field, term, "08") for field in ("alpha", "mu")),
+    *(result(time_steps.first_difference, field, term, "08") for field in ("alpha", "mu")),
     *(
-        result(asymptotics.late_time, field, twice, "09", of)
+        result(time_steps.late_time, field, twice, "09", of)
         for of, fields in (
             ("hard", ("slope", "linear", "clock", "inattention", "focus", "loss")),
             ("lvml", ("slope", "linear", "clock", "inattention", "focus", "loss")),
@@ -308,24 +308,24 @@ MUTATIONS = [
         )
         for field in fields
     ),
-    result(asymptotics.late_time, "power", lambda p: p + 1, "09", "soft"),
+    result(time_steps.late_time, "power", lambda p: p + 1, "09", "soft"),
     *(
-        result(switching.greedy_curve, "alpha", lambda e: 1 - e, "10", of)
+        result(switch_condition.greedy_curve, "alpha", lambda e: 1 - e, "10", of)
         for of in ("soft", "lvml")
     ),
     result(
-        switching.greedy_curve,
+        switch_condition.greedy_curve,
         "equation",
         lambda e: sp.Eq(e.lhs, -e.rhs, evaluate=False),
         "10",
         "soft",
     ),
     *(
-        result(switching.derive_switch_terms, field, wrong, "10")
+        result(switch_condition.derive_switch_terms, field, wrong, "10")
         for field, wrong in (("pace", negative), ("slope", twice), ("sensitivity", negative))
     ),
     result(
-        switching.derive_switch_condition,
+        switch_condition.derive_switch_condition,
         "",
         lambda e: sp.Eq(e.lhs.subs(symbols.costate, -symbols.costate), e.rhs, evaluate=False),
         "10",

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from attnflow import export as exporting
 from attnflow.errors import MissingPart, ParadigmError, SettingError, UnknownFunction
-from attnflow.export import compile_pdf, export, latex_document, sections
+from attnflow.export import document as exporting
+from attnflow.export import numpy_module
+from attnflow.export.document import compile_pdf, export, latex_document, sections
 from attnflow.numeric.precision import float64
-from attnflow.symbolic import python_module
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT
-from attnflow.symbolic.derivation import derive
+from attnflow.symbolic.derivation.derived import derive
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import C, alpha, mu
 
@@ -145,8 +145,8 @@ def test_the_module_agrees_with_the_lowered_functions(module, given):
 
 def _lowered(given, margin, score, ratio, classes):
     from attnflow.numeric.lower import lower
+    from attnflow.symbolic.algebra.float_form import stable
     from attnflow.symbolic.flow import derive_flow
-    from attnflow.symbolic.stable import stable
     from attnflow.symbols import complement, rho, tau
 
     flow = derive_flow(given)
@@ -202,9 +202,9 @@ def test_a_module_of_the_error_function_brings_it_along():
 
 def test_a_function_that_numpy_lacks_is_refused_by_name():
     with pytest.raises(UnknownFunction, match="no NumPy code is known for mystery in mystery"):
-        python_module._code(sp.Function("mystery")(mu))
+        numpy_module._code(sp.Function("mystery")(mu))
     with pytest.raises(UnknownFunction, match=r"no NumPy code is known for gamma\(mu\): it needs"):
-        python_module._code(sp.gamma(mu))
+        numpy_module._code(sp.gamma(mu))
 
 
 # --- files and arguments --------------------------------------------------------------------------

@@ -13,10 +13,11 @@ import xarray as xr
 from matplotlib.colors import to_rgb
 
 from attnflow.errors import SettingError
-from attnflow.figures import FIGURES, draw, draw_all
+from attnflow.files import load_dataset, save_dataset
 from attnflow.numeric.compare import compare
-from attnflow.report.style import COLOURS, DASHES, FORMATS, MARKERS, TIME_LABEL, sparse, time_axis
-from attnflow.runs import load_dataset, save_dataset
+from attnflow.palette import COLOURS, DASHES, MARKERS
+from attnflow.plots.figures import FIGURES, draw, draw_all
+from attnflow.plots.style import FORMATS, TIME_LABEL, sparse, time_axis
 from attnflow.settings import Schedule, Setting
 from attnflow.symbolic.catalogue import HARD, SOFT
 from attnflow.symbolic.paradigm import Paradigm
@@ -209,7 +210,8 @@ def test_unknown_formats_are_refused(dataset: xr.Dataset, tmp_path: Path) -> Non
 def test_drawing_from_a_file_needs_no_jax(dataset: xr.Dataset, tmp_path: Path) -> None:
     path = save_dataset(dataset, tmp_path / "curves.nc")
     script = (
-        "import sys; from attnflow.figures import draw; from attnflow.runs import load_dataset; "
+        "import sys; from attnflow.plots.figures import draw; "
+        "from attnflow.files import load_dataset; "
         f"assert 'matplotlib' not in sys.modules and 'xarray' not in sys.modules; "
         f"draw(load_dataset({str(path)!r}), 'alpha'); "
         "assert 'jax' not in sys.modules and 'matplotlib.pyplot' not in sys.modules"

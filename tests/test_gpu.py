@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import attnflow as af
-from attnflow.learn import losses
-from attnflow.learn.config import Training
-from attnflow.learn.engine import build
-from attnflow.learn.objective import objective
-from attnflow.learn.parallel import Devices
-from attnflow.learn.tasks import Mosaics, Task
-from attnflow.learn.train import train
+from attnflow.train import losses
+from attnflow.train.config import Training
+from attnflow.train.loop import train
+from attnflow.train.objective import objective
+from attnflow.train.parallel import Devices
+from attnflow.train.program import build
+from attnflow.train.tasks import Mosaics, Task
 from training_runs import SMALL
 
 pytestmark = pytest.mark.gpu
@@ -102,7 +102,7 @@ def test_digits_are_learned_in_both_precisions():
 
 SCRIPT = """
 import sys
-from attnflow.learn.train import train
+from attnflow.train.loop import train
 from training_runs import TINY, weights
 
 def stop(done, total, rows):

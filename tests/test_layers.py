@@ -29,9 +29,9 @@ def test_import_contracts_hold():
         ("attnflow.cli", ("jax", "sympy", "numpy")),
         ("attnflow.settings", ("jax", "sympy")),
         ("attnflow.symbols", ("jax",)),
-        ("attnflow.symbolic.derivation", ("jax", "scipy", "matplotlib")),
-        ("attnflow.export", ("jax", "scipy", "matplotlib")),
-        ("attnflow.explore", ("jax", "scipy", "matplotlib")),
+        ("attnflow.symbolic.derivation.derived", ("jax", "scipy", "matplotlib")),
+        ("attnflow.export.document", ("jax", "scipy", "matplotlib")),
+        ("attnflow.export.explorer", ("jax", "scipy", "matplotlib")),
         ("attnflow.numeric.closed_form", ("diffrax", "matplotlib", "xarray")),
     ],
 )

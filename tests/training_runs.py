@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from attnflow.learn import evaluate as ev
-from attnflow.learn.config import Training
-from attnflow.learn.folder import digest
+from attnflow.train import evaluation as ev
+from attnflow.train.config import Training
+from attnflow.train.run_folder import digest
 
 SMALL = Training(train=800, heldout=400, test=400, epochs=8, batch=32)
 TINY = replace(SMALL, epochs=6, paradigm="soft:3,lvml")  # equal shapes compile once
 EXACT = Training(task="orthogonal", segments=5, classes=4, epochs=20, passes=5)
 
 
-def weights(trained, lane=0):
-    return digest(ev.one_run(trained, lane))
+def weights(trained, replica=0):
+    return digest(ev.one_run(trained, replica))

@@ -44,11 +44,11 @@ class PublicNames(SphinxDirective):
         from attnflow.errors import SettingError
 
         parts = {"attnflow": [(f"attnflow.{name}", name) for name in attnflow.__all__]}
-        parts["attnflow.explore"] = [("attnflow.explore.page", "page")]
-        if importlib.util.find_spec("attnflow.learn") is not None:
-            learn = importlib.import_module("attnflow.learn")
-            parts["attnflow.learn"] = [
-                (f"attnflow.learn.{name}", name) for name in getattr(learn, "__all__", [])
+        parts["attnflow.export.explorer"] = [("attnflow.export.explorer.page", "page")]
+        if importlib.util.find_spec("attnflow.train") is not None:
+            learn = importlib.import_module("attnflow.train")
+            parts["attnflow.train"] = [
+                (f"attnflow.train.{name}", name) for name in getattr(learn, "__all__", [])
             ]
         errors = sys.modules[SettingError.__module__]
         parts["attnflow.errors"] = [

@@ -21,16 +21,16 @@ _HOMES = {
     "Paradigm": "symbolic.paradigm",
     "averaging": "symbolic.paradigm",
     "power_mean": "symbolic.catalogue",
-    "derive": "symbolic.derivation",
+    "derive": "symbolic.derivation.derived",
     "Trajectory": "numeric.trajectory",
     "solve": "numeric.closed_form",
     "simulate": "numeric.simulate",
     "descend": "numeric.descend",
     "compare": "numeric.compare",
-    "best_switch": "numeric.switching",
-    "best_schedule": "numeric.switching",
+    "best_switch": "numeric.best_schedule",
+    "best_schedule": "numeric.best_schedule",
     "crossings": "numeric.crossings",
-    "time_to_focus": "numeric.reaching",
+    "time_to_focus": "numeric.events",
 }
 """Public name -> the module it lives in."""
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from attnflow.captions.coco import read_coco
+from attnflow.captions.generated_set import COLOURS, generate_coco
+from attnflow.captions.images import cells_within, frame, load_image
 from attnflow.errors import DataError, MissingPart, SettingError
-from attnflow.learn.captions.coco import read_coco
-from attnflow.learn.captions.images import cells_within, frame, load_image
-from attnflow.learn.captions.shapes import COLOURS, generate_coco
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from attnflow.learn import losses
-from attnflow.learn.captions import unroll as module
-from attnflow.learn.captions.decoder import Decoder
-from attnflow.learn.captions.unroll import costs_to_come, dropout_of, unroll, word_losses
-from attnflow.learn.captions.words import END, PAD, START
-from attnflow.learn.objective import objective
+from attnflow.captions import teacher_forcing as module
+from attnflow.captions.decoder import Decoder
+from attnflow.captions.teacher_forcing import costs_to_come, dropout_of, unroll, word_losses
+from attnflow.captions.vocabulary import END, PAD, START
+from attnflow.train import losses
+from attnflow.train.objective import objective
 from oracles.networks import filled
 
 pytestmark = pytest.mark.usefixtures("compiled_once", "compiled_lightly")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from attnflow.learn.captions.drawing import over_epochs
+from attnflow.captions.drawing import over_epochs
 
 
 def row(epoch, sets):

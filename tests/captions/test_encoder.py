@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from attnflow.captions.encoder import VGG19, grid_of, make_encoder
+from attnflow.captions.vgg_weights import load_vgg19, torchvision_names, weights_of
 from attnflow.errors import DataError, MissingPart, SettingError
-from attnflow.learn.captions.encoder import VGG19, grid_of, make_encoder
-from attnflow.learn.captions.pretrained import load_vgg19, torchvision_names, weights_of
 from oracles.networks import filled
 
 pytestmark = pytest.mark.usefixtures("compiled_once")

@@ -7,16 +7,16 @@ import jax
 import numpy as np
 import pytest
 
+from attnflow.captions import pipeline
+from attnflow.captions.coco import read_coco
+from attnflow.captions.config import CaptionTraining
+from attnflow.captions.feature_store import open_store, write_store
+from attnflow.captions.features import compute_features
+from attnflow.captions.generated_set import generate_coco
+from attnflow.captions.loop import settled
+from attnflow.captions.pipeline import Pixels, ahead, batches
+from attnflow.captions.vocabulary import PAD
 from attnflow.errors import DataError, MissingPart, SettingError
-from attnflow.learn.captions import pipeline
-from attnflow.learn.captions.coco import read_coco
-from attnflow.learn.captions.config import CaptionTraining
-from attnflow.learn.captions.features import compute_features
-from attnflow.learn.captions.pipeline import Pixels, ahead, batches
-from attnflow.learn.captions.shapes import generate_coco
-from attnflow.learn.captions.store import open_store, write_store
-from attnflow.learn.captions.train import settled
-from attnflow.learn.captions.words import PAD
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 PIXELS = Pixels(24, "crop")
@@ -119,7 +119,7 @@ def store(data, tmp_path_factory):
 
 
 def test_stored_features_are_those_of_the_encoder_and_are_made_once(part, store):
-    from attnflow.learn.captions.engine import encoder_of
+    from attnflow.captions.program import encoder_of
 
     run, features = store
     assert (features.cells, features.width) == (36, 8)
@@ -172,7 +172,7 @@ def test_features_that_their_numbers_do_not_hold_are_refused(part, tmp_path, val
 
 
 def test_a_store_that_is_not_finite_is_named_before_a_step(part, store, tmp_path):
-    from attnflow.learn.captions.engine import standards
+    from attnflow.captions.program import standards
 
     copy = shutil.copytree(store[1].path, tmp_path / "store")
     array = np.load(copy / "features.npy", mmap_mode="r+")

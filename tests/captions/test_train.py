@@ -12,25 +12,18 @@ import jax
 import numpy as np
 import pytest
 
+from attnflow.captions.config import CaptionTraining, from_dict
+from attnflow.captions.evaluation import _in_order, captions, evaluate, load, measure, write_results
+from attnflow.captions.features import compute_features
+from attnflow.captions.generated_set import generate_coco
+from attnflow.captions.loop import corpus_of, objectives_of, train
+from attnflow.captions.program import build
+from attnflow.captions.report import compare_runs
 from attnflow.errors import ParadigmError, SettingError, TrainingFailed
-from attnflow.learn import losses
-from attnflow.learn.captions.config import CaptionTraining, from_dict
-from attnflow.learn.captions.engine import build
-from attnflow.learn.captions.evaluate import (
-    _in_order,
-    captions,
-    evaluate,
-    load,
-    measure,
-    write_results,
-)
-from attnflow.learn.captions.features import compute_features
-from attnflow.learn.captions.report import compare_runs
-from attnflow.learn.captions.shapes import generate_coco
-from attnflow.learn.captions.train import corpus_of, objectives_of, train
-from attnflow.learn.config import read_toml, to_toml
-from attnflow.learn.folder import digest
-from attnflow.learn.parallel import devices
+from attnflow.train import losses
+from attnflow.train.config import read_toml, to_toml
+from attnflow.train.parallel import devices
+from attnflow.train.run_folder import digest
 
 pytestmark = pytest.mark.usefixtures("compiled_once", "compiled_lightly")
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "coco-captions-mini.tar"
@@ -275,9 +268,9 @@ def test_bfloat16_comes_near_to_float32(small):
 EIGHT = """
 import sys
 import numpy as np
-from attnflow.learn.captions.config import from_dict
-from attnflow.learn.captions.train import train
-from attnflow.learn.config import read_toml
+from attnflow.captions.config import from_dict
+from attnflow.captions.loop import train
+from attnflow.train.config import read_toml
 
 run = from_dict(read_toml(sys.argv[1]))
 one, eight = train(run, devices=1), train(run)

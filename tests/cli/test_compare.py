@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from attnflow.runs import load_dataset
+from attnflow.files import load_dataset
 
 QUICK = ("compare", "-p", "hard", "--points", "21", "-m", "5", "-C", "3")
 FIGURES = [

@@ -201,7 +201,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_computing(
         raise AssertionError("computed first")
 
     monkeypatch.setattr("attnflow.settings.Setting", never)
-    monkeypatch.setattr("attnflow.runs.load_dataset", never)
+    monkeypatch.setattr("attnflow.files.load_dataset", never)
     monkeypatch.setattr("attnflow.cli.options.ParadigmOptions.build", never)
     (tmp_path / "file").write_text("kept")
     (tmp_path / "folder").mkdir()

@@ -19,7 +19,7 @@ from attnflow.numeric.compare import (
     default_times,
     label_of,
 )
-from attnflow.numeric.curves import CURVES
+from attnflow.numeric.dataset import CURVES
 from attnflow.numeric.summary import agreement, agrees, summary
 from attnflow.numeric.trajectory import Trajectory
 from attnflow.settings import Schedule, Setting

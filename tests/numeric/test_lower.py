@@ -11,11 +11,11 @@ from attnflow import symbols as names
 from attnflow.errors import UnknownFunction
 from attnflow.numeric.lower import TABLE, lower
 from attnflow.numeric.trajectory import STATE
-from attnflow.symbolic import functions
+from attnflow.symbolic.algebra import functions
+from attnflow.symbolic.algebra.float_form import stable, textbook
 from attnflow.symbolic.catalogue import power_mean
+from attnflow.symbolic.first_integral import derive_first_integral
 from attnflow.symbolic.flow import derive_flow
-from attnflow.symbolic.invariant import derive_first_integral
-from attnflow.symbolic.stable import stable, textbook
 from attnflow.symbols import B, C, alpha, attention, complement, inattention, mu, nu, probability
 
 u, v = sp.symbols("u v", real=True)

@@ -282,7 +282,7 @@ def test_a_sweep_compiles_once(monkeypatch):
 def test_the_simulator_imports_no_other_witness():
     code = (
         "import sys, attnflow.numeric.simulate; "
-        "print([n for n in ('closed_form', 'marching', 'descend') "
+        "print([n for n in ('closed_form', 'quadrature', 'descend') "
         "if 'attnflow.numeric.' + n in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

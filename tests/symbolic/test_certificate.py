@@ -4,7 +4,7 @@ import pytest
 
 from attnflow.errors import SettingError
 from attnflow.symbolic.certificate import certify
-from attnflow.symbolic.steps import UncheckedStep
+from attnflow.symbolic.derivation.step import UncheckedStep
 from oracles.full_loss import FULL_LOSSES, hard, soft
 from oracles.zoo import BUILT_IN, MIXTURE, SEPARABLE, SOFT
 

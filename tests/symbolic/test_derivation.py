@@ -9,7 +9,7 @@ import sympy as sp
 
 from attnflow import derive
 from attnflow.errors import ParadigmError
-from attnflow.symbolic.steps import UncheckedStep, checked, definition
+from attnflow.symbolic.derivation.step import UncheckedStep, checked, definition
 from attnflow.symbols import B, C, alpha, mu, rho, tau
 from oracles.zoo import BUILT_IN, MIXTURE, SEPARABLE, SOFT
 

@@ -4,9 +4,9 @@ import mpmath
 import pytest
 import sympy as sp
 
+from attnflow.symbolic.derivation.step import agree, check_equal
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbolic.steps import agree, check_equal
 from attnflow.symbols import B, C, alpha, attention, beta, mu, nu, probability, rho, tau
 from oracles import textbook
 from oracles.zoo import BUILT_IN, SOFT, ZOO

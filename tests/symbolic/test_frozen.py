@@ -5,12 +5,12 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnflow.symbolic.antiderivative import antiderivative
+from attnflow.symbolic.algebra.antiderivative import antiderivative
+from attnflow.symbolic.algebra.functions import dilog_negexp, kepler, wright_omega
+from attnflow.symbolic.algebra.normal_form import vanishes
+from attnflow.symbolic.derivation.step import agree
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.frozen import derive_frozen_classifier, derive_frozen_focus
-from attnflow.symbolic.functions import dilog_negexp, kepler, wright_omega
-from attnflow.symbolic.normal import vanishes
-from attnflow.symbolic.steps import agree
 from attnflow.symbols import C, alpha, alpha0, mu, mu0, rho, t, tau, x, x0
 from oracles.zoo import BUILT_IN, HARD, LVML, PENALISED, SOFT, ZOO
 

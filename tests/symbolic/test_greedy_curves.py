@@ -4,10 +4,10 @@ import pytest
 import sympy as sp
 
 from attnflow.errors import NoFirstIntegral
+from attnflow.symbolic.algebra.float_form import textbook
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
 from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbolic.stable import textbook
-from attnflow.symbolic.switching import (
+from attnflow.symbolic.switch_condition import (
     derive_switch_condition,
     derive_switch_terms,
     greedy_curve,

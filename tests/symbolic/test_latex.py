@@ -8,13 +8,13 @@ import sympy as sp
 from mpmath import mp, mpf
 
 from attnflow import symbols as names
-from attnflow.symbolic import latex
-from attnflow.symbolic.asymptotics import difference_steps, start_series
+from attnflow.export import latex
+from attnflow.export.prose import typeset
+from attnflow.symbolic.algebra.functions import wright_omega
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
-from attnflow.symbolic.derivation import derive
-from attnflow.symbolic.functions import wright_omega
-from attnflow.symbolic.prose import typeset
-from attnflow.symbolic.steps import Step, definition
+from attnflow.symbolic.derivation.derived import derive
+from attnflow.symbolic.derivation.step import Step, definition
+from attnflow.symbolic.derivation.time_steps import difference_steps, start_series
 from oracles.latex_reader import read, rows
 
 BUILT_IN = (SOFT, HARD, LVML, power_mean("1/2"))

@@ -4,9 +4,9 @@ import pytest
 import sympy as sp
 
 from attnflow.errors import ParadigmError
+from attnflow.symbolic.algebra.normal_form import vanishes
 from attnflow.symbolic.catalogue import CATALOGUE, HARD, LVML, SOFT, paradigm, power_mean
 from attnflow.symbolic.flow import derive_flow
-from attnflow.symbolic.normal import vanishes
 from attnflow.symbolic.paradigm import Paradigm, averaging
 from attnflow.symbols import C, alpha, beta, mu
 

@@ -12,7 +12,7 @@ from attnflow.cli.options import grouped, number
 from attnflow.errors import SettingError
 
 if TYPE_CHECKING:
-    from attnflow.learn.captions.config import CaptionTraining
+    from attnflow.captions.config import CaptionTraining
 
 TASK, PANEL = "coco", "Captions (task coco)"
 
@@ -79,7 +79,7 @@ class CaptionOptions:
 
 def task_asked(task: str | None, config: str | None, out: str | None) -> str | None:
     """The task of a command: what it says, or its config, or the run that it goes on with."""
-    from attnflow.learn.config import read_toml
+    from attnflow.train.config import read_toml
 
     if task is not None:
         return task
@@ -117,8 +117,8 @@ def config_of(plain: dict[str, Any], ours: dict[str, Any], file: str | None) -> 
         ours: options of caption runs.
         file: a config in TOML, or None.
     """
-    from attnflow.learn.captions.config import SWITCHES, TEXTS, from_dict
-    from attnflow.learn.config import read_toml
+    from attnflow.captions.config import SWITCHES, TEXTS, from_dict
+    from attnflow.train.config import read_toml
 
     found: dict[str, Any] = {}
     for name, value in plain.items():
@@ -152,8 +152,8 @@ def train(
     as_json: bool,
 ) -> None:
     """Train, then show what was learned."""
-    from attnflow.learn.captions.evaluate import evaluate as look
-    from attnflow.learn.captions.train import train as function
+    from attnflow.captions.evaluation import evaluate as look
+    from attnflow.captions.loop import train as function
 
     with _bar() as show:
         trained = function(
@@ -184,7 +184,7 @@ def _bar() -> Any:
 
 
 def _show(found: dict[str, Any]) -> None:
-    from attnflow.learn.captions.metrics import SCALES, spelled
+    from attnflow.captions.metrics import SCALES, spelled
 
     sets = found["sets"]
     names = [name for name in sets["val"] if all(name in part for part in sets.values())]
@@ -206,9 +206,9 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """BLEU and loss of a caption run; with ``results`` its captions in COCO's format."""
-    from attnflow.learn.captions.coco import SETS
-    from attnflow.learn.captions.evaluate import MOST_EVALUATED, load, write_results
-    from attnflow.learn.captions.evaluate import evaluate as function
+    from attnflow.captions.coco import SETS
+    from attnflow.captions.evaluation import MOST_EVALUATED, load, write_results
+    from attnflow.captions.evaluation import evaluate as function
     from attnflow.settings import check, whole
 
     if part is not None and results is None:
@@ -234,7 +234,7 @@ def evaluate(
 
 def report(runs: list[str], out: str, kind: str, best: bool) -> None:
     """Caption runs on one page."""
-    from attnflow.learn.captions.report import compare_runs
+    from attnflow.captions.report import compare_runs
 
     others = [run for run in runs if not is_captions(run)]
     if others:
@@ -263,7 +263,7 @@ def features(
     plain = {"data": data, "batch": number(batch), "seeds": [number(seed)]}
     asked = config_of(plain, given, None)
     output.check_place(out, folder=True)
-    from attnflow.learn.captions.features import compute_features
+    from attnflow.captions.features import compute_features
 
     with output.progress("computing features") as show:
 

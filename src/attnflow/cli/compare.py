@@ -120,8 +120,8 @@ def plot(
 ) -> None:
     """Draw the figures of a comparison again from its curves.nc."""
     folder = output.check_place(out, folder=True)
-    from attnflow.figures import FIGURES, draw_all
-    from attnflow.runs import load_dataset
+    from attnflow.files import load_dataset
+    from attnflow.plots.figures import FIGURES, draw_all
 
     names = figure or FIGURES
     for name in names:

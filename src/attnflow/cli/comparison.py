@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attnflow import runs
+from attnflow import files
 from attnflow.cli import output
-from attnflow.figures import draw_all
 from attnflow.numeric.compare import compare
 from attnflow.numeric.summary import summary
+from attnflow.plots.figures import draw_all
 from attnflow.settings import Schedule, Setting
 
 if TYPE_CHECKING:
@@ -45,24 +45,24 @@ def run(
         with output.new_folder(folder) as temporary:
             update("drawing figures")
             draw_all(dataset, temporary, log_time=log_time)
-            runs.save_dataset(dataset, temporary / "curves.nc")
-            runs.save_json(temporary / "summary.json", record)
-            runs.save_text(temporary / "summary.md", markdown(record))
+            files.save_dataset(dataset, temporary / "curves.nc")
+            files.save_json(temporary / "summary.json", record)
+            files.save_text(temporary / "summary.md", markdown(record))
             update("writing formulas")
             write_formulas(entries, temporary / "formulas.tex")
-            files = sorted(path.name for path in temporary.iterdir())
+            written = sorted(path.name for path in temporary.iterdir())
     return {
         **record,
         "deviation": deviations(record),
         "out": str(folder),
-        "files": files,
+        "files": written,
         "curves": curves(dataset, record),
     }
 
 
 def write_formulas(entries: Sequence[Any], path: Path) -> None:
     """LaTeX of every formula used, a standalone document."""
-    from attnflow.export import export
+    from attnflow.export.document import export
 
     parts = [p for e in entries for p in (_parts(e) if isinstance(e, Schedule) else [e])]
     export(list(dict.fromkeys(parts)), "latex", path)

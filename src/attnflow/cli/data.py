@@ -14,13 +14,13 @@ from attnflow.errors import SettingError
 
 
 def _hatexplain(data: str, given: dict[str, Any]) -> Path:
-    from attnflow.learn.tasks.generate import write_hatexplain
+    from attnflow.train.data.generate import write_hatexplain
 
     return write_hatexplain(data, **given)
 
 
 def _coco(data: str, given: dict[str, Any]) -> Path:
-    from attnflow.learn.captions.shapes import generate_coco
+    from attnflow.captions.generated_set import generate_coco
 
     return generate_coco(data, **given)
 
@@ -40,7 +40,7 @@ def fetch(
     data: Annotated[str, Option(metavar="DIR", help="Where to put it.")] = ".",
 ) -> None:
     """Download official data, going on where it stopped, and check them."""
-    from attnflow.learn.tasks.fetch import fetch as function
+    from attnflow.train.data.download import fetch as function
 
     with output.progress(f"fetching {name}") as show:
 

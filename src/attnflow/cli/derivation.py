@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import sympy as sp
 
 from attnflow import symbols
-from attnflow.symbolic.steps import DEFINITION, Step
+from attnflow.symbolic.derivation.step import DEFINITION, Step
 
 if TYPE_CHECKING:
-    from attnflow.symbolic.derivation import Derivation
+    from attnflow.symbolic.derivation.derived import Derivation
 
 
 _PLAIN = {

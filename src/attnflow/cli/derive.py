@@ -10,8 +10,8 @@ from attnflow.cli.help import Sectioned, examples
 from attnflow.cli.options import AsJson, ParadigmOptions, grouped
 
 if TYPE_CHECKING:
-    from attnflow.symbolic.derivation import Derivation
-    from attnflow.symbolic.steps import Step
+    from attnflow.symbolic.derivation.derived import Derivation
+    from attnflow.symbolic.derivation.step import Step
 
 
 @grouped

@@ -38,7 +38,7 @@ def explore(
     setting = Setting(number(segments), number(classes))
     last = number(horizon)
     check("horizon", last, "a finite number above 0", positive)
-    from attnflow.explore import page
+    from attnflow.export.explorer import page
 
     with output.progress("writing the page"):
         paradigms = which.build()

@@ -37,8 +37,8 @@ def export(
     if as_json and path is None and format != "json":
         shown = f"--format {format or 'latex'}"
         raise contradiction("--json", shown, "name a file with --out for both")
-    from attnflow.export import export as function
-    from attnflow.export import format_of
+    from attnflow.export.document import export as function
+    from attnflow.export.document import format_of
 
     form = format_of(format, path)
     with output.progress(f"writing {form}"):

@@ -124,7 +124,7 @@ def record(entry: Any, asked: Asked, trajectory: "Trajectory") -> dict[str, Any]
 
 def deliver(records: list[dict[str, Any]], method: str, out: Any, as_json: bool) -> None:
     """Write the records to a file, print them as JSON, or as tables."""
-    from attnflow.runs import save_text
+    from attnflow.files import save_text
 
     document = records[0] if len(records) == 1 else records
     if out is not None:

@@ -21,7 +21,7 @@ from attnflow.cli.options import (
 from attnflow.errors import SettingError
 
 if TYPE_CHECKING:
-    from attnflow.numeric.switching import BestSchedule
+    from attnflow.numeric.best_schedule import BestSchedule
 
 
 @grouped

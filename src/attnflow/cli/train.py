@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
-from attnflow.cli import captions, output, trained
+from attnflow.cli import captions, output, runs
 from attnflow.cli.help import Sectioned, examples
 from attnflow.cli.options import AsJson, grouped
 from attnflow.cli.training import MachineOptions, TrainingOptions, config_of
@@ -46,17 +46,17 @@ def train(
     captions.refuse(own)
     asked = None if alone else config_of(options, config)
     devices = machine.join()
-    trained.use_cores(asked, out)
-    from attnflow.learn import parallel
-    from attnflow.learn.evaluate import evaluate
-    from attnflow.learn.train import train as function
+    runs.use_cores(asked, out)
+    from attnflow.train import parallel
+    from attnflow.train.evaluation import evaluate
+    from attnflow.train.loop import train as function
 
     with _bar(parallel.first()) as show:
         done = function(
             asked, out, resume=resume, devices=devices, tensorboard=tensorboard, progress=show
         )
-    lanes = range(len(done.engine.run.lanes))
-    found = [evaluate(done, lane) for lane in lanes]
+    replicas = range(len(done.engine.run.replicas))
+    found = [evaluate(done, replica) for replica in replicas]
     if not parallel.first():
         return
     for remark in done.remarks:
@@ -64,8 +64,8 @@ def train(
     if as_json:
         output.emit(found[0] if len(found) == 1 else found)
         return
-    for one, lane in zip(found, done.engine.run.lanes, strict=True):
-        trained.show_rates(one, str(lane))
+    for one, replica in zip(found, done.engine.run.replicas, strict=True):
+        runs.show_rates(one, str(replica))
 
 
 def _bar(wanted: bool) -> Any:
@@ -108,6 +108,6 @@ def register(app: typer.Typer) -> None:
         "attnflow train --task cifar10 --paradigm hybrid --segments 5 --data DIR --out RUN",
         "attnflow train --out RUN --resume",
     )
-    add(trained.evaluate, "Rates of a trained run.", "attnflow evaluate RUN --json")
-    add(trained.report, "Compare trained runs.", "attnflow report RUN1 RUN2 --out PAGE")
-    add(trained.fit, "Fit the reduced model to a run.", "attnflow fit RUN --out fit.svg")
+    add(runs.evaluate, "Rates of a trained run.", "attnflow evaluate RUN --json")
+    add(runs.report, "Compare trained runs.", "attnflow report RUN1 RUN2 --out PAGE")
+    add(runs.fit, "Fit the reduced model to a run.", "attnflow fit RUN --out fit.svg")

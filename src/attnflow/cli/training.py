@@ -10,7 +10,7 @@ from attnflow.cli.options import number
 from attnflow.errors import SettingError
 
 if TYPE_CHECKING:
-    from attnflow.learn.config import Training
+    from attnflow.train.config import Training
 
 TASK, LEARNING, MACHINE = "Task", "Learning", "Machine"
 
@@ -125,7 +125,7 @@ class TrainingOptions:
 
     def given(self) -> dict[str, Any]:
         """What was given, as a config holds it."""
-        from attnflow.learn.config import TEXTS
+        from attnflow.train.config import TEXTS
 
         found: dict[str, Any] = {}
         for field in fields(self):
@@ -148,7 +148,7 @@ def _number(name: str, text: str) -> Any:
 
 def config_of(options: TrainingOptions, config: str | None) -> "Training":
     """The config in a file, if any, with options on top."""
-    from attnflow.learn.config import from_dict, from_toml
+    from attnflow.train.config import from_dict, from_toml
 
     given = options.given()
     if config is not None:
@@ -186,7 +186,7 @@ class MachineOptions:
 
     def join(self) -> int | None:
         """Connect with the other processes if there are any; the number of devices to use."""
-        from attnflow.learn import parallel
+        from attnflow.train import parallel
 
         names = ("devices", "processes", "process_id")
         numbers: dict[str, Any] = {}

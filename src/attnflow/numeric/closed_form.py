@@ -1,7 +1,7 @@
 """``solve``: trajectories in closed form, by quadrature of dt/d mu and its inverse.
 
 Along an orbit nu is an explicit function of mu (Wright omega, symbolic/solution.py) and time is one
-quadrature in mu; where a part is frozen, time is a quadrature in the other. numeric/marching.py
+quadrature in mu; where a part is frozen, time is a quadrature in the other. numeric/quadrature.py
 evaluates and inverts it; this module says what is integrated, joins the parts of a schedule, and
 supplies derivatives by the implicit function theorem, so that results are differentiable in
 everything.
@@ -19,12 +19,12 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 from attnflow.errors import IntegrationFailed
-from attnflow.numeric import marching, refine
-from attnflow.numeric.lengths import cut
+from attnflow.numeric import quadrature, refine
 from attnflow.numeric.lower import lower
-from attnflow.numeric.marching import Panel, Track
+from attnflow.numeric.padding import cut
 from attnflow.numeric.precision import float64, traced
 from attnflow.numeric.problem import Problem, normalise
+from attnflow.numeric.quadrature import Panel, Track
 from attnflow.numeric.trajectory import (
     STATE,
     Reduced,
@@ -36,8 +36,8 @@ from attnflow.numeric.trajectory import (
     reduce_setting,
 )
 from attnflow.settings import Schedule, Setting
+from attnflow.symbolic.first_integral import derive_first_integral
 from attnflow.symbolic.flow import derive_flow
-from attnflow.symbolic.invariant import derive_first_integral
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import C, mu, rho, tau
 
@@ -137,7 +137,7 @@ def _lanes(paradigm: Paradigm, freeze: str | None) -> Callable[..., tuple[Any, A
     return one
 
 
-def _settle(times: Any, end: marching.March, found: tuple[Any, Any]) -> tuple[Any, Any]:
+def _settle(times: Any, end: quadrature.March, found: tuple[Any, Any]) -> tuple[Any, Any]:
     """Beyond the panels: the start at t = 0, the equilibrium if the clock is at rest, else NaN."""
     clock, companion = found
     rest = jnp.where(end.stuck, 1.0, jnp.nan)
@@ -150,7 +150,7 @@ def _settle(times: Any, end: marching.March, found: tuple[Any, Any]) -> tuple[An
 def _few(track: Track, times: Any, first: Any, last: Any) -> tuple[Any, Any]:
     """Each time keeps the panel that holds it while the march goes by."""
     ones = jnp.ones(times.shape)
-    coefficients = jnp.ones((*times.shape, marching.POINTS))
+    coefficients = jnp.ones((*times.shape, quadrature.POINTS))
     blank = (Panel(ones, ones, 0 * ones, ones, coefficients, coefficients), ones)
 
     def visit(kept: Any, panel: Panel, end: Any, _: Any, good: Any) -> Any:
@@ -162,28 +162,28 @@ def _few(track: Track, times: Any, first: Any, last: Any) -> tuple[Any, Any]:
             new,
         )
 
-    final, (panel, end) = marching.march(track, first, last, visit, blank)
-    return _settle(times, final, marching.locate(track, panel, times, end))
+    final, (panel, end) = quadrature.march(track, first, last, visit, blank)
+    return _settle(times, final, quadrature.locate(track, panel, times, end))
 
 
 def _many(track: Track, times: Any, first: Any, last: Any) -> tuple[Any, Any]:
     """All times look up one table of panels."""
-    room = marching.PANELS
+    room = quadrature.PANELS
     row = jnp.ones(room)
-    table = Panel(row, row, 0 * row, row, *(jnp.ones((room, marching.POINTS)) for _ in range(2)))
+    table = Panel(row, row, 0 * row, row, *(jnp.ones((room, quadrature.POINTS)) for _ in range(2)))
 
     def visit(kept: Any, panel: Panel, end: Any, count: Any, good: Any) -> Any:
         old = jax.tree.map(lambda a: a[count], kept)
         new = jax.tree.map(partial(jnp.where, good), (panel, end), old)
         return jax.tree.map(lambda a, value: a.at[count].set(value), kept, new)
 
-    final, (table, ends) = marching.march(
+    final, (table, ends) = quadrature.march(
         track,
         first,
         last,
         visit,
         (table, jnp.full(room, jnp.inf)),
-        marching.TOLERANCE * TABLE,
+        quadrature.TOLERANCE * TABLE,
         True,
     )
     # the table is short: counting the panels gone by is quicker than searching it
@@ -193,7 +193,7 @@ def _many(track: Track, times: Any, first: Any, last: Any) -> tuple[Any, Any]:
         lambda k, gone: jnp.where(times > ends[k], k + 1, gone),
         jnp.zeros(times.shape, int),
     )
-    found = marching.read(marching.tabulate(track, table, ends, final.count), index, times)
+    found = quadrature.read(quadrature.tabulate(track, table, ends, final.count), index, times)
     return _settle(times, final, found)
 
 
@@ -206,7 +206,7 @@ def _state_jvp(paradigm: Paradigm, freeze: str | None, primals: Any, tangents: A
     edges = _edges(paradigm, freeze, *lax.stop_gradient((inputs, times)))
 
     def at_clock(given: tuple[Reduced, Any, Any]) -> tuple[Any, Any]:
-        return marching.along(_track(paradigm, freeze, given), edges, clock)
+        return quadrature.along(_track(paradigm, freeze, given), edges, clock)
 
     _, (time_dot, companion_dot) = jax.jvp(at_clock, (inputs,), (inputs_dot,))
     track = _track(paradigm, freeze, inputs)
@@ -227,8 +227,8 @@ def _edges(paradigm: Paradigm, freeze: str | None, inputs: Any, times: Any) -> A
         end = jnp.where(good, panel.clock + panel.width, kept[count])
         return jnp.where(jnp.arange(kept.shape[0]) >= count, end, kept)
 
-    start = jnp.zeros(marching.PANELS)
-    return marching.march(track, first, last, visit, start)[1]
+    start = jnp.zeros(quadrature.PANELS)
+    return quadrature.march(track, first, last, visit, start)[1]
 
 
 def _trajectory(

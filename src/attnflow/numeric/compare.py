@@ -17,7 +17,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from attnflow.errors import NoFirstIntegral, SettingError
-from attnflow.numeric.curves import assemble
+from attnflow.numeric.dataset import assemble
 from attnflow.numeric.precision import float64
 from attnflow.numeric.trajectory import Reduced, Trajectory, reduce_setting
 from attnflow.settings import Schedule, Setting, check, check_start, positive, whole

@@ -14,8 +14,8 @@ import sympy as sp
 from sympy.printing.lambdarepr import LambdaPrinter
 
 from attnflow.numeric import special
-from attnflow.symbolic.functions import refuse_unknown
-from attnflow.symbolic.stable import stable
+from attnflow.symbolic.algebra.float_form import stable
+from attnflow.symbolic.algebra.functions import refuse_unknown
 
 
 def _log_quotient(n: Any, d: Any, gap: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from jax.core import Tracer
 
 from attnflow.errors import SettingError
-from attnflow.numeric.lengths import lengthened
+from attnflow.numeric.padding import lengthened
 from attnflow.numeric.precision import traced
 from attnflow.settings import Schedule, Setting, check, check_start, nonnegative
 from attnflow.symbolic.catalogue import paradigm as find_paradigm

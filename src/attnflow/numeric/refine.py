@@ -16,10 +16,10 @@ from mpmath import mpf
 
 from attnflow.settings import Setting
 from attnflow.symbolic import reduction
+from attnflow.symbolic.algebra.float_form import textbook
+from attnflow.symbolic.first_integral import derive_first_integral
 from attnflow.symbolic.flow import derive_flow
-from attnflow.symbolic.invariant import derive_first_integral
 from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbolic.stable import textbook
 from attnflow.symbols import C, alpha, eta_classifier, eta_focus, k, m, mu, r, s, tau
 
 Number = Any  # an mpmath real

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from attnflow.errors import IntegrationFailed, SettingError
-from attnflow.numeric.lengths import cut
+from attnflow.numeric.padding import cut
 from attnflow.numeric.precision import float64, traced
 from attnflow.numeric.problem import Problem, normalise
 from attnflow.numeric.trajectory import (

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from attnflow.numeric.lengths import cut, lengthened
 from attnflow.numeric.lower import lower
+from attnflow.numeric.padding import cut, lengthened
 from attnflow.numeric.precision import float64, traced
 from attnflow.settings import BACKGROUNDS, Setting
 from attnflow.symbolic import reduction
+from attnflow.symbolic.first_integral import derive_first_integral
 from attnflow.symbolic.flow import derive_flow
-from attnflow.symbolic.invariant import derive_first_integral
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import (
     B,

@@ -19,23 +19,11 @@ import sympy as sp
 
 from attnflow.settings import Setting
 from attnflow.symbolic import reduction
+from attnflow.symbolic.algebra.float_form import stable, textbook
+from attnflow.symbolic.derivation.step import check_equal
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbolic.stable import stable, textbook
-from attnflow.symbolic.steps import check_equal
-from attnflow.symbols import (
-    C,
-    alpha,
-    eta_classifier,
-    eta_focus,
-    k,
-    m,
-    mu,
-    r,
-    rho,
-    s,
-    tau,
-)
+from attnflow.symbols import C, alpha, eta_classifier, eta_focus, k, m, mu, r, rho, s, tau
 
 FullLoss = Callable[[Sequence[sp.Expr], Sequence[Sequence[sp.Expr]], int, int], sp.Expr]
 """(focus weights, logits of each segment, label, number of true segments, put first) -> loss."""

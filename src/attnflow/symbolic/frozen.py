@@ -10,13 +10,20 @@ from functools import lru_cache
 
 import sympy as sp
 
-from attnflow.symbolic.antiderivative import antiderivative
+from attnflow.symbolic.algebra.antiderivative import antiderivative
+from attnflow.symbolic.algebra.float_form import stable, textbook
+from attnflow.symbolic.algebra.functions import kepler, wright_omega
+from attnflow.symbolic.algebra.normal_form import (
+    collected,
+    gather,
+    monomials,
+    readable,
+    sample,
+    vanishes,
+)
+from attnflow.symbolic.derivation.step import agree
 from attnflow.symbolic.flow import derive_flow
-from attnflow.symbolic.functions import kepler, wright_omega
-from attnflow.symbolic.normal import collected, gather, monomials, readable, sample, vanishes
 from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbolic.stable import stable, textbook
-from attnflow.symbolic.steps import agree
 from attnflow.symbols import alpha, alpha0, complement, mu, mu0, t, u, x, x0
 
 

@@ -1,0 +1,275 @@
+"""Reads MS COCO's captions, 2014 or 2017: the JSON files and where each image lies.
+
+The layout is COCO's own::
+
+    DIR/annotations/captions_train2017.json    DIR/train2017/000000000009.jpg
+    DIR/annotations/captions_val2017.json      DIR/val2017/000000000139.jpg
+
+An annotation may hold one field more than COCO's, ``"named": [{"words": [1, 2], "bbox": [x, y,
+width, height]}]``: which words (counted from 0) name the thing in which box of the image. The
+generated set has it; with it, focus can be measured.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from attnflow.captions.vocabulary import Vocabulary, build_vocabulary, tokenise
+from attnflow.errors import DataError, MissingPart, SettingError
+
+YEARS = (2017, 2014)
+PARTS = {"train": "train", "heldout": "val"}
+"""Entry of the config that limits a set -> the set's name, which is COCO's."""
+SETS = tuple(PARTS.values())
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as COCO lists it.
+
+    Attributes:
+        id: COCO's number.
+        path: its file.
+        width: in pixels.
+        height: in pixels.
+        captions: as they were written.
+        named: for each caption, pairs of (numbers of words, box as x, y, width, height).
+    """
+
+    id: int
+    path: Path
+    width: int
+    height: int
+    captions: tuple[str, ...]
+    named: tuple[tuple[tuple[tuple[int, ...], tuple[float, ...]], ...], ...]
+
+
+@dataclass(frozen=True)
+class CaptionSet:
+    """Images with their captions as numbers.
+
+    Attributes:
+        name: "train" or "val".
+        pictures: the images, in the order of the file.
+        references: the words of every caption of every image.
+        words: every caption, with ``END``, padded, [M, T].
+        first: where the captions of each image begin in ``words``, [N + 1].
+        boxes: box (x, y, width, height) that each word names, NaN where none, [M, T, 4]; None
+            where the file does not tell.
+    """
+
+    name: str
+    pictures: tuple[Picture, ...]
+    references: tuple[tuple[tuple[str, ...], ...], ...]
+    words: Int[np.ndarray, "M T"]
+    first: Int[np.ndarray, " N+1"]
+    boxes: Float[np.ndarray, "M T 4"] | None
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What is learned from, and what is held out.
+
+    Attributes:
+        sets: "train" and "val".
+        vocabulary: of the training captions.
+        year: of the files.
+    """
+
+    sets: dict[str, CaptionSet]
+    vocabulary: Vocabulary
+    year: int
+
+    @property
+    def length(self) -> int:
+        """Steps of the decoder: words of the longest training caption and ``END``."""
+        return self.sets["train"].words.shape[1]
+
+
+def read_coco(
+    data: str | Path,
+    *,
+    year: int | None = None,
+    limits: dict[str, int | None] | None = None,
+    min_count: int = 5,
+    max_words: int = 24,
+    images: bool = True,
+    vocabulary: Vocabulary | None = None,
+) -> Corpus:
+    """Captions and images of COCO.
+
+    Args:
+        data: the folder that holds ``annotations``.
+        year: 2014 or 2017; None for the one that is there, 2017 where both are.
+        limits: only so many images of a set, the first ones, by the set's name.
+        min_count: how often a word must occur in the training captions to be known.
+        max_words: longer captions are cut.
+        images: whether the image files must be there.
+        vocabulary: known words, in place of those of the training captions.
+
+    Raises:
+        MissingPart: there is nothing of the kind; says what to put where.
+        DataError: a file is damaged, an image that it names is absent, or no training caption
+            holds a word.
+        SettingError: a value is not allowed.
+    """
+    data = Path(data).expanduser()
+    year = _year(data, year)
+    limits = limits or {}
+    found = {part: _read(data, part, year, limits.get(part), images) for part in SETS}
+    tokens = {
+        part: tuple(tuple(tuple(tokenise(c)) for c in p.captions) for p in pictures)
+        for part, pictures in found.items()
+    }
+    if not any(c for each in tokens["train"] for c in each):
+        path = captions_file(data, "train", year)
+        raise DataError(f"the captions of {str(path)!r} hold no word")
+    if vocabulary is None:
+        vocabulary = build_vocabulary((c for each in tokens["train"] for c in each), min_count)
+    longest = max(len(c) for each in tokens["train"] for c in each)
+    length = min(longest, max_words) + 1
+    sets = {part: _numbered(part, found[part], tokens[part], vocabulary, length) for part in SETS}
+    return Corpus(sets, vocabulary, year)
+
+
+def captions_file(data: Path, part: str, year: int) -> Path:
+    """Where the captions of a set are."""
+    return data / "annotations" / f"captions_{part}{year}.json"
+
+
+def _year(data: Path, asked: int | None) -> int:
+    if asked is not None and asked not in YEARS:
+        raise SettingError(f"year must be 2014 or 2017, got {asked}")
+    for year in YEARS if asked is None else (asked,):
+        if captions_file(data, "train", year).is_file():
+            return year
+    year = asked or 2017
+    raise MissingPart(
+        f"no COCO captions at {str(data)!r}: put annotations/captions_train{year}.json, "
+        f"annotations/captions_val{year}.json and the folders train{year} and val{year} of images "
+        f"there (from https://cocodataset.org), or run 'attnflow data generate coco --data DIR'"
+    )
+
+
+def _read(data: Path, part: str, year: int, limit: int | None, images: bool) -> list[Picture]:
+    path = captions_file(data, part, year)
+    if not path.is_file():
+        raise MissingPart(f"no {path.name} at {str(path.parent)!r}: put COCO's file there")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        listed = [_entry(image) for image in document["images"]]
+        captions: dict[int, list[Any]] = {}
+        for annotation in document["annotations"]:
+            pair = _caption(annotation), tuple(map(_named, annotation.get("named", ())))
+            captions.setdefault(_number(annotation["image_id"]), []).append(pair)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{str(path)!r} is damaged or truncated: {error}") from error
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise DataError(f"{str(path)!r} is no COCO caption file ({said})") from error
+    times = Counter(number for number, *_ in listed)
+    twice = [number for number, count in times.items() if count > 1]
+    if twice:
+        raise DataError(f"{str(path)!r} lists image {twice[0]} {times[twice[0]]} times")
+    unknown = sorted(set(captions) - set(times))
+    if unknown:
+        raise DataError(
+            f"{str(path)!r} has a caption of image {unknown[0]}, which it does not list"
+        )
+    folder = data / f"{part}{year}"
+    listed = [entry for entry in listed if entry[0] in captions][:limit]
+    if not listed:
+        raise DataError(f"{str(path)!r} holds no image with captions")
+    if images:
+        _check_images(folder, [name for _, name, *_ in listed], path)
+    return [
+        Picture(
+            number,
+            folder / name,
+            width,
+            height,
+            tuple(caption for caption, _ in captions[number]),
+            tuple(named for _, named in captions[number]),
+        )
+        for number, name, width, height in listed
+    ]
+
+
+def _entry(image: dict[str, Any]) -> tuple[int, str, int, int]:
+    name = str(image["file_name"])
+    if os.path.basename(name) != name:
+        raise ValueError(f"file_name {name!r} leads out of the folder")
+    width, height = int(image["width"]), int(image["height"])
+    if min(width, height) < 1:
+        raise ValueError(f"{name!r} must be at least 1 pixel wide and high, got {width} x {height}")
+    return _number(image["id"]), name, width, height
+
+
+def _number(value: Any) -> int:
+    """COCO's number of an image."""
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"the number of an image must be whole, got {value}")
+    return int(value)
+
+
+def _caption(annotation: dict[str, Any]) -> str:
+    text = annotation["caption"]
+    if not isinstance(text, str):
+        which = f"annotation {annotation.get('id')} of image {annotation.get('image_id')}"
+        raise ValueError(f"the caption of {which} must be text, got {text!r}")
+    return text
+
+
+def _named(one: dict[str, Any]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Numbers of words, and the box of what they name."""
+    words, box = tuple(map(int, one["words"])), tuple(map(float, one["bbox"]))
+    if len(box) != 4 or not np.all(np.isfinite(box)):
+        raise ValueError(f"a bbox must be four finite numbers, got {one['bbox']}")
+    if min(box[2:]) < 0:
+        raise ValueError(f"width and height of a bbox must not be negative, got {one['bbox']}")
+    if any(word < 0 for word in words):
+        raise ValueError(f"named words must be counted from 0, got {one['words']}")
+    return words, box
+
+
+def _check_images(folder: Path, names: list[str], path: Path) -> None:
+    if not folder.is_dir():
+        raise MissingPart(f"no images at {str(folder)!r}: put COCO's folder {folder.name} there")
+    there = {entry.name for entry in os.scandir(folder)}
+    absent = [name for name in names if name not in there]
+    if absent:
+        more = f" (and {len(absent) - 1} others)" if len(absent) > 1 else ""
+        raise DataError(
+            f"image {absent[0]!r}{more}, which {path.name} names, is not in {str(folder)!r}"
+        )
+
+
+def _numbered(
+    part: str,
+    pictures: list[Picture],
+    tokens: Sequence[Sequence[tuple[str, ...]]],
+    vocabulary: Vocabulary,
+    length: int,
+) -> CaptionSet:
+    first = np.cumsum([0, *(len(each) for each in tokens)])
+    words = np.stack([vocabulary.encode(c, length) for each in tokens for c in each])
+    boxes = None
+    if any(named for picture in pictures for named in picture.named):
+        boxes = np.full((*words.shape, 4), np.nan, np.float32)
+        row = 0
+        for picture in pictures:
+            for named in picture.named:
+                for places, box in named:
+                    boxes[row, [place for place in places if place < length]] = box
+                row += 1
+    return CaptionSet(part, tuple(pictures), tuple(tokens), words, first, boxes)  # pyright: ignore

@@ -1,0 +1,363 @@
+"""The compiled core of a caption run: one step, and what it needs; the host brings the batches.
+
+The state is a plain pytree (weights, optimiser, step, baseline, sums of the epoch so far). What is
+drawn follows from (seed, step, place in the batch) alone, so a run that is resumed takes exactly
+the steps of an unbroken one, over however many devices.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from attnflow.captions.coco import CaptionSet, Corpus
+from attnflow.captions.config import CaptionTraining
+from attnflow.captions.decoder import Decoder
+from attnflow.captions.encoder import grid_of, make_encoder, parameters
+from attnflow.captions.feature_store import Features, open_store
+from attnflow.captions.pipeline import Pixels, Source, batches
+from attnflow.captions.teacher_forcing import costs_to_come, dropout_of, unroll, word_losses
+from attnflow.captions.vgg_weights import load_vgg19
+from attnflow.captions.vocabulary import PAD
+from attnflow.errors import DataError, SettingError
+from attnflow.train import losses
+from attnflow.train.epoch import LARGEST_LOSS
+from attnflow.train.networks.contract import drawn_at_once
+from attnflow.train.objective import Objective
+from attnflow.train.parallel import Devices
+
+SMALLEST_SQUARE = 1e-12
+"""Keeps an image without any feature at 0."""
+STANDARD, AT_ONCE = 64, 16
+"""Images by which features are standardised, and how many of them at once."""
+LEAST_DEVIATION = 1e-2
+"""Of a channel, as a share of the root mean square of all; a smaller one counts as this."""
+REMEMBERED = 0.9
+"""Share of the running means that a step keeps."""
+
+
+@dataclass(frozen=True)
+class CaptionEngine:
+    """Compiled functions for one corpus and one config.
+
+    Attributes:
+        corpus: captions and images.
+        run: the config.
+        source: of pixels or features.
+        graphs: static halves of encoder (None with stored features) and decoder.
+        frozen: what does not learn: "encoder", its weights where it does not, else None; for
+            fixed features "mean" and "scale" of each channel, by which they are standardised.
+        grid: rows and columns of cells.
+        devices: what shares the work.
+        compiled: functions by name.
+    """
+
+    corpus: Corpus
+    run: CaptionTraining
+    source: Source
+    graphs: tuple[Any, Any]
+    frozen: Any
+    grid: tuple[int, int]
+    devices: Devices
+    compiled: dict[Any, Callable[..., Any]]
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps an epoch takes."""
+        return -(-len(self.corpus.sets["train"]) // self.batch)
+
+    @property
+    def batch(self) -> int:
+        """Images a step, a multiple of the devices."""
+        wanted = min(self.run.batch, len(self.corpus.sets["train"]))
+        return -(-wanted // self.devices.count) * self.devices.count
+
+    def start(self) -> dict[str, Any]:
+        """The state before the first step."""
+        encoder, decoder = _modules(self.corpus, self.run, self.source)
+        weights = {"decoder": parameters(decoder)}
+        if self.run.learns_encoder:
+            weights["encoder"] = parameters(encoder)
+        # what guessing by chance would cost for the words that are left on average
+        words = self.corpus.sets["train"].words
+        share = (words != PAD).mean(axis=0)
+        left = np.cumsum(share[::-1])[::-1] if self.run.credit == "caption" else share
+        chance = np.log(len(self.corpus.vocabulary)) * left / np.maximum(share, 1e-6)
+        state = {
+            "weights": weights,
+            "optimizer": self.transform().init(weights),
+            "step": np.int32(0),
+            "baseline": chance.astype(np.float32),
+            "sums": self.no_sums(),
+            "bad": np.int32(-1),
+        }
+        return self.devices.put(state)
+
+    def no_sums(self) -> dict[str, Any]:
+        """The epoch's sums before its first step."""
+        return {name: np.float32(0) for name in ("loss", "words")}
+
+    def renewed(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The same weights with a fresh optimiser, for the next part of a schedule."""
+        return {**state, "optimizer": self.devices.put(self.transform().init(state["weights"]))}
+
+    def transform(self) -> optax.GradientTransformation:
+        """Clipping and the optimiser, without its learning rate."""
+        if self.run.optimizer == "adam":
+            last = optax.scale_by_adam()
+        elif self.run.momentum:
+            last = optax.trace(decay=self.run.momentum)
+        else:
+            last = optax.identity()
+        return optax.chain(optax.clip_by_global_norm(self.run.clip), last)
+
+    @property
+    def decay(self) -> optax.Schedule:
+        """Step -> the share of the learning rate that it takes, where it falls as a cosine."""
+        return optax.cosine_decay_schedule(1.0, self.steps * self.run.epochs)
+
+    def time_after(self, steps: int) -> float:
+        """Continuous time after so many steps: the sum of learning rates / (1 - momentum)."""
+        taken: Any = steps
+        if self.run.rate_schedule == "cosine":
+            with jax.numpy_dtype_promotion("standard"):
+                taken = np.sum(np.asarray(self.decay(jnp.arange(steps))), dtype=np.float64)
+        return float(taken * self.run.learning_rate / (1 - self.run.momentum))
+
+    def modules(self, weights: Any, frozen: Any) -> tuple[Any, Decoder]:
+        """Encoder (None with stored features) and decoder, in the precision of the run."""
+        kind = jnp.dtype(self.run.dtype)
+        cast = partial(jax.tree.map, lambda w: w.astype(kind))
+        held = weights.get("encoder", frozen["encoder"])
+        encoder = None if held is None else nnx.merge(self.graphs[0], cast(held))
+        return encoder, nnx.merge(self.graphs[1], cast(weights["decoder"]))
+
+    def features(self, encoder: Any, frozen: Any, pixels: Any) -> Any:
+        """The grid of features of a batch: scaled where the encoder learns, else standardised.
+
+        Of fixed features, what all images share, nearly everything after ReLU, would drown what
+        tells them apart, and captions be learned by heart from their first words, whatever the
+        image: each channel is standardised by ``standards``. An encoder that learns moves away
+        from any such start; each image's features are brought to a mean square of 1.
+        """
+        grid = (pixels if encoder is None else encoder(pixels)).astype(jnp.float32)
+        if self.run.learns_encoder:
+            square = jnp.mean(jnp.square(grid), axis=(1, 2), keepdims=True)
+            grid = grid * jax.lax.rsqrt(square + SMALLEST_SQUARE)
+            return grid.astype(jnp.dtype(self.run.dtype))
+        mean, scale = (frozen[name][None, None] for name in ("mean", "scale"))
+        return ((grid - mean) * scale).astype(jnp.dtype(self.run.dtype))
+
+    def step(self, objective: Objective, state: Any, pixels: Any, words: Any) -> Any:
+        """One step of the optimiser; the new state. Nothing waits for the device."""
+        key = "step", objective
+        if key not in self.compiled:
+            self.compiled[key] = self.devices.compile(partial(take_step, self, objective))
+        return self.compiled[key](state, self.frozen, pixels, words)
+
+
+def _modules(corpus: Corpus, run: CaptionTraining, source: Source) -> tuple[Any, Decoder]:
+    """Encoder and decoder at the start of the run's seed."""
+    if isinstance(source, Features):
+        encoder, width = None, source.width
+    else:
+        encoder, width = encoder_of(run), 0
+        pixels = jax.ShapeDtypeStruct((1, run.seen[0], run.seen[0], 3), jnp.uint8)
+        width = nnx.eval_shape(lambda m, x: m(x), encoder, pixels).shape[-1]
+
+    def make() -> Decoder:
+        return Decoder(
+            len(corpus.vocabulary),
+            width,
+            nnx.Rngs(jax.random.fold_in(jax.random.key(run.seed), 1)),
+            hidden=run.hidden,
+            attention=run.attention,
+            embedding=run.embedding,
+            gate=run.gate,
+            output=run.output,
+            start=run.start,
+        )
+
+    return encoder, drawn_at_once(make)
+
+
+def encoder_of(run: CaptionTraining) -> nnx.Module:
+    """The encoder that a config names, with its weights before training.
+
+    Raises:
+        SettingError: it does not fit the images, or VGG19 would start frozen without weights.
+        MissingPart, DataError: its weights are missing or damaged.
+    """
+    if run.encoder == "vgg19" and run.encoder_weights is None and not run.learns_encoder:
+        raise SettingError(
+            "encoder vgg19 without encoder_weights would stay at random: name the file of its "
+            "weights, or train it (train_encoder)"
+        )
+    encoder: Any = make_encoder(
+        run.encoder, run.seed, run.seen[0], run.encoder_width, run.encoder_blocks
+    )
+    if run.encoder_weights is not None:
+        load_vgg19(encoder, run.encoder_weights)
+    return encoder
+
+
+def source_of(run: CaptionTraining) -> Source:
+    """Where pixels or features come from.
+
+    Raises:
+        MissingPart, DataError: the features are missing or damaged.
+    """
+    if run.features is not None:
+        return open_store(run.features)
+    return Pixels(*run.seen)
+
+
+def build(corpus: Corpus, run: CaptionTraining, devices: Devices) -> CaptionEngine:
+    """The engine of a run."""
+    source = source_of(run)
+    if isinstance(source, Features):
+        for part in corpus.sets.values():
+            source.check(part)
+    encoder, decoder = _modules(corpus, run, source)
+    if isinstance(source, Features):
+        cells = source.cells
+    else:
+        pixels = jax.ShapeDtypeStruct((1, run.seen[0], run.seen[0], 3), jnp.uint8)
+        cells = nnx.eval_shape(lambda m, x: m(x), encoder, pixels).shape[1]
+    frozen: dict[str, Any] = {"encoder": None}
+    if not run.learns_encoder:
+        if encoder is not None:
+            frozen["encoder"] = parameters(encoder)
+        frozen |= standards(corpus.sets["train"], source, encoder)
+    frozen = devices.put(frozen)
+    graphs = (None if encoder is None else nnx.split(encoder)[0], nnx.split(decoder)[0])
+    return CaptionEngine(corpus, run, source, graphs, frozen, grid_of(cells), devices, {})
+
+
+def standards(part: CaptionSet, source: Source, encoder: Any) -> dict[str, Any]:
+    """Mean and 1 / deviation of each channel over the cells of the first images of a set.
+
+    A channel that hardly differs is not blown up.
+
+    Raises:
+        DataError: stored features are not finite.
+    """
+    graph, weights = (None, None) if encoder is None else nnx.split(encoder)
+
+    def sums(held: Any, pixels: Any) -> Any:
+        grid = (pixels if graph is None else nnx.merge(graph, held)(pixels)).astype(jnp.float32)
+        middle = jnp.mean(grid, axis=1)
+        return middle, jnp.mean(jnp.square(grid - middle[:, None]), axis=1)
+
+    compiled, found = jax.jit(sums), []
+    for batch in batches(part, source, AT_ONCE, each=1, limit=STANDARD):
+        there = batch.rows >= 0
+        pair = compiled(weights, batch.pixels)
+        found.append([np.asarray(values, np.float64)[there] for values in pair])
+    middles, squares = (np.concatenate(values) for values in zip(*found, strict=True))
+    if isinstance(source, Features) and not np.all(np.isfinite(squares)):
+        raise DataError(f"features {str(source.path)!r} are not finite")
+    deviation = np.sqrt(middles.var(axis=0) + squares.mean(axis=0))
+    least = max(LEAST_DEVIATION * float(np.sqrt(np.mean(deviation**2))), 1e-12)
+    scale = 1 / np.maximum(deviation, least)
+    return {"mean": np.float32(middles.mean(axis=0)), "scale": np.float32(scale)}
+
+
+def take_step(
+    engine: CaptionEngine, objective: Objective, state: Any, frozen: Any, pixels: Any, words: Any
+) -> Any:
+    """One step: loss, gradient, optimiser, running means."""
+    key = jax.random.fold_in(jax.random.key(engine.run.seed), state["step"])
+    rows = pixels, words, jnp.arange(len(words), dtype=jnp.uint32)
+
+    def summed(rows: Any, weights: Any, frozen: Any, baseline: Any, key: Any) -> Any:
+        function = jax.value_and_grad(partial(batch_loss, engine, objective), has_aux=True)
+        (_, aux), gradient = function(
+            weights, frozen, rows, baseline, jax.random.wrap_key_data(key)
+        )
+        return aux, gradient
+
+    shared = state["weights"], frozen, state["baseline"], jax.random.key_data(key)
+    aux, gradient = engine.devices.total(summed, rows, *shared)
+    count = jnp.maximum(aux["words"], 1.0)
+    loss = aux["loss"] / count
+    gradient = jax.tree.map(lambda g: g / count, gradient)
+    with jax.numpy_dtype_promotion("standard"):  # optax counts its steps with mixed types
+        updates, optimizer = engine.transform().update(
+            gradient, state["optimizer"], state["weights"]
+        )
+    rate: Any = jnp.float32(engine.run.learning_rate)
+    if engine.run.rate_schedule == "cosine":
+        with jax.numpy_dtype_promotion("standard"):
+            rate = rate * engine.decay(state["step"].astype(jnp.float32))
+    weights = jax.tree.map(lambda w, u: w - rate * u, state["weights"], updates)
+    there = aux["present"] > 0
+    mean = aux["cost"] / jnp.maximum(aux["present"], 1.0)
+    moved = REMEMBERED * state["baseline"] + (1 - REMEMBERED) * mean
+    finite = jnp.stack([jnp.all(jnp.isfinite(w)) for w in jax.tree.leaves(weights)])
+    fine = (loss <= LARGEST_LOSS) & jnp.all(finite)  # NaN is not below anything
+    return {
+        "weights": weights,
+        "optimizer": optimizer,
+        "step": state["step"] + 1,
+        "baseline": jnp.where(there, moved, state["baseline"]),
+        "sums": {
+            "loss": state["sums"]["loss"] + aux["loss"],
+            "words": state["sums"]["words"] + aux["words"],
+        },
+        "bad": jnp.where((state["bad"] < 0) & ~fine, state["step"], state["bad"]),
+    }
+
+
+def batch_loss(
+    engine: CaptionEngine,
+    objective: Objective,
+    weights: Any,
+    frozen: Any,
+    rows: Any,
+    baseline: Any,
+    key: Any,
+) -> tuple[Any, dict[str, Any]]:
+    """Sum over the words of a batch of what is minimised, and sums of what is told."""
+    run = engine.run
+    pixels, words, numbers = rows
+    encoder, decoder = engine.modules(weights, frozen)
+    grid = engine.features(encoder, frozen, pixels)
+    keys = jax.vmap(lambda n: jax.random.fold_in(key, n))(numbers)
+    each_key = jax.vmap(lambda k: jax.random.split(k))(keys)
+    _, each, length = words.shape
+    noise = None
+    if objective.draws:
+        shape = (length, each, grid.shape[1])
+        noise = jnp.moveaxis(jax.vmap(lambda k: jax.random.gumbel(k, shape))(each_key[:, 0]), 0, 1)
+    found = unroll(decoder, grid, words, noise, objective.draws)
+    dropped = None
+    if run.dropout:
+        dropped = dropout_of(each_key[:, 1], run.dropout, (each, decoder.dropped), grid.dtype)
+    cost = word_losses(decoder, objective, grid, words, found, dropped)
+    present = jnp.moveaxis(words, -1, 0) != PAD
+    to_come = jax.lax.stop_gradient(costs_to_come(cost) if run.credit == "caption" else cost)
+    total = jnp.sum(cost)
+    if objective.draws:
+        taught = losses.score_function(to_come, found.score, baseline[:, None, None])
+        total = total + jnp.sum(jnp.where(present, taught, 0.0))
+    if run.entropy:
+        spread = jnp.where(present, losses.entropy(found.log_weights), 0.0)
+        total = total - run.entropy * jnp.sum(spread)
+    if run.coverage:
+        seen = jnp.where(present[..., None], jnp.exp(found.log_weights), 0.0)
+        away = jnp.sum(jnp.square(1.0 - jnp.sum(seen, axis=0)), axis=-1)
+        total = total + run.coverage * jnp.sum(jnp.where(present[0], away, 0.0))
+    counted = present.astype(jnp.float32)
+    return total, {
+        "loss": jnp.sum(cost),
+        "words": jnp.sum(counted),
+        "cost": jnp.sum(to_come * counted, axis=(1, 2)),
+        "present": jnp.sum(counted, axis=(1, 2)),
+    }

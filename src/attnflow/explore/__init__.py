@@ -1,5 +1,0 @@
-"""The explorer: a self-contained page with sliders, curves and the formulas that run in it."""
-
-from attnflow.explore.document import page
-
-__all__ = ["page"]

@@ -1,0 +1,1 @@
+"""Formulas as documents, LaTeX, NumPy code and the interactive page."""

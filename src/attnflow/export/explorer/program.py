@@ -1,0 +1,38 @@
+"""The JavaScript that computes: printed formulas, the functions they call, and the engine."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+
+from attnflow.export.explorer.javascript import formulas, record, setting_formulas
+from attnflow.symbolic.paradigm import Paradigm
+
+
+def asset(name: str) -> str:
+    """The text of a file in the folder ``assets``."""
+    return files("attnflow.export.explorer").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def program(paradigms: Sequence[Paradigm]) -> str:
+    """Definitions of ``SETTING``, ``PARADIGMS`` (by name), ``solve``, ``bestSwitch`` and others.
+
+    It touches neither page nor network, so that it runs in any JavaScript engine.
+
+    Raises:
+        UnknownFunction: a loss holds a function that JavaScript does not have.
+    """
+    entries = "".join(f"  {_text(p.name)}: {record(formulas(p))},\n" for p in paradigms)
+    return "\n".join(
+        [
+            '"use strict";',
+            asset("functions.js"),
+            f"const SETTING = {record(setting_formulas())};",
+            f"const PARADIGMS = {{\n{entries}}};",
+            asset("engine.js"),
+        ]
+    )
+
+
+def _text(name: str) -> str:
+    import json
+
+    return json.dumps(name)

@@ -1,0 +1,1 @@
+"""Exact algebra on sympy expressions: functions, normal and float forms, integrals, series."""

@@ -1,0 +1,1 @@
+"""Derivations as checked steps: a claim, its formula, and the residual that proves it."""

@@ -1,0 +1,400 @@
+"""What a training run is: one frozen record, checked, written as TOML and read back equal."""
+
+import math
+import re
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from attnflow.errors import SettingError
+from attnflow.settings import check, nonnegative, positive, whole
+
+OPTIMIZERS = ("sgd", "adam")
+RATE_SCHEDULES = ("constant", "cosine")
+DTYPES = ("float32", "bfloat16")
+COUNTS = (
+    *("train", "heldout", "test", "epochs", "passes", "batch", "chunk"),
+    *("measure_every", "checkpoint_every", "min_count", "max_length"),
+)
+"""Entries that are whole numbers of at least 1."""
+MOST_SEED = 2**32 - 1
+SWITCHES = "an epoch (soft:15,hard), focus=ALPHA, t=TIME or theory"
+
+SEVERAL = frozenset({"seeds", "learning_rates", "fixed_focus"})
+"""Entries that hold a list."""
+
+TEXTS = frozenset(
+    {
+        *("task", "paradigm", "data", "label", "rationale", "networks"),
+        *("optimizer", "rate_schedule", "dtype"),
+    }
+)
+"""Entries that hold text."""
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "digits": {"networks": "two-layer", "epochs": 40, "learning_rate": 0.05, "batch": 64},
+    "orthogonal": {
+        "networks": "linear-zero",
+        "epochs": 100,
+        "learning_rate": 0.1,
+        "momentum": 0.0,
+        "passes": 20,
+    },
+    "cifar10": {"networks": "cifar", "epochs": 150, "learning_rate": 0.05},
+    "cifar100": {"networks": "cifar-wide", "epochs": 150, "learning_rate": 0.05},
+    "hatexplain": {
+        "networks": "text",
+        "epochs": 20,
+        "optimizer": "adam",
+        "learning_rate": 0.001,
+        "batch": 64,
+    },
+}
+"""What follows from the task unless the user says otherwise."""
+
+GENERAL: dict[str, Any] = {
+    "networks": "linear",
+    "epochs": 40,
+    "optimizer": "sgd",
+    "learning_rate": 0.05,
+    "momentum": 0.9,
+    "batch": 256,
+    "passes": 1,
+}
+
+
+class Replica(NamedTuple):
+    """One of the runs trained at once; inside compiled functions the fields are arrays.
+
+    Attributes:
+        seed: of the start, the order and the draws.
+        rate: the learning rate.
+        focus: the focus weight that is held, or None.
+    """
+
+    seed: Any
+    rate: Any
+    focus: Any = None
+
+    def as_row(self) -> dict[str, Any]:
+        """How a row of metrics names the run."""
+        row = {"seed": self.seed, "learning_rate": self.rate}
+        return row if self.focus is None else {**row, "fixed_focus": self.focus}
+
+    def __str__(self) -> str:
+        held = "" if self.focus is None else f", focus {self.focus:g}"
+        return f"seed {self.seed}, rate {self.rate:g}{held}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A paradigm of a schedule, and what ends it.
+
+    Attributes:
+        paradigm: name of the paradigm.
+        kind: "epoch", "focus", "time", "theory", or "end" for the last.
+        value: the epoch, the focus weight or the time (theory's: infinite until it is known).
+    """
+
+    paradigm: str
+    kind: str = "end"
+    value: float = math.inf
+
+
+def parse_schedule(text: str, epochs: int) -> tuple[Part, ...]:
+    """The parts of a schedule: "soft", "hybrid", "soft:15,hard", "soft:focus=0.6,lvml", ...
+
+    "hybrid" is soft attention for the first half of the epochs, then hard.
+
+    Raises:
+        SettingError: it reads otherwise, or the epochs do not increase.
+    """
+    if text == "hybrid":
+        return Part("soft", "epoch", float(max(1, epochs // 2))), Part("hard")
+    parts = []
+    last = 0.0
+    for place, piece in enumerate(pieces := text.split(",")):
+        name, colon, until = (word.strip() for word in piece.partition(":"))
+        final = place == len(pieces) - 1
+        part = None if bool(colon) == final or not name else _part(name, until, final)
+        if part is None:
+            raise SettingError(
+                f"paradigm must be a name, hybrid, or names each but the last with {SWITCHES}, "
+                f"got {text!r}"
+            )
+        if part.kind == "epoch":
+            if not part.value > last:
+                raise SettingError(f"epochs of a schedule must increase, got {text!r}")
+            last = part.value
+        parts.append(part)
+    return tuple(parts)
+
+
+def stage_at(parts: tuple[Part, ...], stage: int, reached: dict[str, float]) -> int:
+    """Which part of a schedule comes next.
+
+    Args:
+        parts: of the schedule.
+        stage: the part so far; there is no way back.
+        reached: what has been reached of each kind of switch.
+    """
+    # a time is a product of rounded numbers: 100 steps of 0.29 are not quite 29
+    while stage + 1 < len(parts) and reached[parts[stage].kind] >= parts[stage].value * (1 - 1e-9):
+        stage += 1
+    return stage
+
+
+_ENDS = {
+    "epoch": "after epoch {:g}",
+    "focus": "at focus weight {:g}",
+    "time": "at time {:g}",
+    "theory": "at theory's switch time {:g}",
+}
+
+
+def unreached(parts: tuple[Part, ...], stage: int) -> tuple[str, ...]:
+    """A sentence for a run that ended in that part of its schedule, if it is not the last."""
+    if stage + 1 >= len(parts):
+        return ()
+    part, left = parts[stage], " and ".join(after.paradigm for after in parts[stage + 1 :])
+    end = _ENDS[part.kind].format(part.value).removesuffix(" inf")
+    return (f"{left} never began: {part.paradigm} was to end {end}, and the run went no further",)
+
+
+def _part(name: str, until: str, final: bool) -> Part | None:
+    if final:
+        return Part(name)
+    if until == "theory":
+        return Part(name, "theory")
+    found = re.fullmatch(r"(?:(focus|t)=)?([0-9.eE+]+)", until)
+    if not found:
+        return None
+    try:
+        value = float(found[2])
+    except ValueError:
+        return None
+    kind = {"focus": "focus", "t": "time", None: "epoch"}[found[1]]
+    good = {"epoch": whole(1), "focus": lambda v: (v > 0) & (v < 1), "time": positive}[kind]
+    check(f"the {kind} at which {name} ends", value, _ALLOWED[kind], good)
+    return Part(name, kind, value)
+
+
+_ALLOWED = {
+    "epoch": "a whole number of at least 1",
+    "focus": "above 0 and below 1",
+    "time": "a finite number above 0",
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training run.
+
+    What is None follows from the task (``resolved`` fills it in).
+
+    Args:
+        task: "digits", "orthogonal", "cifar10", "cifar100" or "hatexplain", or a function of one's
+            own that returns a task, as "FILE.py:NAME".
+        paradigm: "soft", "hard", "hard-sampled", "lvml", "lvml-em", "power-S", "hybrid" (soft for
+            half the epochs, then hard), or a schedule such as "soft:15,hard".
+        segments: m, but for posts, which have as many as they have words.
+        classes: C, for the orthogonal task.
+        train: number of training inputs; None with the orthogonal task is the exact population.
+        heldout: number of held-out inputs.
+        test: number of test inputs.
+        data: where image or text data are.
+        data_seed: of the task's inputs.
+        label: of posts: "majority", or of the "first", "second" or "third" annotator.
+        rationale: of posts: "majority", "union", or of the "first", "second" or "third".
+        min_count: how often a word must occur to be told apart.
+        max_length: words of a post that count.
+        networks: name of the networks.
+        fixed_focus: alpha, the weight held on the true segment while only the classifier learns,
+            one or several, trained at once; None to learn both.
+        epochs: how many.
+        passes: how often an epoch goes over the inputs.
+        batch: inputs a step; None for all at once where the task is exact.
+        optimizer: "sgd" or "adam".
+        learning_rates: one or several; several are trained at once.
+        rate_schedule: "constant", or "cosine" to zero over the run.
+        momentum: of sgd, from 0 to below 1.
+        dtype: "float32", or "bfloat16" for the networks' arithmetic (weights stay float32).
+        seeds: one or several; several are trained at once.
+        chunk: inputs whose gradient is taken at once, None for a value that suits the device.
+        measure_every: epochs between measurements of the whole sets.
+        checkpoint_every: epochs between checkpoints.
+
+    Raises:
+        SettingError: a value is outside its range.
+    """
+
+    task: str = "digits"
+    paradigm: str = "hybrid"
+    segments: int | None = None
+    classes: int | None = None
+    train: int | None = None
+    heldout: int | None = None
+    test: int | None = None
+    data: str | None = None
+    data_seed: int = 0
+    label: str | None = None
+    rationale: str | None = None
+    min_count: int | None = None
+    max_length: int | None = None
+    networks: str | None = None
+    fixed_focus: tuple[float, ...] | None = None
+    epochs: int | None = None
+    passes: int | None = None
+    batch: int | None = None
+    optimizer: str | None = None
+    learning_rates: tuple[float, ...] | None = None
+    rate_schedule: str = "constant"
+    momentum: float | None = None
+    dtype: str = "float32"
+    seeds: tuple[int, ...] = (0,)
+    chunk: int | None = None
+    measure_every: int = 1
+    checkpoint_every: int = 1
+
+    def __post_init__(self) -> None:
+        one, count = "a whole number of at least 1", whole(1)
+        for name in COUNTS:
+            if getattr(self, name) is not None:
+                check(name, getattr(self, name), one, count)
+        for name, allowed in (
+            ("optimizer", OPTIMIZERS),
+            ("rate_schedule", RATE_SCHEDULES),
+            ("dtype", DTYPES),
+        ):
+            if getattr(self, name) not in (None, *allowed):
+                raise SettingError(
+                    f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}"
+                )
+        check("data_seed", self.data_seed, "a whole number of at least 0", whole(0))
+        for rate in self.learning_rates or ():
+            check("learning_rate", rate, "a finite number above 0", positive)
+        for seed in self.seeds:
+            allowed = f"a whole number from 0 to {MOST_SEED}"
+            check("seed", seed, allowed, lambda v: whole(0)(v) & (v <= MOST_SEED))
+        for name in sorted(SEVERAL):
+            several = getattr(self, name)
+            if several is not None and not 0 < len(several) == len({*several}):
+                raise SettingError(f"{name} must be one or more different numbers, got {several}")
+        if self.momentum is not None:
+            allowed = "at least 0 and below 1"
+            check("momentum", self.momentum, allowed, lambda v: nonnegative(v) & (v < 1))
+            if self.momentum and self.optimizer not in (None, "sgd"):
+                raise SettingError(
+                    f"momentum is for sgd only, got {self.momentum} with {self.optimizer}"
+                )
+        for focus in self.fixed_focus or ():
+            check("fixed_focus", focus, "above 0 and at most 1", lambda a: (a > 0) & (a <= 1))
+
+    def resolved(self) -> "Training":
+        """The same run with what follows from the task filled in."""
+        follows = {**GENERAL, **DEFAULTS.get(self.task, {})}
+        follows["learning_rates"] = (follows.pop("learning_rate"),)
+        if self.task == "orthogonal" and self.batch is None and self.train is None:
+            follows.pop("batch")  # the exact population is one batch
+        if (self.optimizer or follows["optimizer"]) != "sgd":
+            follows["momentum"] = 0.0
+        filled = {
+            f.name: follows[f.name]
+            for f in fields(self)
+            if f.name in follows and getattr(self, f.name) is None
+        }
+        for name in ("data", "task", "networks"):
+            filled |= from_anywhere(name, getattr(self, name))
+        run = Training(**{**self.as_dict(), **filled})
+        parse_schedule(run.paradigm, run.epochs or 1)
+        return run
+
+    @property
+    def replicas(self) -> tuple[Replica, ...]:
+        """What tells the runs trained at once apart."""
+        focus = self.fixed_focus or (None,)
+        rates = self.learning_rates or ()
+        return tuple(Replica(s, r, a) for a in focus for r in rates for s in self.seeds)
+
+    @property
+    def convolves(self) -> bool:
+        """Whether the networks are convolutional, so that a step is work for every core."""
+        return (self.resolved().networks or "").startswith("cifar")
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields that are not None."""
+        pairs = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return {name: value for name, value in pairs if value is not None}
+
+
+def from_anywhere(name: str, value: str | None) -> dict[str, str]:
+    """An entry that names a file or folder here, by its absolute path."""
+    place, function = value or "", ""
+    if name in ("task", "networks"):
+        place, _, function = place.rpartition(":")
+    if not place or not Path(place).exists():
+        return {}
+    return {name: f"{Path(place).absolute()}{':' if function else ''}{function}"}
+
+
+def to_toml(run: Any) -> str:
+    """A config (a record with ``as_dict``) as TOML, which ``from_toml`` reads back equal."""
+    return "".join(f"{name} = {_spell(value)}\n" for name, value in run.as_dict().items())
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_spell, value)) + "]"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def from_toml(path: str | Path) -> Training:
+    """A run from a TOML file.
+
+    Raises:
+        SettingError: no such file, it is no TOML, or a name or value in it is not allowed.
+    """
+    return from_dict(read_toml(path))
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The entries of a TOML file.
+
+    Raises:
+        SettingError: no such file, or it is no TOML.
+    """
+    path = Path(path)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingError(
+            f"config must be a TOML file, got {str(path)!r}: {error.strerror}"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"config {str(path)!r} is no TOML: {error}") from error
+
+
+def from_dict(found: dict[str, Any]) -> Training:
+    """A run from plain values.
+
+    Raises:
+        SettingError: a name or a value is not allowed.
+    """
+    known = {f.name for f in fields(Training)}
+    for name in found:
+        if name not in known:
+            raise SettingError(f"unknown entry {name!r}; known are {', '.join(sorted(known))}")
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+    for name, value in plain.items():
+        if (name in TEXTS) != isinstance(value, str):
+            raise SettingError(
+                f"{name} must be {'text' if name in TEXTS else 'a number'}, got {value!r}"
+            )
+        if (name in SEVERAL) != isinstance(value, tuple):
+            kind = "one number" if isinstance(value, tuple) else "a list of numbers"
+            raise SettingError(f"{name} must be {kind}, got {value!r}")
+    return Training(**plain)

@@ -1,0 +1,1 @@
+"""Files of data: finding, reading, downloading and generating them."""

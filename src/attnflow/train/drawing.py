@@ -1,0 +1,220 @@
+"""Figures of training: curves over epochs, joint histograms, mosaics, theory over practice."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from attnflow.palette import COLOURS, DASHES
+from attnflow.plots.style import LABELS, new_figure, style
+from attnflow.train.evaluation import BINS, one_run
+from attnflow.train.fixed_focus import Held
+from attnflow.train.outputs import read
+from attnflow.train.program import Engine
+from attnflow.train.theory import Fit, Practice
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from attnflow.train.loop import Trained
+
+LEGEND_LINE = 0.15
+"""Height in inches of a line of a legend, which its figure must be higher by."""
+
+TITLES = {**LABELS, "beta": r"class probability $\beta$", "focus_true": "focus true"}
+
+
+def over_epochs(runs: Sequence[tuple[str, list[dict[str, Any]]]], part: str) -> "Figure":
+    """Focus, class probability, focus true and accuracy over epochs, one colour a run.
+
+    Args:
+        runs: (label, rows of metrics) of each run.
+        part: the set.
+    """
+    names = ("alpha", "beta", "focus_true", "accuracy")
+    from matplotlib.ticker import MaxNLocator
+
+    with style():
+        lines = -(-len(runs) // 2)
+        figure = new_figure(2, 3.1 + LEGEND_LINE * lines)
+        panels = figure.subplots(2, 2, sharex=True).ravel()
+        for axes, name in zip(panels, names, strict=True):
+            for place, (label, rows) in enumerate(runs):
+                used = [row for row in rows if part in row["sets"]]
+                axes.plot(
+                    [row["epoch"] for row in used],
+                    [row["sets"][part].get(name, np.nan) for row in used],
+                    color=COLOURS[place % len(COLOURS)],
+                    linestyle=DASHES[place % len(DASHES)],
+                    marker="o" if len(used) == 1 else None,
+                    label=label,
+                )
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set_ylabel(TITLES.get(name, name))
+            axes.set_ylim(0, 1.02)
+        for axes in panels[2:]:
+            axes.set_xlabel("epoch")
+        figure.legend(
+            *panels[0].get_legend_handles_labels(),
+            loc="outside upper center",
+            ncols=min(2, len(runs)),
+        )
+    return figure
+
+
+def heat_maps(shares: Sequence[tuple[str, np.ndarray]]) -> "Figure":
+    """Joint histograms of focus weight and class probability on the true segment, side by side."""
+    with style():
+        figure = new_figure(2, 2.2)
+        panels = figure.subplots(1, len(shares), squeeze=False)[0]
+        edges = np.linspace(0, 1, BINS + 1)
+        middles = (edges[:-1] + edges[1:]) / 2
+        for axes, (label, share) in zip(panels, shares, strict=True):
+            axes.pcolormesh(edges, edges, share, cmap="Blues", vmin=0, vmax=1)
+            for row, column in np.ndindex(share.shape):
+                value = share[row, column]
+                axes.text(
+                    middles[column],
+                    middles[row],
+                    f"{100 * value:.0f}",
+                    ha="center",
+                    va="center",
+                    color="white" if value > 0.5 else "black",
+                )
+            axes.set_aspect("equal")
+            axes.set_xticks(edges, [f"{edge:.2g}" for edge in edges])
+            axes.set_yticks(edges, [f"{edge:.2g}" for edge in edges])
+            axes.grid(False)
+            axes.set_title(label)
+            axes.set_xlabel(TITLES["beta"])
+        panels[0].set_ylabel(f"{TITLES['alpha']}\n(percent of inputs)")
+    return figure
+
+
+def mosaics(trained: "Trained", part: str, count: int = 6, replica: int = 0) -> "Figure":
+    """The first inputs of a set, with the weight on each segment; the true one is framed.
+
+    Only for tasks whose segments are images.
+    """
+    engine: Engine = trained.engine
+    inputs = engine.task.sets[part].at(np.arange(min(count, len(engine.task.sets[part]))))
+    held = one_run(trained, replica)
+    table = None
+    if not engine.contextual:
+        scores, logits = engine.score(trained.state)
+        table = jnp.asarray(np.asarray(scores[replica])), jnp.asarray(np.asarray(logits[replica]))
+    shown = jax.tree.map(jnp.asarray, inputs)
+    found = read(engine, held, engine.base, shown, engine.run.replicas[replica], table)
+    weights = np.exp(np.asarray(found.log_weights))
+    with style():
+        figure = new_figure(2, 0.95 * len(inputs))
+        grid = figure.subplots(len(inputs), engine.task.segments, squeeze=False)
+        for row in range(len(inputs)):
+            for column, axes in enumerate(grid[row]):
+                item = np.asarray(engine.task.base[inputs.segments[row, column]])
+                axes.imshow(item.squeeze(), cmap="gray_r" if item.shape[-1] == 1 else None)
+                axes.set_xticks([])
+                axes.set_yticks([])
+                axes.set_title(f"{weights[row, column]:.2f}", pad=2)
+                true = column == inputs.true[row]
+                if inputs.truth is not None:
+                    true = inputs.truth[row, column]
+                for side in axes.spines.values():
+                    side.set_visible(bool(true))
+                    side.set_color(COLOURS[1])
+                    side.set_linewidth(2)
+            label = engine.task.class_names[inputs.labels[row]] if engine.task.class_names else ""
+            grid[row][0].set_ylabel(label)
+    return figure
+
+
+def held(found: Sequence[Held]) -> "Figure":
+    """Loss against epoch at each focus weight, and how much lower it is than at the next lower one.
+
+    In the simple setting the closed form is a line under the measured points; for other networks
+    it stands beside them, its time stretched by the best rate.
+    """
+    panels = [
+        (one, kind) for one in found for kind in (("both",) if one.exact else ("run", "form"))
+    ]
+    with style():
+        figure = new_figure(2, 3.8)
+        grid = figure.subplots(2, len(panels), squeeze=False, sharex="col", sharey="row")
+        for column, (one, kind) in zip(grid.T, panels, strict=True):
+            for upper, axes in zip((True, False), column, strict=True):
+                _held_curves(axes, one, kind, upper)
+            rate = "" if kind == "both" else f", rate {one.rate:.2g}"
+            column[0].set_title(one.label if kind != "form" else f"closed form{rate}")
+            column[1].set_xlabel("epoch")
+        grid[0][0].set_ylabel("loss (nats)")
+        grid[1][0].set_ylabel("gain over the next\nlower focus weight (nats)")
+        figure.legend(
+            *grid[0][0].get_legend_handles_labels(),
+            loc="outside upper center",
+            ncols=len(found[0].alphas),
+        )
+    return figure
+
+
+def _held_curves(axes: Any, one: Held, kind: str, upper: bool) -> None:
+    for place, alpha in enumerate(one.alphas):
+        if not upper and place == 0:
+            continue
+        measured, theory = (
+            values[place] if upper else values[place - 1] - values[place]
+            for values in (one.measured, one.theory)
+        )
+        look = {"color": COLOURS[place % len(COLOURS)]}
+        label = rf"$\alpha$ = {alpha:g}"
+        if kind == "run":
+            axes.plot(one.epochs, measured, label=label, **look)
+            continue
+        dash = DASHES[place % len(DASHES)]
+        axes.plot(one.epochs, theory, linestyle=dash, label=label, **look)
+        if kind == "both":
+            axes.plot(one.epochs, measured, "o", markersize=2, markevery=0.05, **look)
+
+
+def fitted(found: Fit) -> "Figure":
+    """Measured focus weight and class probability as points, the fitted model as lines."""
+    with style():
+        figure = new_figure(2, 2.4)
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, name in zip(panels, found.measured, strict=True):
+            axes.plot(
+                found.times, found.measured[name], "o", color=COLOURS[1], markersize=4, label="run"
+            )
+            axes.plot(
+                found.curves["times"], found.curves[name], color=COLOURS[0], label="reduced model"
+            )
+            axes.set_xlabel("time t")
+            axes.set_ylim(0, 1.02)
+            axes.set_title(f"{TITLES[name]}: {found.distance[name]:.2g} apart (rms)")
+        panels[-1].legend(loc="best")
+    return figure
+
+
+def practice(found: Practice) -> "Figure":
+    """Measured quantities as points, closed form as lines, the largest distance in the title."""
+    with style():
+        names = [name for name in found.measured if np.ptp(found.theory[name]) > 0]
+        figure = new_figure(2, 2.2)
+        panels = figure.subplots(1, len(names), squeeze=False)[0]
+        for axes, name in zip(panels, names, strict=True):
+            axes.plot(
+                found.times,
+                found.measured[name],
+                "o",
+                color=COLOURS[1],
+                markersize=4,
+                markevery=max(1, len(found.times) // 15),
+                label="trained",
+            )
+            axes.plot(found.times, found.theory[name], color=COLOURS[0], label="closed form")
+            axes.set_xlabel("time t")
+            axes.set_title(f"{TITLES.get(name, name)}\napart by {found.deviation[name]:.1e}")
+        lines = panels[0].get_legend_handles_labels()
+        figure.legend(*lines, loc="outside upper center", ncols=2)
+    return figure

@@ -1,0 +1,251 @@
+"""An epoch as one pure function: order, chunks, gradients, optimiser, metrics."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from attnflow.errors import TrainingFailed
+from attnflow.train import length_buckets, losses
+from attnflow.train.config import Replica
+from attnflow.train.known_truth import fixed_weights, known, weight_on_true
+from attnflow.train.objective import Objective
+from attnflow.train.outputs import compose, read, table_of, working
+from attnflow.train.tasks.task import Mosaics
+
+if TYPE_CHECKING:
+    from attnflow.train.program import Engine
+
+LARGEST_LOSS = 1e3
+"""A mean loss above this has diverged: chance is log C."""
+
+
+def diverged(name: str, step: int, seed: int, rate: float, or_else: str) -> TrainingFailed:
+    """The error of a run that failed at a step, with what to try."""
+    return TrainingFailed(
+        f"training under {name} diverged at step {step} (seed {seed}, learning rate {rate:g}): the "
+        "loss or the weights were not finite or grew without bound; try learning rate "
+        f"{min(rate / 4, 1.0):g}{or_else}"
+    )
+
+
+def log_weights_of(focus: Any, segments: Any, inputs: Mosaics, replica: Replica) -> Any:
+    """The focus's log-weights on a batch, or those that are held."""
+    if replica.focus is not None:
+        return fixed_weights(replica.focus, inputs)
+    return losses.log_weights(focus(segments).astype(jnp.float32), inputs.mask)
+
+
+def noise_of(engine: "Engine", objective: Objective, key: Any) -> Any:
+    """What decides which segments are drawn, [batch, m]; None where none are.
+
+    Drawn for the whole batch, so that it does not depend on how the batch is divided.
+    """
+    shape = engine.batch, engine.task.segments
+    return jax.random.gumbel(key, shape) if objective.draws else None
+
+
+def _chunk_loss(
+    engine: "Engine",
+    objective: Objective,
+    weights: Any,
+    replica: Replica,
+    base: Any,
+    inputs: Mosaics,
+    present: Any,
+    noise: Any,
+    baseline: Any,
+    share: Any,
+    key: Any,
+) -> Any:
+    """Sum of losses, and of the weights on true segments, over the inputs that are present.
+
+    The second is a pair, with the count of inputs of known truth, where there may be others.
+    """
+    networks = working(engine, weights, key)
+    segments = compose(engine, networks, base, inputs)
+    log_weights = log_weights_of(networks.focus, segments, inputs, replica)
+    each = objective.losses(
+        networks.classifier, segments, log_weights, inputs.labels, noise, baseline, share
+    )
+    alpha: Any = jax.lax.stop_gradient(weight_on_true(inputs, log_weights))
+    alpha = jnp.sum(jnp.where(present, alpha, 0))
+    told = known(inputs)
+    if told is not None:
+        alpha = alpha, jnp.sum(jnp.where(present, told, False)).astype(jnp.float32)
+    return jnp.sum(jnp.where(present, each, 0)), alpha
+
+
+def batch_gradient(
+    engine: "Engine",
+    objective: Objective,
+    state: Any,
+    replica: Replica,
+    base: Any,
+    train: Mosaics,
+    index: Any,
+    present: Any,
+    noise: Any,
+    share: Any,
+    key: Any = None,
+    length: int | None = None,
+) -> tuple[Any, Any, Any]:
+    """Mean loss, mean alpha and mean gradient over a batch, each device taking its share of it.
+
+    ``key`` decides what is dropped, where anything is. ``length`` says how many places of the
+    inputs count; where truth may be unknown, alpha is a pair (sum, count).
+    """
+    if noise is not None:
+        noise = noise[:, :length]
+    spare = -engine.batch % engine.devices.count
+    rows = jax.tree.map(lambda a: _longer(a, spare), (index, present, noise))
+    shared = state["weights"], state["baseline"], replica, base, train, share, key
+    (loss, alpha), gradient = engine.devices.total(
+        partial(_summed, engine, objective, length), rows, *shared
+    )
+    count = jnp.sum(present).astype(jnp.float32)
+    if train.truth is None:
+        alpha = alpha / count
+    return loss / count, alpha, jax.tree.map(lambda g: g / count, gradient)
+
+
+def _longer(values: Any, spare: int) -> Any:
+    """More rows, which count as not present."""
+    return jnp.pad(values, ((0, spare), *((0, 0) for _ in values.shape[1:])))
+
+
+def _summed(
+    engine: "Engine",
+    objective: Objective,
+    length: int | None,
+    rows: Any,
+    weights: Any,
+    baseline: Any,
+    replica: Replica,
+    base: Any,
+    train: Mosaics,
+    share: Any,
+    key: Any,
+) -> Any:
+    """Loss, alpha and gradient summed over rows (index, present, noise), chunk by chunk."""
+    count = len(rows[0])
+    chunk = min(engine.chunk, count)
+    pieces = -(-count // chunk)
+    pieced = jax.tree.map(
+        lambda a: _longer(a, pieces * chunk - count).reshape(pieces, chunk, *a.shape[1:]), rows
+    )
+    function = jax.value_and_grad(partial(_chunk_loss, engine, objective), has_aux=True)
+
+    def one(carry: Any, piece: Any) -> Any:
+        index, here, noise = piece
+        held = None if share is None else share[index][:, :length]
+        inputs = train.at(index, length)
+        # no two pieces of a batch begin with the same input
+        own = None if key is None else jax.random.fold_in(key, index[0])
+        found = function(weights, replica, base, inputs, here, noise, baseline, held, own)
+        return jax.tree.map(jnp.add, carry, found), None
+
+    none: Any = jnp.float32(0)
+    zero = (
+        (none, none if train.truth is None else (none, none)),
+        jax.tree.map(jnp.zeros_like, weights),
+    )
+    if pieces == 1:
+        return one(zero, jax.tree.map(lambda a: a[0], pieced))[0]
+    return jax.lax.scan(one, zero, pieced)[0]
+
+
+def _order(engine: "Engine", key: Any) -> tuple[Any, Any]:
+    """Indices of each step of an epoch, and which of them are present: [steps, batch]."""
+    count = len(engine.task.sets["train"])
+    per_pass = -(-count // engine.batch)
+    spare = per_pass * engine.batch - count
+
+    def one(number: Any) -> Any:
+        if per_pass == 1:
+            order = jnp.arange(count, dtype=jnp.int32)  # all at once: no order to draw
+        else:
+            order = jax.random.permutation(jax.random.fold_in(key, number), count)
+        return jnp.pad(order.astype(jnp.int32), (0, spare))
+
+    orders = jax.lax.map(one, jnp.arange(engine.run.passes or 1))
+    present = jnp.pad(jnp.ones(count, bool), (0, spare))
+    present = jnp.broadcast_to(present, orders.shape)
+    return tuple(a.reshape(-1, engine.batch) for a in (orders, present))  # pyright: ignore
+
+
+def run_epoch(
+    engine: "Engine",
+    objective: Objective,
+    state: Any,
+    replica: Replica,
+    number: Any,
+    base: Any,
+    train: Mosaics,
+) -> tuple[Any, dict[str, Any]]:
+    """One epoch of one run, from its state to the next and the epoch's metrics (see Engine.epoch).
+
+    The order of inputs and every draw follow from (seed, epoch, step).
+    """
+    key = jax.random.fold_in(jax.random.key(replica.seed), number)
+    order_key, draw_key = jax.random.split(key)
+    share = None
+    if objective.needs_responsibilities:
+        table = table_of(engine, state["weights"], base)
+        groups = engine.groups["train"]
+        found = read(engine, state["weights"], base, train, replica, table, groups)
+        share = losses.responsibilities(found.log_weights, found.each)
+    transform = engine.transform()
+    gradients = [
+        partial(batch_gradient, engine, objective, length=bucket.length)
+        for bucket in engine.buckets
+    ]
+
+    def step(state: Any, batch: Any) -> Any:
+        index, present, *which = batch
+        step_key = jax.random.fold_in(draw_key, state["step"])
+        noise = noise_of(engine, objective, step_key)
+        drop = jax.random.fold_in(step_key, 1) if engine.drops else None
+        given = state, replica, base, train, index, present, noise, share, drop
+        if which:
+            loss, alpha, gradient = jax.lax.switch(which[0], gradients, *given)
+        else:
+            loss, alpha, gradient = gradients[0](*given)
+        if replica.focus is not None:
+            gradient["focus"] = jax.tree.map(jnp.zeros_like, gradient["focus"])
+        with jax.numpy_dtype_promotion("standard"):  # optax counts its steps with mixed types
+            updates, optimizer = transform.update(gradient, state["optimizer"], state["weights"])
+        scale = replica.rate
+        if engine.run.rate_schedule == "cosine":
+            scale = replica.rate * engine.decay(state["step"].astype(jnp.float32))
+        new = {
+            "weights": jax.tree.map(lambda w, u: w - scale * u, state["weights"], updates),
+            "optimizer": optimizer,
+            "step": state["step"] + 1,
+            "baseline": 0.9 * state["baseline"] + 0.1 * loss,
+        }
+        return new, (loss, alpha)
+
+    if len(engine.buckets) > 1:
+        batches = length_buckets.order(engine, order_key, number)
+    else:
+        batches = _order(engine, order_key)
+    state, (loss, alpha) = jax.lax.scan(step, state, batches)
+    wrong = ~(loss <= LARGEST_LOSS)  # NaN is not below anything
+    fine = jnp.stack([jnp.all(jnp.isfinite(w)) for w in jax.tree.leaves(state["weights"])])
+    last = jnp.where(jnp.all(fine), -1, state["step"])
+    first = state["step"] - engine.steps + jnp.argmax(wrong)
+    return state, {
+        "loss": _over_inputs(loss, batches[1]),
+        "alpha": _over_inputs(alpha, batches[1])
+        if train.truth is None
+        else jnp.sum(alpha[0]) / jnp.sum(alpha[1]),
+        "bad": jnp.where(jnp.any(wrong), first, last),
+    }
+
+
+def _over_inputs(means: Any, present: Any) -> Any:
+    """Mean over the inputs of an epoch, from the means of its steps, of which some are short."""
+    counts = jnp.sum(present, axis=1).astype(jnp.float32)
+    return jnp.sum(means * counts) / jnp.sum(counts)

@@ -1,0 +1,325 @@
+"""Trains a run from beginning to end, or from where it was interrupted, bit for bit."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from attnflow.errors import SettingError
+from attnflow.train import parallel
+from attnflow.train.config import Part, Training, from_dict, parse_schedule, stage_at, unreached
+from attnflow.train.epoch import diverged
+from attnflow.train.known_truth import any_known
+from attnflow.train.networks.contract import find_pair
+from attnflow.train.networks.named import OWN, Pair
+from attnflow.train.objective import Loss, Objective, objective
+from attnflow.train.parallel import once
+from attnflow.train.program import Engine, build
+from attnflow.train.run_folder import RunFolder
+from attnflow.train.tasks import TASKS, Task, task
+
+THEORY_TARGET = 0.9
+"""The focus weight that a switch proposed by theory reaches soonest."""
+
+Progress = Callable[[int, int, list[dict[str, Any]]], None]
+"""(epochs done, epochs in all, the rows of the last one) -> None."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves.
+
+    Attributes:
+        engine: the compiled functions, with task and config.
+        state: weights and optimiser after the last epoch, with a leading axis of runs.
+        rows: metrics, one row an epoch and run.
+        folder: where the run is on disk, or None.
+        stage: the part of the schedule that it ended in, from 0.
+        parts: of the schedule, with the switch time that theory proposed; None if not asked for.
+    """
+
+    engine: Engine
+    state: Any
+    rows: list[dict[str, Any]]
+    folder: RunFolder | None = None
+    stage: int = 0
+    parts: tuple[Part, ...] | None = None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What one should know of this run: of its inputs, and of its schedule."""
+        run = self.engine.run
+        parts = self.parts or parse_schedule(run.paradigm, run.epochs or 1)
+        return (*self.engine.task.remarks, *unreached(parts, self.stage))
+
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "segments": ("digits", "orthogonal", "cifar10", "cifar100"),
+    "classes": ("orthogonal",),
+    "train": tuple(TASKS),
+    "heldout": tuple(TASKS),
+    "test": ("digits", "cifar10", "cifar100", "hatexplain"),
+    "data": ("cifar10", "cifar100", "hatexplain"),
+    "label": ("hatexplain",),
+    "rationale": ("hatexplain",),
+    "min_count": ("hatexplain",),
+    "max_length": ("hatexplain",),
+}
+"""Entries of a config that say what the inputs are -> the tasks that have them."""
+
+
+def task_of(run: Training) -> Task:
+    """The task that a config names.
+
+    Raises:
+        SettingError: the task has not what an entry is about; or as ``attnflow.train.tasks.task``.
+        MissingPart, DataError: as ``attnflow.train.tasks.task``.
+    """
+    options = {name: getattr(run, name) for name in OPTIONS}
+    options = {name: value for name, value in options.items() if value is not None}
+    for name, value in options.items():
+        if run.task in TASKS and run.task not in OPTIONS[name]:
+            *some, last = OPTIONS[name]
+            which = f"{', '.join(some)} and {last}" if some else f"the {last} task"
+            raise SettingError(f"{name} is for {which} only, got {value!r} with {run.task}")
+    return task(run.task, seed=run.data_seed, **options)
+
+
+def train(
+    run: Training | None = None,
+    out: str | Path | None = None,
+    *,
+    task: Task | None = None,
+    networks: Pair | None = None,
+    losses: Mapping[str, Loss] | None = None,
+    resume: bool = False,
+    devices: int | None = None,
+    tensorboard: bool = False,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train a focus and a classification network together.
+
+    Batches are spread over all devices. Where several processes were joined (``parallel.join``),
+    all call this alike, and the first one reads and writes ``out``.
+
+    Args:
+        run: the config; None with ``resume`` takes the folder's own.
+        out: folder of the run; None keeps nothing on disk.
+        task: a task of one's own in place of the config's.
+        networks: a maker of networks of one's own in place of the config's, where they are then
+            called "own"; ``load`` needs it again.
+        losses: losses of one's own by the names that the config's paradigm uses.
+        resume: go on with the run in ``out``; it ends with the weights of an unbroken run. Where
+            nothing is there yet, it starts. The number of devices may have changed: from there on
+            the weights are then equal to rounding.
+        devices: how many share the work; None for all.
+        tensorboard: write logs for TensorBoard too.
+        progress: called after each epoch.
+
+    Returns:
+        The trained state, the metrics, and the engine that evaluates them.
+
+    Raises:
+        SettingError: the config does not hold together, or is not that of the folder's run.
+        TrainingFailed: the loss was not finite or diverged; the last good checkpoint stays.
+        MissingPart, DataError: data or an optional part are missing, or data damaged.
+    """
+    if networks is not None and (run is not None or not resume):
+        run = replace(run or Training(), networks=OWN)
+    folder = None if out is None else RunFolder(out)
+    begun = folder is not None and resume and once(folder.exists)
+    if folder is not None and begun:
+        kept = from_dict(once(lambda: folder.config().as_dict()))
+        if run is not None and run.resolved() != kept:
+            raise SettingError(
+                f"{str(folder.path)!r} holds a run with another config: resume it without options"
+            )
+        run = kept
+    run = (run or Training()).resolved()
+    parts = parse_schedule(run.paradigm, run.epochs or 1)
+    objectives = [objective(part.paradigm, losses) for part in parts]
+    made = task if task is not None else task_of(run)
+    if folder is not None and begun:
+        once(partial(folder.check_data, made.fingerprint(), training=True))
+    parts = tuple(_at_theorys_time(part, parts, objectives, made, run) for part in parts)
+    shared = parallel.devices(devices)
+    _comparable(run, parts)
+    _knowable(run, parts, made)
+    pair = networks or find_pair(run.networks or "linear")
+    engine = build(made, run, pair, shared)
+    state, stage, first = engine.start(pair), 0, 0
+    rows: list[dict[str, Any]] = []
+    if folder is not None and not begun:
+        from attnflow.environment import report
+
+        record = {
+            **report(),
+            "shared_by": shared.count,
+            "processes": jax.process_count(),
+            "data": made.fingerprint(),
+        }
+        once(lambda: folder.begin(run, record, tensorboard=tensorboard))
+    if folder is not None and begun:
+        state, stage, first, rows = _restored(folder, state, engine, tensorboard)
+    writes = folder is not None and parallel.first()
+    try:
+        for epoch in range(first, run.epochs or 1):
+            stage = _stage(run, parts, stage, epoch, rows, engine)
+            state, new = _epoch(engine, objectives[stage], state, epoch)
+            rows += new
+            done = epoch + 1
+            if folder is not None and writes:
+                folder.append(new)
+                if done % run.checkpoint_every == 0 or done == run.epochs:
+                    folder.save(state, done, {"stage": stage}, _score(new))
+            if progress is not None:
+                progress(done, run.epochs or 1, new)
+    finally:
+        if folder is not None:
+            folder.close()
+    return Trained(engine, state, rows, folder, stage, parts)
+
+
+def _restored(
+    folder: RunFolder, state: Any, engine: Engine, tensorboard: bool
+) -> tuple[Any, int, int, list[dict[str, Any]]]:
+    """(state, stage, epochs done, rows) where an interrupted run stopped, in every process."""
+    held = jax.tree.map(np.asarray, state)
+
+    def restore() -> dict[str, Any]:
+        nonlocal held
+        found = folder.restore(state, write=True)
+        stage, epoch = 0, 0
+        if found is not None:
+            held, record, epoch = found
+            stage = int(record["stage"])
+        rows = folder.keep_metrics(epoch, tensorboard=tensorboard)
+        return {"stage": stage, "epoch": epoch, "rows": rows}
+
+    found = once(restore)
+    state = engine.devices.put(parallel.spread_from_first(held))
+    return state, found["stage"], found["epoch"], found["rows"]
+
+
+def _at_theorys_time(
+    part: Part, parts: tuple[Part, ...], objectives: list[Objective], made: Task, run: Training
+) -> Part:
+    """A part that ends when theory says, with the time at which that is."""
+    if part.kind != "theory":
+        return part
+    if len(parts) != 2:
+        raise SettingError(
+            f"theory proposes one switch between two paradigms, got {len(parts)} paradigms"
+        )
+    if run.optimizer != "sgd":
+        raise SettingError(f"theory proposes a switch for the optimizer sgd, got {run.optimizer!r}")
+    from attnflow.numeric.best_schedule import best_switch
+
+    for one in objectives:
+        if one.function is not None:
+            raise SettingError(
+                f"theory has no switch time for a loss of one's own, got {one.name!r}"
+            )
+    setting = made.setting or made.setting_of_fit
+    first, then = (one.paradigm for one in objectives)
+    found = best_switch(setting, THEORY_TARGET, first, then)
+    return replace(part, value=float(found.switch_time))
+
+
+def _comparable(run: Training, parts: tuple[Part, ...]) -> None:
+    """Refuse switches that would fall at different epochs in the runs trained at once."""
+    moving = any(part.kind in ("time", "theory", "focus") for part in parts)
+    if moving and len(run.learning_rates or ()) > 1:
+        raise SettingError(
+            "several learning rates at once need switches by epoch: at one time or focus weight "
+            "they would be at different epochs"
+        )
+
+
+def _knowable(run: Training, parts: tuple[Part, ...], made: Task) -> None:
+    """Refuse what asks for the true segments of a task where none is known."""
+    if any_known(made.sets["train"]):
+        return
+    for asked, what in (
+        (run.fixed_focus, "a fixed focus"),
+        (any(part.kind == "focus" for part in parts), "a switch by focus"),
+    ):
+        if asked:
+            raise SettingError(
+                f"{what} needs training inputs whose true segments are known; task {made.name} has "
+                "none"
+            )
+
+
+def _stage(
+    run: Training,
+    parts: tuple[Part, ...],
+    stage: int,
+    epoch: int,
+    rows: list[dict[str, Any]],
+    engine: Engine,
+) -> int:
+    """Which part of the schedule the next epoch belongs to."""
+    rate = (run.learning_rates or (0.0,))[0]
+    last = [row["alpha"] for row in rows if row["epoch"] == epoch and row["alpha"] is not None]
+    passed = engine.time_after(epoch, rate)
+    focus = float(np.mean(last)) if last else -math.inf
+    reached = {"epoch": epoch, "focus": focus, "time": passed, "theory": passed}
+    return stage_at(parts, stage, reached)
+
+
+def _epoch(
+    engine: Engine, objective: Objective, state: Any, epoch: int
+) -> tuple[Any, list[dict[str, Any]]]:
+    """One epoch for all runs, and its rows."""
+    run = engine.run
+    began = time.perf_counter()
+    state, stream = engine.epoch(objective, state, epoch)
+    stream = {name: np.asarray(values) for name, values in stream.items()}
+    seconds = time.perf_counter() - began
+    _stop_if_bad(engine, stream["bad"], objective)
+    done = epoch + 1
+    sets = {}
+    if done % run.measure_every == 0 or done == run.epochs:
+        found = engine.measure(state, objective)
+        sets = {s: {k: np.asarray(v) for k, v in part.items()} for s, part in found.items()}
+    rows = []
+    count, told = len(engine.task.sets["train"]), any_known(engine.task.sets["train"])
+    for replica, which in enumerate(run.replicas):
+        rows.append(
+            {
+                "epoch": done,
+                **which.as_row(),
+                "paradigm": objective.name,
+                "step": done * engine.steps,
+                "time": engine.time_after(done, which.rate),
+                "loss": float(stream["loss"][replica]),
+                "alpha": float(stream["alpha"][replica]) if told else None,
+                "sets": {
+                    s: {k: float(v[replica]) for k, v in part.items()} for s, part in sets.items()
+                },
+                "seconds": seconds,
+                "inputs_per_second": (run.passes or 1) * count / seconds,
+            }
+        )
+    return state, rows
+
+
+def _stop_if_bad(engine: Engine, bad: np.ndarray, objective: Objective) -> None:
+    momentum = engine.run.momentum
+    or_else = f", or less momentum than {momentum:g}" if momentum else ""
+    for (seed, rate, _), step in zip(engine.run.replicas, bad.tolist(), strict=True):
+        if step >= 0:
+            raise diverged(objective.name, step, seed, rate, or_else)
+
+
+def _score(rows: list[dict[str, Any]]) -> float:
+    """What makes a checkpoint the best: held-out accuracy, else a low loss."""
+    accuracies = [row["sets"]["heldout"]["accuracy"] for row in rows if "heldout" in row["sets"]]
+    return float(np.mean(accuracies or [-row["loss"] for row in rows]))

@@ -1,0 +1,117 @@
+"""What the sets of a task show of the weights, measured once an epoch inside one compiled call."""
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from attnflow.train import losses
+from attnflow.train.config import Replica
+from attnflow.train.epoch import batch_gradient, noise_of
+from attnflow.train.known_truth import (
+    any_known,
+    class_on_true,
+    is_true,
+    mean_known,
+    place,
+    weight_on_true,
+)
+from attnflow.train.objective import Objective
+from attnflow.train.outputs import Outputs, read, table_of
+from attnflow.train.tasks.task import Mosaics
+
+if TYPE_CHECKING:
+    from attnflow.train.program import Engine
+
+
+def measure_sets(
+    engine: "Engine",
+    objective: Objective,
+    state: Any,
+    replica: Replica,
+    number: Any,
+    base: Any,
+    inputs: dict[str, Mosaics],
+) -> dict[str, dict[str, Any]]:
+    """Of each set: focus, class and the simple setting's coordinates.
+
+    alpha: mean weight on the true segment; beta: mean probability of the class there;
+    focus_true: share of inputs whose largest weight is there; accuracy: by the largest weight's
+    segment; mu: mean log-odds of the class there against the mean of the others' logits; nu: mean
+    score there above the mean of the others. Where several segments may be true: macro_f1 too (of
+    the same rule as accuracy), and all but these two over the inputs of known truth; these two
+    alone where there is none.
+    """
+    table = table_of(engine, state["weights"], base)
+    found = {}
+    for name, part in inputs.items():
+        out = read(engine, state["weights"], base, part, replica, table, engine.groups[name])
+        rows = jnp.arange(len(part))
+        chosen = jnp.argmax(out.log_weights, axis=1).astype(part.labels.dtype)
+        top = out.best_at(rows, chosen).astype(part.labels.dtype)
+        right = is_true(part, chosen).astype(jnp.float32)
+        found[name] = {
+            "accuracy": jnp.mean((top == part.labels).astype(jnp.float32)),
+        }
+        if any_known(engine.task.sets[name]):
+            found[name] |= {
+                "alpha": mean_known(weight_on_true(part, out.log_weights), part),
+                "beta": mean_known(class_on_true(part, out.log_weights, out.each), part),
+                "focus_true": mean_known(right, part),
+                **_coordinates(engine, out, part),
+            }
+        if part.truth is not None:
+            found[name]["macro_f1"] = macro_f1(part.labels, top, engine.task.classes)
+    if engine.task.full_batch:
+        # the loss at these weights, not before the step that led to them
+        train = inputs["train"]
+        everything = jnp.arange(engine.batch, dtype=jnp.int32)
+        present = everything >= 0
+        share = None
+        if objective.needs_responsibilities:
+            out = read(
+                engine, state["weights"], base, train, replica, table, engine.groups["train"]
+            )
+            share = losses.responsibilities(out.log_weights, out.each)
+        noise = noise_of(engine, objective, jax.random.key(replica.seed))
+        loss, _, _ = batch_gradient(
+            engine, objective, state, replica, base, train, everything, present, noise, share
+        )
+        found["train"]["loss"] = loss
+    return found
+
+
+def _coordinates(engine: "Engine", out: Outputs, part: Mosaics) -> dict[str, Any]:
+    """The simple setting's mu and nu as networks of any kind show them."""
+    raw = out.raw
+    present = jnp.ones(raw.shape, bool) if part.mask is None else part.mask
+    if part.truth is None:
+        rows, there = jnp.arange(len(part)), place(part)
+        others = present & (jnp.arange(raw.shape[1])[None] != there[:, None])
+        outputs = out.at(rows, there)
+        label = outputs[rows, part.labels]
+        rest = (jnp.sum(outputs, axis=1) - label) / (engine.task.classes - 1)
+        above = raw[rows, there] - _mean(raw, others)
+        return {"mu": jnp.mean(label - rest), "nu": _mean(above, others.any(axis=1))}
+    rest = out.logits - jnp.mean(out.logits, axis=-1, keepdims=True)
+    margins = out.of_label(rest) * (engine.task.classes / (engine.task.classes - 1))
+
+    others = present & ~part.truth
+    both = part.truth.any(axis=1) & others.any(axis=1)
+    above = _mean(raw, part.truth) - _mean(raw, others)
+    return {"mu": mean_known(_mean(margins, part.truth), part), "nu": _mean(above, both)}
+
+
+def _mean(values: Any, where: Any) -> Any:
+    """Mean along the last axis of those that count; 0 of none."""
+    count = jnp.maximum(jnp.sum(where, axis=-1), 1).astype(jnp.float32)
+    return jnp.sum(jnp.where(where, values, 0.0), axis=-1) / count
+
+
+def macro_f1(labels: Any, predicted: Any, classes: int) -> Any:
+    """Mean over the classes, those that occur in either, of the harmonic mean F1."""
+    kinds = jnp.arange(classes, dtype=labels.dtype)[None]
+    truly, said = labels[:, None] == kinds, predicted[:, None] == kinds
+    hits = jnp.sum(truly & said, axis=0).astype(jnp.float32)
+    occur = (jnp.sum(truly, axis=0) + jnp.sum(said, axis=0)).astype(jnp.float32)
+    return jnp.mean(2 * hits / jnp.maximum(occur, 1.0), where=occur > 0)

@@ -1,0 +1,1 @@
+"""Focus and classification networks: the contract, the named ones, text, and fast kernels."""

@@ -1,0 +1,196 @@
+"""The compiled core of training: a whole epoch is one call; several runs are one vmapped call.
+
+The state is a plain pytree (weights, optimiser, step, baseline). Randomness is a function of
+(seed, epoch, step) alone, so there is no random state to lose, and an interrupted run that is
+resumed takes exactly the steps of an unbroken one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from attnflow.train.config import Replica, Training
+from attnflow.train.epoch import run_epoch
+from attnflow.train.length_buckets import Bucket, buckets_of, steps_of
+from attnflow.train.metrics import measure_sets
+from attnflow.train.networks.contract import Divided, Networks, divide, networks
+from attnflow.train.networks.named import Pair
+from attnflow.train.objective import Objective
+from attnflow.train.outputs import modules_of, score_base
+from attnflow.train.parallel import Devices
+from attnflow.train.tasks.task import Mosaics, Task
+
+CPU_CHUNK = 16
+"""Images of so many inputs at once keep the windows of a convolution in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Compiled functions for one task, pair of networks and training record.
+
+    Attributes:
+        task: the Task.
+        run: the resolved Training.
+        divided: the modules without their weights, by name.
+        contextual: whether inputs are composed to be scored.
+        steps: optimiser steps an epoch takes.
+        batch: inputs a step.
+        chunk: inputs whose gradient a device takes at once.
+        devices: what shares the work.
+        buckets: of the training inputs, from which batches are drawn.
+        groups: of each set, in which it is measured.
+        base: the base items on the device.
+        inputs: the sets on the device.
+    """
+
+    task: Task
+    run: Training
+    divided: dict[str, Divided]
+    contextual: bool
+    steps: int
+    batch: int
+    chunk: int
+    devices: Devices
+    buckets: tuple[Bucket, ...]
+    groups: dict[str, tuple[Bucket, ...]]
+    base: Any
+    inputs: dict[str, Mosaics]
+    compiled: dict[Any, Callable[..., Any]]
+
+    @property
+    def drops(self) -> bool:
+        """Whether a network draws random numbers as it learns."""
+        return any(divided.draws for divided in self.divided.values())
+
+    @property
+    def exact(self) -> bool:
+        """Whether steps go down the gradient in the simple setting: theory has curves of them."""
+        run = self.run
+        linear = self.task.setting is not None and run.networks == "linear-zero"
+        return linear and run.optimizer == "sgd"
+
+    def start(self, pair: Pair) -> dict[str, Any]:
+        """The state before the first step, each leaf with a leading axis of runs."""
+        states = []
+        for replica in self.run.replicas:
+            made = _networks(pair, self.task, replica.seed)
+            states.append({n: divide(m)[1] for n, m in made.named.items()})
+        weights = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+        count = len(states)
+        state = {
+            "weights": weights,
+            "optimizer": jax.vmap(self.transform().init)(weights),
+            "step": jnp.zeros(count, jnp.int32),
+            "baseline": jnp.full(count, np.log(self.task.classes), jnp.float32),
+        }
+        return self.devices.put(state)
+
+    def time_after(self, epochs: int, rate: float) -> float:
+        """Continuous time after so many epochs: the sum of learning rates / (1 - momentum)."""
+        steps: Any = epochs * self.steps
+        if self.run.rate_schedule == "cosine":
+            with jax.numpy_dtype_promotion("standard"):
+                steps = np.sum(np.asarray(self.decay(jnp.arange(steps))), dtype=np.float64)
+        return float(steps * rate / (1 - (self.run.momentum or 0.0)))
+
+    @property
+    def decay(self) -> optax.Schedule:
+        """Step -> the share of the learning rate that it takes, where it falls as a cosine."""
+        return optax.cosine_decay_schedule(1.0, self.steps * (self.run.epochs or 1))
+
+    def transform(self) -> optax.GradientTransformation:
+        """The optimiser, without its learning rate."""
+        if self.run.optimizer == "adam":
+            return optax.scale_by_adam()
+        return optax.trace(decay=self.run.momentum) if self.run.momentum else optax.identity()
+
+    def epoch(self, objective: Objective, state: Any, number: int) -> tuple[Any, dict[str, Any]]:
+        """One epoch for every run: (new state, metrics with a leading axis of runs).
+
+        Metrics: ``loss`` (mean over the epoch's inputs, before each step), ``alpha`` (mean weight
+        on the true segments), ``bad`` (first step whose loss was not finite or too large, or -1).
+        """
+        function = self._compile(("epoch", objective), lambda: partial(run_epoch, self, objective))
+        return function(state, *self._which(number), self.base, self.inputs["train"])
+
+    def measure(self, state: Any, objective: Objective) -> dict[str, dict[str, Any]]:
+        """What each set shows of the weights: see ``measure_sets``; leading axis of runs."""
+        key = ("measure", objective if self.task.full_batch else None)  # else equal for all
+        function = self._compile(key, lambda: partial(measure_sets, self, objective))
+        return function(state, *self._which(0), self.base, self.inputs)
+
+    def score(self, state: Any) -> tuple[Any, Any]:
+        """Focus score and logits of every base item: [runs, n] and [runs, n, C]."""
+
+        def function(state: Any, replica: Any, number: Any, base: Any, _: Any) -> Any:
+            return score_base(self, state["weights"], base)
+
+        compiled = self._compile("score", lambda: function)
+        return compiled(state, *self._which(0), self.base, None)
+
+    def modules(self, weights: Any) -> Networks:
+        """The networks with these weights (of one run)."""
+        return modules_of(self, weights)
+
+    def _which(self, number: int) -> tuple[Replica, Any]:
+        seeds, rates, focus = zip(*self.run.replicas, strict=True)
+        replicas = Replica(np.array(seeds, np.uint32), np.array(rates, np.float32))
+        if focus[0] is not None:
+            replicas = replicas._replace(focus=np.array(focus, np.float32))
+        return self.devices.put((replicas, np.int32(number)))
+
+    def _compile(self, key: Any, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+        if key not in self.compiled:
+            function = make()
+            if len(self.run.replicas) == 1:
+                # batched kernels are slower than plain ones: one run goes without the axis
+                def single(state: Any, replica: Any, *rest: Any) -> Any:
+                    one = jax.tree.map(lambda a: a[0], (state, replica))
+                    return jax.tree.map(lambda a: a[None], function(*one, *rest))
+
+                self.compiled[key] = self.devices.compile(single)
+            else:
+                self.compiled[key] = self.devices.compile(
+                    jax.vmap(function, in_axes=(0, 0, None, None, None))
+                )
+        return self.compiled[key]
+
+
+def _networks(pair: Pair | str, task: Task, seed: int) -> Networks:
+    return networks(pair, task.shape, task.classes, seed, tokens=task.tokens)
+
+
+def _groups(task: Task, part: Mosaics, made: Networks) -> tuple[Bucket, ...]:
+    """In which a set is measured; what is looked up needs no cutting to length."""
+    return buckets_of(task if made.contextual else replace(task, lengths=()), part)
+
+
+def build(task: Task, run: Training, pair: Pair | str, devices: Devices) -> Engine:
+    """The engine of a run; ``pair`` makes the networks, ``devices`` share the work."""
+    made = _networks(pair, task, 0)
+    count = len(task.sets["train"])
+    batch = count if run.batch is None else min(run.batch, count)
+    many = len(task.shape) == 3 and task.shape[0] >= 16
+    chunk = run.chunk or (CPU_CHUNK if many and jax.default_backend() == "cpu" else batch)
+    buckets = buckets_of(task, task.sets["train"], batch)
+    return Engine(
+        task,
+        run,
+        {name: divide(module)[0] for name, module in made.named.items()},
+        made.contextual,
+        (run.passes or 1) * sum(steps_of(buckets, batch)),
+        batch,
+        min(chunk, batch),
+        devices,
+        buckets,
+        {name: _groups(task, part, made) for name, part in task.sets.items()},
+        devices.put(task.base),
+        {name: devices.put(part) for name, part in task.sets.items()},  # in their order
+        {},
+    )

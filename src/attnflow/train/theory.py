@@ -1,0 +1,241 @@
+"""Theory over practice: the closed form laid over a run, and the reduced model fitted to one."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from attnflow.errors import SettingError
+from attnflow.numeric.closed_form import solve
+from attnflow.settings import Schedule, Setting
+from attnflow.train.fixed_focus import start_at
+from attnflow.train.loop import Trained
+from attnflow.train.objective import objective
+
+QUANTITIES = ("mu", "nu", "alpha", "beta", "loss")
+
+
+@dataclass(frozen=True)
+class Practice:
+    """A run beside the theory of its setting.
+
+    Attributes:
+        times: t = step x learning rate / (1 - momentum), after each epoch measured.
+        measured: each quantity as the networks showed it.
+        theory: the same in closed form.
+        deviation: largest distance of each quantity.
+    """
+
+    times: np.ndarray
+    measured: dict[str, np.ndarray]
+    theory: dict[str, np.ndarray]
+    deviation: dict[str, float]
+
+
+def curves(rows: Sequence[dict[str, Any]], part: str = "train") -> dict[str, np.ndarray]:
+    """Times and measured quantities of one run from its rows of metrics.
+
+    Raises:
+        SettingError: the set was not measured.
+    """
+    used = [row for row in rows if part in row["sets"]]
+    if not used:
+        raise SettingError(f"the run has no measurement of set {part!r}")
+    names = [name for name in QUANTITIES if name in used[0]["sets"][part]]
+    found = {name: np.array([row["sets"][part][name] for row in used]) for name in names}
+    return {"times": np.array([row["time"] for row in used]), **found}
+
+
+def schedule_of(rows: Sequence[dict[str, Any]]) -> Schedule:
+    """The symbolic paradigms that a run went through, with the times at which it switched."""
+    parts: list[tuple[str, float]] = []
+    last = 0.0
+    for row in rows:
+        name = objective(row["paradigm"]).paradigm
+        if parts and parts[-1][0] != name:
+            parts[-1] = (parts[-1][0], last)
+        if not parts or parts[-1][0] != name:
+            parts.append((name, math.inf))
+        last = row["time"]
+    return Schedule(parts)
+
+
+def rows_of(trained: Trained, replica: int = 0) -> list[dict[str, Any]]:
+    """The rows of metrics of one of the runs trained at once."""
+    chosen = trained.engine.run.replicas[replica].as_row()
+    return [row for row in trained.rows if chosen.items() <= row.items()]
+
+
+def theory_over_practice(trained: Trained, replica: int = 0) -> Practice:
+    """The closed form over what a run in the simple setting measured.
+
+    The networks are linear and start from zero. Steps on the exact population deviate from the
+    flow in proportion to the learning rate.
+
+    Raises:
+        SettingError: the task is not the simple setting, the networks do not start from zero, or
+            the optimiser does not go down the gradient.
+    """
+    engine = trained.engine
+    setting = engine.task.setting
+    if setting is None or not engine.exact:
+        raise SettingError(
+            "theory has curves for the simple setting only: the orthogonal task with networks "
+            f"linear-zero, trained by sgd, got {engine.task.name} with {engine.run.networks}, "
+            f"trained by {engine.run.optimizer}"
+        )
+    rows = rows_of(trained, replica)
+    found = curves(rows)
+    times = found.pop("times")
+    alpha = engine.run.replicas[replica].focus
+    if alpha is None:
+        path = solve(schedule_of(rows), setting, times)
+    else:
+        path = solve(schedule_of(rows), setting, times, start_at(alpha, setting), freeze="focus")
+        found.pop("nu")  # the focus network is not asked
+    # a row at a switch was measured under the paradigm that led to it
+    order = [p.name for p in path.paradigms]
+    names = [objective(row["paradigm"]).paradigm for row in rows if "train" in row["sets"]]
+    path = replace(path, stage=np.minimum(np.asarray(path.stage), _stages(names, order)))
+    theory = {name: np.asarray(getattr(path, name)) for name in found}
+    deviation = {name: float(np.max(np.abs(found[name] - theory[name]))) for name in found}
+    return Practice(times, found, theory, deviation)
+
+
+def _stages(names: Sequence[str], order: Sequence[str]) -> np.ndarray:
+    """The part of a schedule that each name of a sequence belongs to."""
+    stage, found = 0, []
+    for name in names:
+        while order[stage] != name:
+            stage += 1
+        found.append(stage)
+    return np.array(found)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The reduced model that explains a run best.
+
+    Attributes:
+        classes: effective number of classes, a real number above 1.
+        focus_rate: effective rate of the focus, in units of the learning rate.
+        classifier_rate: effective rate of the classifier.
+        explained: share of the variance of alpha and beta that the model explains, by name; below
+            zero, their means describe them better than the model.
+        times: of the measurements.
+        measured: alpha and beta as measured.
+        fitted: alpha and beta of the model.
+        curves: times from zero to the end, and alpha and beta of the model there.
+    """
+
+    classes: float
+    focus_rate: float
+    classifier_rate: float
+    explained: dict[str, float]
+    times: np.ndarray
+    measured: dict[str, np.ndarray]
+    fitted: dict[str, np.ndarray]
+    curves: dict[str, np.ndarray]
+
+    @property
+    def distance(self) -> dict[str, float]:
+        """Root mean square of the distances of alpha and beta, by name."""
+        return {
+            name: float(np.sqrt(np.mean((self.fitted[name] - values) ** 2)))
+            for name, values in self.measured.items()
+        }
+
+
+def fit_run(trained: Trained, replica: int = 0, part: str = "train") -> Fit:
+    """``fit`` of one of the runs trained at once.
+
+    Raises:
+        SettingError: its focus is held, the set was not measured, or fewer than four times.
+    """
+    held = trained.engine.run.replicas[replica].focus
+    if held is not None:
+        raise SettingError(
+            f"a fit needs a run whose focus learns, got one whose focus weight is held at {held:g}"
+        )
+    setting = trained.engine.task.setting_of_fit
+    return fit(rows_of(trained, replica), setting.segments, setting.classes, part)
+
+
+def fit(rows: Sequence[dict[str, Any]], segments: int, classes: int, part: str = "train") -> Fit:
+    """Fit effective rates and class count of the reduced model to a run's alpha and beta.
+
+    Least squares over both curves, from several starts; m is kept.
+
+    Args:
+        rows: metrics of one run.
+        segments: m.
+        classes: C of the task, where the search begins.
+        part: the set whose curves are fitted.
+
+    Raises:
+        SettingError: fewer than four measurements, or no true segment is known.
+    """
+    found = curves(rows, part)
+    times = found["times"]
+    if "alpha" not in found:
+        raise SettingError(f"a fit needs true segments, and of set {part!r} none is known")
+    if len(times) < 4:
+        raise SettingError(f"a fit needs at least 4 measured epochs, got {len(times)}")
+    return fit_curves(
+        schedule_of(rows), times, found["alpha"], found["beta"], segments, float(classes)
+    )
+
+
+def fit_curves(
+    schedule: Schedule,
+    times: Any,
+    alpha: Any,
+    beta: Any,
+    segments: int,
+    classes: float,
+) -> Fit:
+    """``fit`` for curves given as arrays."""
+    from scipy.optimize import least_squares
+
+    template = Setting(segments, 2)
+    names = list(template.numbers())
+    _, structure = jax.tree.flatten(template)
+
+    def model(point: Any, times: Any = times) -> tuple[np.ndarray, np.ndarray]:
+        numbers = dict(template.numbers())
+        numbers["classes"] = 1.0 + math.exp(point[0])
+        numbers["focus_rate"], numbers["classifier_rate"] = np.exp(point[1:])
+        # as a tree, since an effective number of classes need not be whole
+        setting = jax.tree.unflatten(structure, [float(numbers[n]) for n in names])
+        path = solve(schedule, setting, times)
+        return np.asarray(path.alpha), np.asarray(path.beta)
+
+    def distance(point: Any) -> np.ndarray:
+        ours = model(point)
+        return np.concatenate([ours[0] - alpha, ours[1] - beta])
+
+    bounds = (np.array([-3.0, -12.0, -12.0]), np.array([9.0, 12.0, 12.0]))
+    tries = []
+    for speed in (-4.0, 0.0, 4.0):
+        start = np.array([math.log(max(classes - 1.0, 0.1)), speed, speed])
+        tries.append(least_squares(distance, start, bounds=bounds, xtol=1e-12, ftol=1e-12))
+    best = min(tries, key=lambda one: one.cost)
+    ours: dict[str, np.ndarray] = dict(zip(("alpha", "beta"), model(best.x), strict=True))
+    dense = np.linspace(0, np.max(times), 400)
+    curves = dict(zip(("times", *ours), (dense, *model(best.x, dense)), strict=True))
+    theirs = {"alpha": np.asarray(alpha), "beta": np.asarray(beta)}
+    explained = {
+        name: 1.0 - float(np.sum((ours[name] - values) ** 2) / _spread(values))
+        for name, values in theirs.items()
+    }
+    classes = 1.0 + math.exp(best.x[0])
+    focus, classifier = np.exp(best.x[1:]).tolist()
+    return Fit(classes, focus, classifier, explained, np.asarray(times), theirs, ours, curves)
+
+
+def _spread(values: np.ndarray) -> float:
+    total = float(np.sum((values - np.mean(values)) ** 2))
+    return total if total > 0 else math.nan

@@ -1,0 +1,76 @@
+"""The first integral: found where it exists, constant along the flow, else refused."""
+
+import pytest
+import sympy as sp
+
+from attnflow.errors import NoFirstIntegral
+from attnflow.symbolic.algebra.float_form import textbook
+from attnflow.symbolic.algebra.normal_form import vanishes
+from attnflow.symbolic.catalogue import power_mean
+from attnflow.symbolic.derivation.step import agree
+from attnflow.symbolic.first_integral import check_free_of_alpha, derive_first_integral
+from attnflow.symbolic.flow import derive_flow
+from attnflow.symbolic.orbit import derive_potential
+from attnflow.symbols import B, C, alpha, attention, mu, nu, rho
+from oracles.zoo import HARD, INSEPARABLE, LVML, SEPARABLE, SOFT
+
+
+@pytest.mark.parametrize("paradigm", SEPARABLE, ids=str)
+def test_first_integral_is_constant_along_the_flow(paradigm):
+    flow, found = derive_flow(paradigm), derive_first_integral(paradigm)
+    drift = (1 + sp.exp(nu) / B) * flow.nu_dot - rho * textbook(found.slope) * flow.mu_dot
+    assert vanishes(drift.subs(alpha, attention)), "not proved"
+
+
+@pytest.mark.parametrize("paradigm", SEPARABLE, ids=str)
+def test_potential_vanishes_at_zero_and_has_the_slope(paradigm):
+    potential = derive_potential(paradigm)
+    if potential.closed:
+        assert vanishes(potential.at(sp.S.Zero))
+    else:
+        assert potential.value.limits[0][1:] == (0, mu)
+    assert vanishes(sp.diff(potential.value, mu) - potential.slope)
+
+
+def test_potentials_are_those_that_are_known():
+    phi2 = sp.exp(mu) - 1 - mu
+    known = (C - 1) / C**2 * (phi2 + (C - 1) * phi2.subs(mu, -mu))
+    assert vanishes(derive_potential(SOFT).value - (C - 1) * mu**2 / (2 * C))
+    assert vanishes(derive_potential(LVML).value - known)
+    E = sp.exp(mu) + C - 1
+    dilogarithm = sp.polylog(2, -sp.exp(mu) / (C - 1))
+    written = E * (mu + sp.log(C) - sp.log(E)) + (C - 1) * (
+        mu**2 / 2 - mu + mu * sp.log(C / (C - 1)) + dilogarithm
+    )
+    assert agree(derive_potential(HARD).value, (written - written.subs(mu, 0)) / C)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("focal", "soft"), ("exponential", "soft"), ("zero-one", "lvml"), ("brier", "lvml")],
+)
+def test_outer_function_does_not_change_the_orbit(one, other):
+    by_name = {p.name: p for p in SEPARABLE}
+    pair = [derive_first_integral(by_name[name]).ratio for name in (one, other)]
+    assert vanishes(pair[0] - pair[1])
+
+
+def test_power_means_join_hard_and_lvml():
+    assert vanishes(derive_first_integral(power_mean(1)).ratio - derive_first_integral(LVML).ratio)
+    near = derive_first_integral(power_mean("1/1000000")).ratio
+    values = {mu: 2, C: 5}
+    gap = sp.N((near - derive_first_integral(HARD).ratio).subs(values), 30)
+    assert 0 < abs(gap) < sp.Float("1e-5")
+
+
+@pytest.mark.parametrize("paradigm", INSEPARABLE, ids=str)
+def test_a_loss_that_does_not_separate_is_refused_with_a_way_out(paradigm):
+    with pytest.raises(NoFirstIntegral, match=f"'{paradigm.name}' has no first integral.*simulate"):
+        derive_first_integral(paradigm)
+    assert check_free_of_alpha(paradigm) != 0
+
+
+@pytest.mark.parametrize("paradigm", SEPARABLE[:4], ids=str)
+def test_separation_is_proved_not_only_sampled(paradigm):
+    flow = derive_flow(paradigm)
+    assert vanishes(sp.diff(alpha * flow.loss_alpha / flow.loss_mu, alpha))

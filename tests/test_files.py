@@ -1,0 +1,116 @@
+"""Files: whole or not at all, equal when read back; and what the environment report holds."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from attnflow import environment
+from attnflow.errors import SettingError
+from attnflow.files import atomic, load_dataset, save_dataset, save_json, save_text
+from attnflow.numeric.compare import compare
+from attnflow.numeric.summary import summary
+from attnflow.settings import Setting
+from attnflow.symbolic.catalogue import HARD, SOFT
+from attnflow.symbolic.paradigm import Paradigm
+
+
+@pytest.fixture(scope="module")
+def dataset() -> xr.Dataset:
+    # one paradigm without closed form, so that there are NaN and a note
+    mixed = Paradigm("mixed", SOFT.loss / 2 + HARD.loss / 2, title="Soft \u00d7 hard")
+    return compare(("hard", mixed), Setting(5, 4), points=41, command="attnflow compare")
+
+
+def test_a_dataset_reads_back_equal(dataset: xr.Dataset, tmp_path: Path) -> None:
+    path = save_dataset(dataset, tmp_path / "new" / "curves.nc")
+    again = load_dataset(path)
+    xr.testing.assert_identical(again, dataset)
+    for name, values in dataset.variables.items():
+        assert again[name].dtype.kind in (values.dtype.kind, "O"), name
+    assert again["computed"].dtype == bool
+    np.testing.assert_array_equal(again.attrs["initial"], dataset.attrs["initial"])
+    assert summary(again) == summary(dataset)
+
+
+def test_equal_datasets_give_equal_bytes(dataset: xr.Dataset, tmp_path: Path) -> None:
+    one, two = (save_dataset(dataset, tmp_path / name) for name in ("one.nc", "two.nc"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_loaded_file_is_closed_and_can_be_replaced(dataset: xr.Dataset, tmp_path: Path) -> None:
+    path = save_dataset(dataset, tmp_path / "curves.nc")
+    again = load_dataset(path)
+    save_dataset(again.isel(time=slice(0, 5)), path)
+    assert load_dataset(path).sizes["time"] == 5
+    assert again.sizes["time"] == 41
+
+
+def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path) -> None:
+    path = save_text(tmp_path / "text", "before")
+    with pytest.raises(KeyboardInterrupt), atomic(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "before"
+    assert os.listdir(tmp_path) == ["text"]
+
+
+def test_a_written_file_has_the_permissions_of_the_mask(tmp_path: Path) -> None:
+    mask = os.umask(0o022)
+    try:
+        assert save_text(tmp_path / "text", "x").stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(mask)
+
+
+def test_json_with_nan_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    save_json(tmp_path / "good.json", {"a": 0.1})
+    assert json.loads((tmp_path / "good.json").read_text()) == {"a": 0.1}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        save_json(tmp_path / "bad.json", {"a": float("nan")})
+    assert os.listdir(tmp_path) == ["good.json"]
+
+
+def test_a_place_that_cannot_be_written_is_refused_by_name(
+    dataset: xr.Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingError, match=r"file/curves.nc' must be a place that can be written"):
+        save_dataset(dataset, tmp_path / "file" / "curves.nc")
+    with pytest.raises(SettingError, match="must be a file, got a folder of that name"):
+        save_dataset(dataset, tmp_path)
+
+
+def test_what_is_not_a_comparison_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="got no file at .*none.nc"):
+        load_dataset(tmp_path / "none.nc")
+    (tmp_path / "text.nc").write_text("not netCDF")
+    with pytest.raises(SettingError, match="text.nc', which cannot be read"):
+        load_dataset(tmp_path / "text.nc")
+    xr.Dataset({"a": ("x", [1.0])}).to_netcdf(tmp_path / "other.nc", engine="scipy")
+    with pytest.raises(SettingError, match="other.nc', which has no dimension 'paradigm'"):
+        load_dataset(tmp_path / "other.nc")
+
+
+def test_the_environment_report_is_plain_and_complete() -> None:
+    record = environment.report()
+    assert json.loads(json.dumps(record)) == record
+    assert set(record["versions"]) >= {"python", "jax", "sympy", "diffrax", "numpy", "xarray"}
+    assert record["device"] in record["devices"]
+    assert record["x64"] is False
+    assert [part["name"] for part in record["optional"]][0] == "LaTeX"
+    for part in record["optional"]:
+        assert part["present"] == bool(part["found"]) and part["how_to_get"]
+
+
+def test_a_missing_typesetter_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert environment.typesetter() is None
+    assert not environment.optional_parts()[0].present
+    program = tmp_path / "tectonic"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert environment.typesetter() == str(program)

@@ -1,0 +1,163 @@
+"""Rates, signatures, configs: what is reported is what the networks do; nonsense is refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from attnflow.errors import DataError, SettingError
+from attnflow.train import evaluation as ev
+from attnflow.train.config import from_toml, parse_schedule, stage_at, to_toml
+from attnflow.train.loop import train
+from attnflow.train.theory import theory_over_practice
+from training_runs import SMALL, TINY
+
+pytestmark = pytest.mark.usefixtures("compiled_once", "compiled_lightly")
+SLOW = pytest.mark.slow
+
+
+def test_rates_have_the_documented_shape_and_add_up(tmp_path):
+    trained = train(TINY, tmp_path)
+    found = json.loads(json.dumps(ev.evaluate(trained)))
+    assert list(found) == ["task", "paradigm", "epochs", "weights", "sets"]
+    assert (found["task"], found["epochs"]) == ("digits", 6) and len(found["weights"]) == 64
+    for part in found["sets"].values():
+        for rule in ev.RULES:
+            rates = part[rule]
+            four = [rates[k] for k in ("ftpt", "ffpt", "ftpf", "ffpf")]
+            assert sum(four) == pytest.approx(100)
+            assert rates["accuracy"] == pytest.approx(four[0] + four[1])
+            assert part["focus_true"] == pytest.approx(four[0] + four[2])
+    assert ev.evaluate(ev.load(tmp_path)) == found
+
+
+def test_looked_up_rates_equal_those_of_composed_inputs():
+    trained = train(replace(TINY, epochs=1))
+    engine, weights = trained.engine, ev.one_run(trained)
+    from attnflow.train.outputs import modules_of
+
+    focus, classifier, _ = modules_of(engine, weights)
+    inputs = engine.task.sets["test"]
+    segments = engine.task.gather(engine.task.base, inputs.segments)
+    share = np.asarray(jax.nn.softmax(focus(segments)))
+    probabilities = np.asarray(jax.nn.softmax(classifier(segments)))
+    chosen = share.argmax(1)
+    pooled = np.einsum("bm,bmhwc->bhwc", share, np.asarray(segments))
+    predictions = {
+        "argmax": probabilities[np.arange(len(inputs)), chosen].argmax(1),
+        "mixture": np.einsum("bm,bmc->bc", share, probabilities).argmax(1),
+        "pooled": np.asarray(classifier(jax.numpy.asarray(pooled))).argmax(1),
+    }
+    found = ev.evaluate(trained)["sets"]["test"]
+    for rule, predicted in predictions.items():
+        right, true = predicted == inputs.labels, chosen == inputs.true
+        assert found[rule]["ftpt"] == pytest.approx(100 * np.mean(right & true))
+        assert found[rule]["ffpt"] == pytest.approx(100 * np.mean(right & ~true))
+
+
+def test_signature_is_the_joint_histogram_of_weight_and_probability():
+    trained = train(replace(SMALL, paradigm="hard"))
+    shares = ev.signature(trained, "test")
+    assert shares.shape == (5, 5) and shares.sum() == pytest.approx(1)
+    assert shares[4, 4] > 0.7
+    shown = trained.rows[-1]["sets"]["test"]
+    middles = (np.arange(5) + 0.5) / 5
+    assert shares.sum(1) @ middles == pytest.approx(shown["alpha"], abs=0.1)
+    with pytest.raises(SettingError, match="set must be one of train, .* got 'x'"):
+        ev.signature(trained, "x")
+
+
+# ---- configs and refusals
+
+
+def test_config_reads_back_equal(tmp_path):
+    run = replace(SMALL, seeds=(1, 2), data='a "b"\\c', fixed_focus=(0.5,))
+    (tmp_path / "a.toml").write_text(to_toml(run))
+    assert from_toml(tmp_path / "a.toml") == run
+    assert from_toml(tmp_path / "a.toml").resolved().resolved() == run.resolved()
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("soft:,hard", "paradigm must be a name, hybrid, or names each but the last with"),
+        ("soft,hard", "paradigm must be a name, hybrid"),
+        ("soft:3,hard:9", "paradigm must be a name, hybrid"),
+        ("soft:0,hard", "the epoch at which soft ends must be a whole number of at least 1"),
+        ("soft:focus=2,hard", "the focus at which soft ends must be above 0 and below 1"),
+        ("soft:9,lvml:4,hard", "epochs of a schedule must increase"),
+    ],
+)
+def test_schedules_that_make_no_sense_are_refused(text, message):
+    with pytest.raises(SettingError, match=message):
+        parse_schedule(text, 10)
+
+
+def test_a_time_is_reached_in_spite_of_rounding():
+    parts = parse_schedule("soft:t=29,hard", 10)
+    assert 100 * 0.29 < 29 and stage_at(parts, 0, {"time": 100 * 0.29}) == 1
+    assert stage_at(parts, 0, {"time": 28.99}) == 0
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
+        ({"optimizer": "lion"}, "optimizer must be one of sgd, adam, got 'lion'"),
+        ({"learning_rates": (-1.0,)}, "learning_rate must be a finite number above 0, got -1.0"),
+        ({"momentum": 1.0}, "momentum must be at least 0 and below 1, got 1.0"),
+        ({"fixed_focus": (1.5,)}, "fixed_focus must be above 0 and at most 1, got 1.5"),
+        ({"seeds": ()}, r"seeds must be one or more different numbers, got \(\)"),
+        ({"learning_rates": (0.1, 0.1)}, "learning_rates must be one or more different numbers"),
+    ],
+)
+def test_configs_out_of_range_are_refused(change, message):
+    with pytest.raises(SettingError, match=message):
+        replace(SMALL, **change)
+
+
+def test_contradictions_are_refused(tmp_path):
+    with pytest.raises(SettingError, match="unknown entry 'epoch'"):
+        (tmp_path / "x.toml").write_text("epoch = 3")
+        from_toml(tmp_path / "x.toml")
+    with pytest.raises(SettingError, match="seeds must be a list of numbers, got 3"):
+        (tmp_path / "x.toml").write_text("seeds = 3")
+        from_toml(tmp_path / "x.toml")
+    with pytest.raises(SettingError, match="several learning rates at once need switches by epoch"):
+        train(replace(TINY, paradigm="soft:focus=0.5,hard", learning_rates=(0.1, 0.2)))
+    with pytest.raises(SettingError, match="data is for cifar10, cifar100 and hatexplain only"):
+        train(replace(TINY, data="x"))
+    train(replace(TINY, epochs=1), tmp_path / "run")
+    with pytest.raises(SettingError, match="holds a run already"):
+        train(replace(TINY, epochs=1), tmp_path / "run")
+    with pytest.raises(SettingError, match="holds a run with another config"):
+        train(replace(TINY, epochs=2), tmp_path / "run", resume=True)
+    with pytest.raises(SettingError, match="holds no run"):
+        ev.load(tmp_path)
+    with pytest.raises(SettingError, match="the simple setting only"):
+        theory_over_practice(train(replace(TINY, epochs=1)))
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    train(replace(TINY, epochs=1), tmp_path)
+    metrics = tmp_path / "metrics.jsonl"
+    kept = metrics.read_bytes()
+    for content in (b"3\n", b'{"epoch": 1}\n', b"\xff\n"):
+        metrics.write_bytes(content)
+        with pytest.raises(DataError, match="metrics.jsonl' is damaged"):
+            ev.load(tmp_path)
+    metrics.unlink()
+    assert ev.evaluate(ev.load(tmp_path))["epochs"] == 1
+    metrics.write_bytes(kept)
+    for file in Path(tmp_path / "checkpoints" / "1" / "state").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(DataError, match="checkpoint 1 of .* damaged or of other networks") as found:
+        ev.load(tmp_path)
+    assert "tensorstore_spec" not in str(found.value)
+    (tmp_path / "run.json").write_text("[]")
+    with pytest.raises(DataError, match="run.json' is damaged: it holds '\\[\\]'"):
+        ev.load(tmp_path)

@@ -1,0 +1,154 @@
+"""In the simple setting training follows the closed form, as closely as its steps are small."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from attnflow import Setting, solve
+from attnflow.errors import SettingError
+from attnflow.train import evaluation as ev
+from attnflow.train.fixed_focus import held_losses
+from attnflow.train.loop import train
+from attnflow.train.report.compare_runs import _pairs
+from attnflow.train.theory import fit_curves, fit_run, schedule_of, theory_over_practice
+from training_runs import EXACT
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "paradigm",
+    [
+        "soft",
+        pytest.param("hard", marks=SLOW),
+        pytest.param("lvml", marks=SLOW),
+        pytest.param("power-1/2", marks=SLOW),
+        pytest.param("soft:10,hard", marks=SLOW),
+    ],
+)
+def test_deviation_from_theory_falls_in_proportion_to_the_learning_rate(paradigm):
+    if "," in paradigm:  # which switches by epoch, that is, at different times
+        trained = [
+            train(replace(EXACT, paradigm=paradigm, learning_rates=(rate,), passes=int(1 / rate)))
+            for rate in (0.2, 0.05)
+        ]
+        found = [theory_over_practice(one) for one in trained]
+    else:
+        both = train(replace(EXACT, paradigm=paradigm, learning_rates=(0.2, 0.05), epochs=80))
+        found = [theory_over_practice(both, replica) for replica in (0, 1)]
+    for name in ("mu", "nu", "alpha", "beta", "loss"):
+        coarse, fine = (
+            np.max(np.abs(one.measured[name] - one.theory[name])[one.times <= 20.0001])
+            for one in found
+        )
+        assert fine < 0.03
+        assert np.log(coarse / fine) / np.log(4) == pytest.approx(1, abs=0.15), name
+
+
+@pytest.mark.slow
+def test_em_with_an_e_step_before_each_step_is_lvml():
+    run = replace(EXACT, passes=1, epochs=30)
+    exact, em = (train(replace(run, paradigm=p)) for p in ("lvml", "lvml-em"))
+    for ours, theirs in zip(em.rows, exact.rows, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
+        assert ours["sets"]["train"]["nu"] == pytest.approx(
+            theirs["sets"]["train"]["nu"], rel=1e-3, abs=1e-6
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paradigm", ["soft", "hard", "lvml"])
+def test_classifier_under_fixed_focus_follows_its_closed_form(paradigm):
+    trained = train(replace(EXACT, paradigm=paradigm, fixed_focus=(0.2, 0.6, 1.0)))
+    for replica in range(3):
+        found = theory_over_practice(trained, replica)
+        assert found.deviation["alpha"] < 1e-6
+        assert found.deviation["mu"] < 0.01 and found.deviation["loss"] < 0.01
+        assert "nu" not in found.measured
+
+
+@pytest.mark.parametrize(
+    "paradigm", ["lvml", pytest.param("hard", marks=SLOW), pytest.param("soft", marks=SLOW)]
+)
+def test_losses_under_each_fixed_focus_follow_their_closed_forms(paradigm):
+    trained = train(replace(EXACT, paradigm=paradigm, fixed_focus=(0.2, 0.6, 1.0)))
+    for replica in range(3):
+        assert np.all(np.asarray(jax.tree.leaves(ev.one_run(trained, replica)["focus"])[0]) == 0)
+    (held,) = held_losses([trained])
+    assert held.exact and held.rate == 1 and held.alphas.tolist() == [0.2, 0.6, 1.0]
+    np.testing.assert_allclose(held.measured, held.theory, atol=0.01)
+    assert np.all(held.measured[0] > held.measured[1])
+    assert np.all(held.measured[1] > held.measured[2])
+    # beside it the same with one replica interrupted, each second epoch measured, and other momentum
+    rows = [row for row in trained.rows if row["fixed_focus"] != 0.6 or row["epoch"] <= 7]
+    rows = [row if row["epoch"] % 2 else {**row, "sets": {}} for row in rows]
+    other = replace(trained.engine, run=replace(trained.engine.run, momentum=0.5))
+    both = held_losses([trained, replace(trained, engine=other, rows=rows)])
+    assert [one.epochs.tolist() for one in both] == [list(range(1, 21)), [1, 3, 5, 7]]
+    np.testing.assert_array_equal(both[1].measured, held.measured[:, :7:2])
+    fewer = replace(held, alphas=held.alphas[:2])
+    assert _pairs([held, fewer, held, held]) == [[held, held], [held], [fewer]]
+
+
+@pytest.mark.slow
+def test_the_closed_form_beside_a_real_classifier_has_the_rate_that_made_it():
+    # the simple setting under another name: its rate has to be found from its losses
+    trained = train(replace(EXACT, paradigm="lvml", fixed_focus=(0.3, 0.9), networks="linear"))
+    (held,) = held_losses([trained])
+    assert not held.exact and held.rate == pytest.approx(1, rel=0.3)
+
+
+@pytest.mark.slow
+def test_time_counts_momentum_and_adam_has_no_theory():
+    run = replace(EXACT, momentum=0.9, learning_rates=(0.001,), passes=200)
+    trained = train(run)
+    assert trained.rows[-1]["time"] == pytest.approx(20 * 200 * 0.001 / 0.1)
+    assert theory_over_practice(trained).deviation["mu"] < 0.05
+    adam = replace(trained.engine, run=replace(trained.engine.run, optimizer="adam", momentum=0.0))
+    with pytest.raises(SettingError, match="trained by sgd, got orthogonal .* trained by adam"):
+        theory_over_practice(replace(trained, engine=adam))
+
+
+@pytest.mark.slow
+def test_sampled_setting_follows_the_theory_of_its_background():
+    run = replace(EXACT, train=2000, heldout=100, epochs=40, batch=2000, momentum=0.0, passes=5)
+    assert theory_over_practice(train(run)).deviation["alpha"] < 0.1
+
+
+@pytest.mark.slow
+def test_fit_recovers_the_model_that_made_the_curves():
+    setting = Setting(5, 7, focus_rate=2.0, classifier_rate=0.5)
+    times = np.linspace(0, 300, 40)
+    path = solve("lvml", setting, times)
+    rows = [{"paradigm": "lvml", "time": 1.0}]
+    found = fit_curves(schedule_of(rows), times, path.alpha, path.beta, 5, 3.0)
+    assert found.classes == pytest.approx(7, rel=1e-3)
+    assert found.focus_rate == pytest.approx(2.0, rel=1e-3)
+    assert found.classifier_rate == pytest.approx(0.5, rel=1e-3)
+    assert min(found.explained.values()) > 1 - 1e-8
+    assert max(found.distance.values()) < 1e-5
+    for name, values in (("alpha", path.alpha), ("beta", path.beta)):
+        there = np.interp(times, found.curves["times"], found.curves[name])
+        np.testing.assert_allclose(there, values, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_curves_that_no_setting_has_are_explained_worse_than_by_a_constant():
+    times = np.linspace(10, 100, 9)
+    rising, falling = 0.7 + 1e-3 * np.sin(times), 0.5 - times / 1e3
+    rows = [{"paradigm": "hard", "time": 1.0}]
+    found = fit_curves(schedule_of(rows), times, rising, falling, 5, 3.0)
+    assert min(found.explained.values()) < 0
+    errors = {n: found.fitted[n] - v for n, v in (("alpha", rising), ("beta", falling))}
+    for name, error in errors.items():
+        assert found.distance[name] == pytest.approx(np.linalg.norm(error) / 3)
+
+
+@pytest.mark.slow
+def test_a_held_focus_is_not_fitted():
+    trained = train(replace(EXACT, epochs=4, fixed_focus=(0.5,)))
+    with pytest.raises(SettingError, match="whose focus learns, got one .* is held at 0.5"):
+        fit_run(trained)

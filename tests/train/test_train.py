@@ -1,0 +1,314 @@
+"""Training learns, repeats itself, resumes bit for bit, follows the theory, stops when it must."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from attnflow import Setting
+from attnflow.errors import ParadigmError, SettingError, TrainingFailed
+from attnflow.train import evaluation as ev
+from attnflow.train import losses
+from attnflow.train.config import Training, to_toml
+from attnflow.train.evaluation import load
+from attnflow.train.loop import THEORY_TARGET, train
+from attnflow.train.networks.named import TwoLayer
+from attnflow.train.parallel import Devices
+from attnflow.train.program import build
+from attnflow.train.run_folder import RunFolder
+from attnflow.train.tasks import Mosaics, Task, task
+from training_runs import EXACT, SMALL, TINY, weights
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "paradigm",
+    [
+        "soft",
+        "hard",
+        "lvml",
+        "hybrid",
+        pytest.param("hard-sampled", marks=SLOW),
+        pytest.param("lvml-em", marks=SLOW),
+        pytest.param("power-1/2", marks=SLOW),
+        pytest.param("lvml:3,soft:5,hard", marks=SLOW),
+    ],
+)
+def test_every_paradigm_learns_focus_and_class_far_above_chance(paradigm):
+    trained = train(replace(SMALL, paradigm=paradigm))
+    shown = ev.evaluate(trained)["sets"]["test"]
+    assert shown["focus_true"] > 85  # chance: 20
+    assert shown["argmax"]["accuracy"] > 85  # chance: 33
+    losses = [row["loss"] for row in trained.rows]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_hybrid_is_its_first_part_until_it_switches():
+    soft = train(replace(TINY, paradigm="soft", epochs=3))
+    both = train(TINY)
+    assert [row["paradigm"] for row in both.rows] == ["soft"] * 3 + ["lvml"] * 3
+    assert [row["loss"] for row in both.rows[:3]] == [row["loss"] for row in soft.rows]
+
+
+def test_a_focus_criterion_switches_after_the_epoch_that_meets_it():
+    trained = train(replace(SMALL, paradigm="soft:focus=0.6,hard"))
+    names = [row["paradigm"] for row in trained.rows]
+    first = names.index("hard")
+    alphas = [row["alpha"] for row in trained.rows]
+    assert first > 0 and alphas[first - 1] >= 0.6 and all(a < 0.6 for a in alphas[: first - 1])
+
+
+def test_a_run_says_which_part_of_its_schedule_never_began(tmp_path):
+    run = replace(TINY, epochs=1, paradigm="soft:focus=0.99,lvml:4,hard")
+    [said] = train(run, tmp_path / "run").remarks
+    assert said.startswith("lvml and hard never began: soft was to end at focus weight 0.99")
+    assert load(tmp_path / "run").remarks == (said,)
+    assert train(replace(run, paradigm="soft")).remarks == ()
+
+
+def test_a_run_too_short_for_theorys_switch_says_when_that_would_be(tmp_path):
+    from attnflow import best_switch
+
+    run = replace(EXACT, paradigm="soft:theory,hard", epochs=1, passes=1)
+    [said] = train(run, tmp_path / "run").remarks
+    proposed = best_switch(Setting(5, 4), THEORY_TARGET, "soft", "hard")
+    assert f"at theory's switch time {float(proposed.switch_time):g}, and" in said
+    [again] = load(tmp_path / "run").remarks
+    assert "at theory's switch time, and" in again
+
+
+@pytest.mark.slow
+def test_theory_proposes_the_switch_time_in_the_simple_setting():
+    from attnflow import best_switch
+
+    trained = train(replace(EXACT, paradigm="lvml:theory,hard", epochs=60, passes=10))
+    best = best_switch(Setting(5, 4), 0.9, "lvml", "hard").switch_time
+    switched = [row["time"] for row in trained.rows if row["paradigm"] == "lvml"][-1]
+    assert switched == pytest.approx(best, abs=1.0)  # epochs last 1
+
+
+@pytest.mark.parametrize(
+    "paradigm",
+    ["soft", pytest.param("hard-sampled", marks=SLOW), pytest.param("lvml-em", marks=SLOW)],
+)
+def test_one_seed_gives_identical_weights_and_another_gives_others(paradigm):
+    run = replace(TINY, paradigm=paradigm, epochs=2)
+    first, second = train(run), train(run)
+    assert weights(first) == weights(second)
+    assert weights(train(replace(run, seeds=(1,)))) != weights(first)
+
+
+@pytest.mark.slow
+def test_runs_trained_at_once_are_the_runs_trained_alone():
+    run = replace(TINY, seeds=(3, 4), learning_rates=(0.02, 0.05), epochs=3)
+    together = train(run)
+    assert len(together.rows) == 3 * 4
+    for replica, (seed, rate, _) in enumerate(run.replicas):
+        alone = train(replace(run, seeds=(seed,), learning_rates=(rate,)))
+        for ours, theirs in zip(
+            jax.tree.leaves(ev.one_run(together, replica)),
+            jax.tree.leaves(ev.one_run(alone)),
+            strict=True,
+        ):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_size_of_a_chunk_changes_rounding_only():
+    runs = [train(replace(TINY, chunk=chunk, epochs=2)) for chunk in (32, 8, 7)]
+    for other in runs[1:]:
+        for row, theirs in zip(other.rows, runs[0].rows, strict=True):
+            assert row["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
+
+
+def test_every_input_is_used_once_an_epoch_when_the_last_batch_is_short():
+    from attnflow.train.epoch import _order
+
+    made = task("digits", train=70, heldout=5, test=5)
+    engine = build(made, replace(TINY, passes=2).resolved(), "linear", Devices())
+    order, present = (np.asarray(a) for a in _order(engine, jax.random.key(1)))
+    assert order.shape == (6, 32) and present.sum(axis=1).tolist() == [32, 32, 6] * 2
+    for one in (slice(0, 3), slice(3, 6)):
+        assert sorted(order[one][present[one]].tolist()) == list(range(70))
+    assert not np.array_equal(order[:3], order[3:])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", pytest.param("adam", marks=SLOW)])
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path, optimizer):
+    rate = 0.003 if optimizer == "adam" else 0.05
+    run = replace(TINY, optimizer=optimizer, learning_rates=(rate,), rate_schedule="cosine")
+    unbroken = train(run, tmp_path / "a")
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(done, total, rows):
+        if done == 4:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(run, tmp_path / "b", progress=interrupt)
+    resumed = train(None, tmp_path / "b", resume=True)
+    assert weights(resumed) == weights(unbroken)
+    for ours, theirs in zip(
+        jax.tree.leaves(resumed.state), jax.tree.leaves(unbroken.state), strict=True
+    ):
+        assert np.array_equal(ours, theirs)
+    both = [RunFolder(tmp_path / name).metrics() for name in "ab"]
+    for rows in both:
+        for row in rows:
+            del row["seconds"], row["inputs_per_second"]
+    assert both[0] == both[1]
+    assert weights(ev.load(tmp_path / "b")) == weights(unbroken)
+    again = train(None, tmp_path / "b", resume=True)  # nothing left to do
+    assert weights(again) == weights(unbroken) and len(again.rows) == 6
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from attnflow.train.config import from_toml
+from attnflow.train.loop import train
+train(from_toml(sys.argv[1]), sys.argv[2], resume=True,
+      progress=lambda done, total, rows: print(done, flush=True))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_resumes_bit_for_bit(tmp_path):
+    run = replace(TINY, epochs=40, paradigm="soft:20,hard-sampled")
+    (tmp_path / "run.toml").write_text(to_toml(run))
+    unbroken = train(run)
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "run.toml"), str(tmp_path / "run")]
+    delays = np.random.default_rng(0).uniform(0, 0.5, 3)
+    for kill_at, delay in zip((2, 11, 23), delays, strict=True):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if int(line) >= kill_at:
+                    break
+            time.sleep(delay)
+            os.kill(process.pid, signal.SIGKILL)
+    resumed = train(None, tmp_path / "run", resume=True)
+    assert weights(resumed) == weights(unbroken)
+    rows = RunFolder(tmp_path / "run").metrics()
+    assert [row["epoch"] for row in rows] == list(range(1, 41))
+
+
+def test_newest_and_best_checkpoints_are_kept(tmp_path, monkeypatch):
+    from attnflow.train.loop import _score
+
+    scores = {1: 0.9}  # else what the runs give
+    monkeypatch.setattr(
+        "attnflow.train.loop._score",
+        lambda rows: scores.setdefault(rows[0]["epoch"], _score(rows) / 2),
+    )
+    train(replace(TINY, epochs=6), tmp_path)
+    rows = RunFolder(tmp_path).metrics()
+    assert [2 * scores[row["epoch"]] for row in rows[1:]] == [
+        row["sets"]["heldout"]["accuracy"] for row in rows[1:]
+    ]
+    kept = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
+    assert kept == [1, 5, 6]
+    best = ev.load(tmp_path, best=True)
+    assert best.rows[-1]["epoch"] == ev.evaluate(best)["epochs"] == 1
+    assert best.remarks == ()  # it did go on to the second paradigm
+
+
+def test_the_best_checkpoint_is_not_the_newest_and_stays_while_a_run_goes_on(tmp_path):
+    state = {"weights": np.zeros(3, np.float32)}
+    scores = [0.2, 0.9, 0.3, 0.5, 0.5, 0.4]
+    for epochs in (range(4), range(4, 6)):  # interrupted between
+        folder = RunFolder(tmp_path)
+        for epoch in epochs:
+            folder.save({"weights": state["weights"] + epoch}, epoch + 1, {}, scores[epoch])
+        folder.close()
+    kept = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
+    assert kept == [2, 5, 6]
+    for best, epoch in ((True, 2), (False, 6)):
+        folder = RunFolder(tmp_path)
+        found = folder.restore(state, best=best)
+        folder.close()
+        assert found is not None and found[2] == epoch
+        assert np.all(found[0]["weights"] == epoch - 1)
+
+
+def test_divergence_stops_the_run_and_leaves_the_last_good_checkpoint(tmp_path):
+    labels = np.arange(8, dtype=np.int32) % 2  # of equal inputs: no weights fit both
+    inputs = Mosaics(np.zeros((8, 2), np.int32), labels, np.zeros(8, np.int32))
+    wild = Task("wild", np.full((1, 2), 1e18, np.float32), {"train": inputs}, 2)
+    run = Training(paradigm="hard", networks="linear", learning_rates=(1e18,), epochs=3, batch=4)
+    with pytest.raises(TrainingFailed, match=r"at step \d+ \(seed 0, learning rate 1e\+18\).* try"):
+        train(run, task=wild)
+    train(TINY, tmp_path)
+    before = weights(ev.load(tmp_path))
+    config = tmp_path / "config.toml"
+    config.write_text(
+        config.read_text().replace("epochs = 6", "epochs = 9").replace("0.05", "1e30")
+    )
+    with pytest.raises(TrainingFailed, match="try learning rate 1,"):
+        train(None, tmp_path, resume=True)
+    assert weights(ev.load(tmp_path)) == before
+
+
+@pytest.mark.slow
+def test_bfloat16_learns_and_keeps_float32_weights():
+    trained = train(replace(SMALL, dtype="bfloat16", paradigm="lvml"))
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(trained.state["weights"]))
+    assert ev.evaluate(trained)["sets"]["test"]["argmax"]["accuracy"] > 85
+
+
+def mine(shape, classes, rngs):
+    return TwoLayer(shape, None, rngs, 16), TwoLayer(shape, classes, rngs, 16)
+
+
+def test_a_run_says_that_its_networks_are_ones_own(tmp_path):
+    run = replace(EXACT, epochs=1, passes=1)
+    trained = train(run, tmp_path / "run", networks=mine)
+    assert trained.engine.run.networks == "own"
+    assert not trained.engine.exact  # curves of theory are those of the linear networks
+    assert weights(load(tmp_path / "run", networks=mine)) == weights(trained)
+    again = train(run, tmp_path / "run", networks=mine, resume=True)
+    assert weights(again) == weights(trained)
+    for forgetful in (
+        lambda: load(tmp_path / "run"),
+        lambda: train(None, tmp_path / "run", resume=True),
+        lambda: train(replace(run, networks="own")),
+    ):
+        with pytest.raises(SettingError, match="networks 'own' are a function .* give it again"):
+            forgetful()
+
+
+@pytest.mark.slow
+def test_networks_of_ones_own_train():
+    trained = train(replace(SMALL, paradigm="lvml"), networks=mine)
+    assert ev.evaluate(trained)["sets"]["test"]["argmax"]["accuracy"] > 80
+
+
+def test_a_loss_of_ones_own_trains_and_evaluates(tmp_path):
+    def focal(log_weights, log_probabilities):
+        return losses.lvml(log_weights, log_probabilities) ** 2
+
+    run = replace(SMALL, paradigm="soft:2,focal", epochs=5)
+    trained = train(run, tmp_path, losses={"focal": focal})
+    assert [row["paradigm"] for row in trained.rows] == ["soft"] * 2 + ["focal"] * 3
+    found = ev.evaluate(ev.load(tmp_path))
+    assert found["weights"] == weights(trained)
+    assert found["sets"]["test"]["argmax"]["accuracy"] > 60
+    with pytest.raises(ParadigmError, match="unknown paradigm 'focal'"):
+        train(run)
+    adam = replace(run, paradigm="soft:theory,hard", optimizer="adam", momentum=None)
+    with pytest.raises(SettingError, match="a switch for the optimizer sgd, got 'adam'"):
+        train(adam)
+    with pytest.raises(SettingError, match="theory has no switch time .* own, got 'focal'"):
+        train(replace(run, paradigm="soft:theory,focal"), losses={"focal": focal})
+    with pytest.raises(SettingError, match=r"'mean' must give a number for each input, \(32,\)"):
+        train(replace(run, paradigm="mean"), losses={"mean": lambda *both: focal(*both).mean()})
