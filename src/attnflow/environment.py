@@ -133,7 +133,8 @@ def typesetter() -> str | None:
 
 _LIBRARIES = (
     ("TensorBoard logs", "tensorboardX", "attnflow train --tensorboard", "tensorboard"),
-    ("Hugging Face data sets", "datasets", "HateXplain in Hugging Face's version", "data"),
+    ("Hugging Face data sets", "datasets", "HateXplain from the hub", "data"),
+    ("parquet files", "pyarrow", "HateXplain in Hugging Face's version", "data"),
     ("caption data", "grain", "attnflow train --task coco", "captions"),
     ("BLEU", "sacrebleu", "attnflow train --task coco", "captions"),
     ("caption scores", "pycocoevalcap", "ROUGE-L and CIDEr of captions", "scores"),

@@ -293,26 +293,99 @@ def test_hugging_faces_version_reads_as_the_published_one(data, tmp_path):
         splits[name] = datasets.Dataset.from_list(rows, features=features)
     datasets.disable_progress_bars()
     datasets.DatasetDict(splits).save_to_disk(str(tmp_path / "saved"))
-    for name, part in splits.items():
-        part.to_parquet(str(tmp_path / f"{name}-00000.parquet"))
-    wanted = read_posts(data)
-    assert read_posts(tmp_path / "saved") == wanted
-    (tmp_path / "parquet").mkdir()
-    for file in tmp_path.glob("*.parquet"):
-        file.rename(tmp_path / "parquet" / file.name)
-    assert read_posts(tmp_path / "parquet") == wanted
-    (tmp_path / "parquet" / "test-00000.parquet").write_bytes(b"x")
-    with pytest.raises(DataError, match="is damaged or not of datasets"):
-        read_posts(tmp_path / "parquet")
-    (tmp_path / "parquet" / "test-00000.parquet").unlink()
-    with pytest.raises(DataError, match="has no posts in split 'test'"):
-        read_posts(tmp_path / "parquet")
+    assert read_posts(tmp_path / "saved") == read_posts(data)
+
+
+def rows_of(split):
+    """Posts of a split in Hugging Face's form: labels by number, a record of lists."""
+    entries = {p["post_id"]: p for p in POSTS}
+    for post in (entries[name] for name in SPLITS[split]):
+        labels = [[H, N, O].index(a["label"]) for a in post["annotators"]]
+        words = {key: post[key] for key in ("rationales", "post_tokens")}
+        yield {"id": post["post_id"], "annotators": {"label": labels}, **words}
+
+
+def write_rows(file, rows):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix == ".parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        table = pyarrow.Table.from_pylist(list(rows))
+        pytest.importorskip("pyarrow.parquet").write_table(table, file)
+    else:
+        file.write_text("\n".join(json.dumps(row) for row in rows))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "train-00000.parquet validation-00000.parquet test-00000.parquet",
+        "data/train-00000-of-00001.parquet data/validation-00000-of-00001.parquet "
+        "data/test-00000-of-00001-4b8f0d.parquet",
+        "default/train/0000.parquet default/validation/0000.parquet default/test/0000.parquet",
+        "plain_text/partial-train/0000.parquet plain_text/partial-validation/0000.parquet "
+        "plain_text/partial-test/0000.parquet",
+        "plain_text/hatexplain-train.parquet plain_text/hatexplain-validation.parquet "
+        "plain_text/hatexplain-test.parquet",
+        "training_set/train.parquet training_set/validation.parquet training_set/test.parquet",
+        "testing/train/0000.parquet testing/validation/0000.parquet testing/test/0000.parquet",
+        "train-test/Train_1.parquet train-test/val.PARQUET.parquet train-test/eval.parquet",
+        "validated/training.jsonl validated/dev.jsonl validated/testing.jsonl",
+        "training_data/a.parquet my.dev/a.parquet evaluation/a.parquet",
+    ],
+)
+def test_a_file_belongs_to_the_split_that_names_it_or_its_nearest_folder(data, tmp_path, names):
+    for name, split in zip(names.split(), SPLITS, strict=True):
+        write_rows(tmp_path / "hub" / name, rows_of(split))
+    write_rows(tmp_path / "hub" / ".cache" / names.split()[0], rows_of("train"))
+    assert read_posts(tmp_path / "hub") == read_posts(data)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ("train=train dev=val other=test", "no posts in split 'test': .* there are dev.parquet, o"),
+        ("x=train y=val", "no posts in split 'train': .* there are x.parquet, y.parquet"),
+        ("train_test=train val=val test=test", "'train_test.parquet' of .* fits two splits, train"),
+        ("train=train val=val test=test test2=test", "post 'f' is in 'test.parquet' and again in"),
+        ("train=train val=val test=train", "post 'c' is in .* and again in 'train.parquet'"),
+        ("train-0-of-2=train val=val test=test", "1 of the 2 files train-\\*-of-2: the others are"),
+    ],
+)
+def test_posts_whose_split_is_not_certain_are_refused_by_name(tmp_path, files, message):
+    for name, split in (file.split("=") for file in files.split()):
+        write_rows(tmp_path / f"{name}.parquet", rows_of(split))
+    with pytest.raises(DataError, match=message):
+        read_posts(tmp_path)
+
+
+def test_a_post_that_is_twice_in_one_file_or_on_the_hub_is_refused(tmp_path, monkeypatch):
+    for name, split in (("train", "train"), ("val", "val"), ("test", "test")):
+        write_rows(tmp_path / f"{name}.jsonl", 2 * list(rows_of(split)))
+    with pytest.raises(DataError, match=r"post 'f' is in 'test.jsonl' and again in 'test.jsonl'"):
+        read_posts(tmp_path)
+    datasets = pytest.importorskip("datasets")
+    same = dict.fromkeys(("train", "validation", "test"), list(rows_of("train")))
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, revision: same)
+    with pytest.raises(DataError, match="post 'c' is twice in 'me/mine', in 'validation' again"):
+        read_posts("hub:me/mine")
+
+
+def test_a_file_of_no_split_is_left_out_with_a_warning_and_a_damaged_one_is_named(tmp_path, data):
+    for split in SPLITS:
+        write_rows(tmp_path / f"hub/{split}.parquet", rows_of(split))
+    write_rows(tmp_path / "hub/other.parquet", rows_of("train"))
+    with pytest.warns(UserWarning, match="'other.parquet' of .* is named by no split"):
+        assert read_posts(tmp_path / "hub") == read_posts(data)
+    (tmp_path / "hub/test.parquet").write_bytes(b"x")
+    with pytest.raises(DataError, match="test.parquet' is damaged or of another kind"):
+        read_posts(tmp_path / "hub")
 
 
 def test_without_the_library_hugging_faces_version_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    (tmp_path / "dataset_dict.json").write_text("{}")
-    with pytest.raises(MissingPart, match=r"needs the library datasets.*attnflow\[data\]"):
+    for name in ("datasets", "pyarrow"):
+        monkeypatch.setitem(__import__("sys").modules, name, None)
+    (tmp_path / "train.parquet").write_bytes(b"")
+    with pytest.raises(MissingPart, match=r"needs the library pyarrow.*attnflow\[data\]"):
         read_posts(tmp_path)
     with pytest.raises(MissingPart, match="'Hate-speech-CNERG/hatexplain' on the hub needs"):
         read_posts("hub:")

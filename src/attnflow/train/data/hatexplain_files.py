@@ -9,12 +9,14 @@ labels 0, 1, 2 in the order of ``LABELS``.
 Source: Mathew et al. (2021), HateXplain, arXiv 2012.10289.
 """
 
+import importlib
 import json
+import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from attnflow.environment import library
@@ -24,6 +26,16 @@ LABELS = ("hatespeech", "normal", "offensive")
 POSTS, DIVISIONS = "dataset.json", "post_id_divisions.json"
 SPLITS = {"train": "train", "heldout": "val", "test": "test"}
 """Our name of a set -> the published one."""
+
+SPLIT_WORDS = {
+    "train": {"train", "training"},
+    "heldout": {"val", "valid", "validation", "dev", "development"},
+    "test": {"test", "testing", "eval", "evaluation"},
+}
+"""Our name of a set -> the words by which files and folders of it are named, as on the hub."""
+
+SHARD = re.compile(r"-(\d+)-of-(\d+)(?=\D)")
+"""How a file that is one of several is numbered."""
 
 HUB = "hub:"
 ON_HUB = "Hate-speech-CNERG/hatexplain"
@@ -52,12 +64,13 @@ def read_posts(place: str | Path) -> dict[str, list[Post]]:
     """The posts of each set, those without words left out.
 
     Args:
-        place: a folder with the two published files; a folder of Hugging Face's version, as
-            ``save_to_disk`` or as parquet files named by split; "hub:" or "hub:OWNER/NAME".
+        place: a folder with the two published files; a folder of Hugging Face's version, as the
+            hub or ``save_to_disk`` lays it out (parquet, arrow or JSON lines; a file belongs to
+            the split that names it, or the nearest folder above it); "hub:" or "hub:OWNER/NAME".
 
     Raises:
-        MissingPart: there are no such data, or the ``datasets`` library is needed; says what to do.
-        DataError: they are damaged.
+        MissingPart: there are no such data, or a library is needed; says what to do.
+        DataError: they are damaged, a file fits two splits, or a post is there twice.
     """
     text = str(place)
     folder = Path(place).expanduser()
@@ -65,8 +78,8 @@ def read_posts(place: str | Path) -> dict[str, list[Post]]:
         found = _from_hub(text.removeprefix(HUB) or ON_HUB)
     elif (folder / POSTS).is_file() and (folder / DIVISIONS).is_file():
         found = _published(folder)
-    elif (folder / "dataset_dict.json").is_file() or list(folder.glob("**/*.parquet")):
-        found = _from_folder(folder)
+    elif files := _split_files(folder):
+        found = _from_files(folder, files)
     else:
         lacking = [name for name in (POSTS, DIVISIONS) if not (folder / name).is_file()]
         raise MissingPart(
@@ -155,35 +168,122 @@ def _checked(name: str, entry: Mapping[str, Any], labels: list[Any], where: str)
     return Post(name, tuple(words), tuple(labels), tuple(tuple(marks) for marks in rationales))
 
 
-def _from_folder(folder: Path) -> dict[str, list[Post]]:
-    datasets = library("datasets", f"Hugging Face's version at {str(folder)!r} needs")
-    try:
-        if (folder / "dataset_dict.json").is_file():
-            splits = datasets.load_from_disk(str(folder))
-        else:
-            files = {s: [str(f) for f in _of_split(folder, s)] for s in ("train", "test")}
-            files["validation"] = [str(f) for f in _of_split(folder, "val")]
-            splits = {
-                # one by one and in memory: no copy is kept elsewhere
-                split: datasets.concatenate_datasets(
-                    [datasets.Dataset.from_parquet(file, keep_in_memory=True) for file in named]
+def _from_files(folder: Path, files: Sequence[Path]) -> dict[str, list[Post]]:
+    """Posts from files that are named, or lie in a folder named, by a split."""
+    found: dict[str, list[Post]] = {name: [] for name in SPLITS}
+    spare, home = [], {}
+    shards: dict[tuple[str, str], set[str]] = {}
+    for file in files:
+        name = file.relative_to(folder).as_posix()
+        split = _split_of(folder, name)
+        if split is None:
+            spare.append(name)
+            continue
+        if shard := SHARD.search(name):
+            shards.setdefault((name[: shard.start()], shard[2]), set()).add(shard[1])
+        for post in _rows(_table(file), str(file), split):
+            if post.name in home:
+                raise DataError(
+                    f"post {post.name!r} is in {home[post.name]!r} and again in {name!r} of "
+                    f"{str(folder)!r}: leave each post in one file"
                 )
-                for split, named in files.items()
-                if named
-            }
-    except Exception as error:  # datasets and arrow raise many kinds
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{str(folder)!r} is damaged or not of datasets: {said}") from error
-    return _of_library(splits, str(folder))
+            home[post.name] = name
+            found[split].append(post)
+    for (start, count), numbers in shards.items():
+        if len(numbers) < int(count):
+            raise DataError(
+                f"{str(folder)!r} holds {len(numbers)} of the {int(count)} files {start}-*-of-"
+                f"{count}: the others are missing"
+            )
+    for split, posts in found.items():
+        if not posts:
+            seen = [file.relative_to(folder).as_posix() for file in files]
+            more = f" and {len(seen) - 12} others" if len(seen) > 12 else ""
+            raise DataError(
+                f"{str(folder)!r} has no posts in split {SPLITS[split]!r}: a file belongs to the "
+                f"split that it, or the nearest folder above it, is named by; there are "
+                f"{', '.join(seen[:12])}{more}"
+            )
+    if spare:
+        warnings.warn(
+            f"{spare[0]!r} of {str(folder)!r} is named by no split, and is left out "
+            f"({len(spare)} such files)",
+            stacklevel=3,
+        )
+    return found
 
 
-def _of_split(folder: Path, split: str) -> list[Path]:
-    """Parquet files named, or in a folder named, by a split."""
-    return sorted(
-        file
-        for file in folder.glob("**/*.parquet")
-        if any(part.startswith(split) for part in file.relative_to(folder).parts)
-    )
+def _split_of(folder: Path, name: str) -> str | None:
+    """The split that names the file, or the nearest folder above it that any split names."""
+    path = PurePosixPath(name)
+    for part in reversed((*path.parts[:-1], path.stem)):
+        words = re.split(r"[^a-z]+", part.lower())
+        named = [split for split, known in SPLIT_WORDS.items() if known & {*words}]
+        if len(named) > 1:
+            told = " and ".join(SPLITS[split] for split in named)
+            raise DataError(
+                f"{name!r} of {str(folder)!r} fits two splits, {told}, by {part!r}: name it by one"
+            )
+        if named:
+            return named[0]
+    return None
+
+
+def _split_files(folder: Path) -> list[Path]:
+    """What may hold posts of Hugging Face's version: JSON only where a split names the file."""
+    found = []
+    for file in sorted(folder.rglob("*")):
+        name, suffix = file.relative_to(folder), file.suffix.lower()
+        hidden = any(part.startswith(".") for part in name.parts) or name.name.startswith("cache-")
+        if suffix not in READERS or hidden or not file.is_file():
+            continue
+        if suffix in (".parquet", ".arrow") or _split_of(folder, name.name) is not None:
+            found.append(file)
+    return found
+
+
+def _table(file: Path) -> list[Any]:
+    """The rows of a file, as plain values."""
+    try:
+        rows = READERS[file.suffix.lower()](file)
+    except MissingPart:
+        raise
+    except Exception as error:  # arrow raises many kinds
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{str(file)!r} is damaged or of another kind: {said}") from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"{str(file)!r} must hold one object for each post")
+    return rows
+
+
+def _parquet(file: Path) -> list[Any]:
+    return _arrow("parquet", file).read_table(file, partitioning=None).to_pylist()
+
+
+def _stream(file: Path) -> list[Any]:
+    with _arrow("ipc", file).open_stream(file.read_bytes()) as stream:
+        return stream.read_all().to_pylist()
+
+
+def _arrow(part: str, file: Path) -> Any:
+    library("pyarrow", f"Hugging Face's version at {str(file.parent)!r} needs")
+    return importlib.import_module(f"pyarrow.{part}")
+
+
+def _lines(file: Path) -> list[Any]:
+    text = file.read_text(encoding="utf-8-sig")
+    if text.lstrip().startswith("["):
+        return json.loads(text)
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+READERS: dict[str, Callable[[Path], list[Any]]] = {
+    ".parquet": _parquet,
+    ".arrow": _stream,
+    ".jsonl": _lines,
+    ".json": _lines,
+}
+"""Ending -> reader of the rows: what the hub, ``save_to_disk`` and exports write."""
 
 
 def _from_hub(name: str) -> dict[str, list[Post]]:
@@ -196,26 +296,29 @@ def _from_hub(name: str) -> dict[str, list[Post]]:
             f"cannot load {name!r} from the hub ({said}): put {POSTS} and {DIVISIONS} into a "
             "folder and name it by --data"
         ) from error
-    return _of_library(splits, name)
-
-
-def _of_library(splits: Any, where: str) -> dict[str, list[Post]]:
-    found = {}
-    for name, split in (("train", "train"), ("heldout", "validation"), ("test", "test")):
+    found, home = {}, {}
+    for ours, split in (("train", "train"), ("heldout", "validation"), ("test", "test")):
         if split not in splits or not len(splits[split]):
-            raise DataError(f"{where!r} has no posts in split {split!r}")
-        found[name] = list(_rows(splits[split], where))
+            raise DataError(f"{name!r} has no posts in split {split!r}")
+        found[ours] = list(_rows(splits[split], name, ours))
+        for post in found[ours]:
+            if post.name in home:
+                raise DataError(f"post {post.name!r} is twice in {name!r}, in {split!r} again")
+            home[post.name] = split
     return found
 
 
-def _rows(rows: Any, where: str) -> Iterator[Post]:
+def _rows(rows: Iterable[Mapping[str, Any]], where: str, split: str) -> Iterator[Post]:
     for number, row in enumerate(rows):
-        name = str(row.get("id", number))
+        name = str(row.get("id", row.get("post_id", f"{split} {number} of {where}")))
         annotators = row.get("annotators")
         if isinstance(annotators, list):  # one record an annotator instead of a record of lists
-            annotators = {"label": [one.get("label") for one in annotators]}
+            annotators = {
+                "label": [one.get("label") if isinstance(one, dict) else None for one in annotators]
+            }
         labels = annotators.get("label") if isinstance(annotators, dict) else None
         if not isinstance(labels, list):
             raise DataError(f"post {name!r} in {where!r} must have annotators with a label each")
         known = range(len(LABELS))
-        yield _checked(name, row, [LABELS[x] if x in known else x for x in labels], where)
+        told = [LABELS[x] if type(x) is int and x in known else x for x in labels]
+        yield _checked(name, row, told, where)
