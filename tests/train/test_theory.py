@@ -82,7 +82,7 @@ def test_losses_under_each_fixed_focus_follow_their_closed_forms(paradigm):
     np.testing.assert_allclose(held.measured, held.theory, atol=0.01)
     assert np.all(held.measured[0] > held.measured[1])
     assert np.all(held.measured[1] > held.measured[2])
-    # beside it the same with one replica interrupted, each second epoch measured, and other momentum
+    # beside it the same with one replica interrupted, every second epoch measured, other momentum
     rows = [row for row in trained.rows if row["fixed_focus"] != 0.6 or row["epoch"] <= 7]
     rows = [row if row["epoch"] % 2 else {**row, "sets": {}} for row in rows]
     other = replace(trained.engine, run=replace(trained.engine.run, momentum=0.5))
