@@ -12,10 +12,11 @@ directions give the metric in which these descend.
 """
 
 import sympy as sp
-from _common import Derivation, by_probability, shown, velocities
+from _common import Derivation, by_probability, velocities
 from _model import models, population, slopes, softmax_over
 
-from attnflow.symbolic import reduction
+from attnflow.symbolic.algebra.float_form import factored
+from attnflow.symbolic.flow import background_ratio, metric
 from attnflow.symbols import (
     B,
     C,
@@ -43,7 +44,7 @@ def main() -> Derivation:
     # -- Weights and probabilities on the ansatz -------------------------------------------------
     scores = [nu] * 2 + [sp.S.Zero] * 3  # an explicit input: two foreground segments of five
     weights = [sp.exp(score) / sp.Add(*map(sp.exp, scores)) for score in scores]
-    ratio = reduction.background_ratio
+    ratio = background_ratio
     told.prove(
         "focus-weight",
         "Focus weight on the true segments",
@@ -111,28 +112,26 @@ def main() -> Derivation:
     explicit_lengths = []
     for classes in (2, 3, 5):
         projector = sp.eye(classes) - sp.ones(classes) / classes
+        explicit_lengths.append((metric[0].subs(C, classes), (projector.T * projector).trace()))
         explicit_lengths.append(
-            (reduction.metric[0].subs(C, classes), (projector.T * projector).trace())
-        )
-        explicit_lengths.append(
-            (reduction.metric[1].subs(C, classes), (sp.ones(1, classes) * sp.ones(classes, 1))[0])
+            (metric[1].subs(C, classes), (sp.ones(1, classes) * sp.ones(classes, 1))[0])
         )
     told.prove(
         "metric-mu",
         "Squared length of d/d mu",
         sp.Symbol(r"g_{\mu \mu}"),
-        reduction.metric[0],
+        metric[0],
         "C entries on the diagonal and C (C - 1) beside it.",
-        (C * on + C * (C - 1) * off, reduction.metric[0]),
+        (C * on + C * (C - 1) * off, metric[0]),
         *explicit_lengths,
     )
     told.prove(
         "metric-nu",
         "Squared length of d/d nu",
         sp.Symbol(r"g_{\nu \nu}"),
-        reduction.metric[1],
+        metric[1],
         "One for each entry of w.",
-        (sp.Sum(1, (sp.Symbol("i"), 1, C)).doit(), reduction.metric[1]),
+        (sp.Sum(1, (sp.Symbol("i"), 1, C)).doit(), metric[1]),
     )
 
     # -- The gradient stays in the ansatz --------------------------------------------------------
@@ -147,7 +146,7 @@ def main() -> Derivation:
         on_ansatz = {a: mu, b: 0}  # up to what is common to all logits
         diagonal, beside = (-sp.diff(loss, e).subs(on_ansatz) / C for e in (a, b))
         speed = velocities(paradigm.expanded)[0].subs(plain)
-        printed = (by_probability(paradigm) or (shown(speed),))[0].subs(plain)
+        printed = (by_probability(paradigm) or (factored(speed),))[0].subs(plain)
         told.prove(
             f"tangent-{paradigm.name}",
             f"{paradigm.title} stays in the ansatz",
@@ -188,7 +187,8 @@ def check_every_entry(told: Derivation, paradigm, pool) -> None:
     wanted = [speed * projector[i, j] for i in range(size) for j in range(size)]
     wanted += [sp.S.Zero] * size + [turn] * size
     found = slopes(loss, [*W, *V, *w], at)
-    printed = (by_probability(paradigm) or (None, shown(turn)))[1].subs({rho: 1, tau: 1, C: size})
+    turned = (by_probability(paradigm) or (None, factored(turn)))[1]
+    printed = turned.subs({rho: 1, tau: 1, C: size})
     told.prove(
         f"entries-{paradigm.name}",
         f"{paradigm.title}: all {len(found)} entries for m = C = 3",

@@ -7,11 +7,11 @@ zero background, rho = tau = 1; what they are in general is told among the gener
 """
 
 import sympy as sp
-from _common import Derivation, by_probability, named, shown, velocities
+from _common import Derivation, by_probability, named, velocities
 from _model import models, softmax_over
 
-from attnflow.symbolic.flow import derive_flow
-from attnflow.symbolic.reduction import metric
+from attnflow.symbolic.algebra.float_form import factored
+from attnflow.symbolic.flow import derive_flow, metric
 from attnflow.symbols import (
     C,
     L,
@@ -59,7 +59,7 @@ def main() -> Derivation:
         pull = -tau * rho * sp.diff(loss.subs({a: mu, b: 0}), alpha) * alpha * (1 - alpha) / C
         flow = derive_flow(paradigm)
         general[paradigm.name] = flow
-        printed = by_probability(paradigm) or (shown(flow.mu_dot), shown(flow.nu_dot))
+        printed = by_probability(paradigm) or (factored(flow.mu_dot), factored(flow.nu_dot))
         told.prove(
             f"margin-{paradigm.name}",
             f"{paradigm.title}: margin",

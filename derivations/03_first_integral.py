@@ -10,9 +10,10 @@ drops out of the orbit, and there is a first integral that only q and c decide.
 """
 
 import sympy as sp
-from _common import Derivation, named, shown, velocities
+from _common import Derivation, named, velocities
 
 from attnflow.errors import NoFirstIntegral
+from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
 from attnflow.symbolic.derivation.derived import derive
 from attnflow.symbolic.first_integral import derive_first_integral
@@ -150,7 +151,7 @@ def instance(told: Derivation, paradigm: Paradigm, quantity: sp.Expr) -> None:
     )
     found, potential = derive_first_integral(paradigm), derive_potential(paradigm)
     ratio = (q - q.subs(mu, 0)) / sp.diff(q, mu)
-    printed = shown(found.ratio)
+    printed = factored(found.ratio)
     if name.startswith("power-"):  # best read with beta left in
         printed = sp.factor((quantity - quantity.subs(beta, 1 / C)) / sp.diff(quantity, beta))
         printed = printed / (beta * (1 - beta))
@@ -171,7 +172,7 @@ def instance(told: Derivation, paradigm: Paradigm, quantity: sp.Expr) -> None:
         f"slope-{name}",
         f"{title}: slope of the potential",
         named(slope, name),
-        shown(found.slope) if printed.free_symbols.isdisjoint({beta}) else printed * (C - 1) / C,
+        factored(found.slope) if printed.free_symbols.isdisjoint({beta}) else printed * (C - 1) / C,
         "(C - 1)/C times the ratio, in the form in which it is computed.",
         (found.slope, (C - 1) / C * ratio),
         (potential.slope, (C - 1) / C * ratio),
@@ -215,7 +216,7 @@ def without(told: Derivation) -> None:
         "mixture-ratio",
         "Its ratio",
         Q,
-        shown(ratio),
+        factored(ratio),
         "At mu = 1 and C = 3 its values for alpha = 1/3 and alpha = 2/3 differ by more than 1/100: "
         "it is not free of alpha.",
     )
@@ -240,7 +241,7 @@ def without(told: Derivation) -> None:
         "mixture-flow",
         "Its flow",
         sp.Symbol(r"\dot{\nu}", real=True),
-        shown(rest.flow.nu_dot),
+        factored(rest.flow.nu_dot),
         "The metric makes a flow of any loss.",
         (rest.flow.nu_dot, turn),
         (rest.flow.mu_dot, speed),

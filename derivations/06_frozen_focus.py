@@ -9,8 +9,9 @@ signature of a paradigm: what an attention that is held tells about how the clas
 """
 
 import sympy as sp
-from _common import Derivation, named, shown, velocities
+from _common import Derivation, named, velocities
 
+from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.algebra.functions import kepler
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
 from attnflow.symbolic.frozen import derive_frozen_focus
@@ -181,9 +182,9 @@ def signature(told: Derivation, paradigm) -> None:
             f"signature-{name}",
             f"{title}: derivative in alpha",
             sp.Derivative(L, alpha, evaluate=False),
-            shown(rate.subs(mu0, 0)),
+            factored(rate.subs(mu0, 0)),
             "The general formula with the time put in.",
-            (shown(rate.subs(mu0, 0)), rate.subs(mu0, 0)),
+            (factored(rate.subs(mu0, 0)), rate.subs(mu0, 0)),
         )
     assert all(x > y for x, y in zip(values, values[1:], strict=False)), f"{name} is not ordered"
     assert all(r < 0 for r in rates), f"more focus does not help {name}"

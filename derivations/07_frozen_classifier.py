@@ -6,8 +6,9 @@ attention's time holds the exponential integral and is left as it is.
 """
 
 import sympy as sp
-from _common import Derivation, shown, velocities
+from _common import Derivation, velocities
 
+from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
 from attnflow.symbolic.frozen import derive_frozen_classifier
 from attnflow.symbols import B, C, alpha, alpha0, attention, dt_dx, nu, rho, t, tau, x, x0
@@ -48,11 +49,11 @@ def main() -> Derivation:
             f"closing-{paradigm.name}",
             f"{paradigm.title}: closing",
             sp.Limit(sp.Derivative(x, t, evaluate=False) / (1 - alpha), alpha, 1),
-            shown(strength),
+            factored(strength),
             "With the classifier held the focus closes like 1/t, for each of the paradigms: what "
             "slows soft attention is the classifier that moves on.",
             (sp.cancel(pull.subs(alpha, 1 - gap) / gap).subs(gap, 0), strength),
-            (shown(strength), strength),
+            (factored(strength), strength),
         )
     return told
 

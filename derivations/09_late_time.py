@@ -12,8 +12,9 @@ slowly to be seen.
 """
 
 import sympy as sp
-from _common import Derivation, named, positive, shown, velocities
+from _common import Derivation, named, positive, velocities
 
+from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
 from attnflow.symbolic.derivation.time_steps import late_time
 from attnflow.symbols import B, C, L, Phi, alpha, c, dt_dmu, mu, nu, rho, t, tau, vanishing
@@ -189,7 +190,7 @@ def splutter(told: Derivation) -> None:
 
     def claim(what: sp.Expr, value: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
         # e^(alpha mu) e^-mu as one exponential, before numbers are put in
-        joined = sp.powsimp(sp.expand(sp.expand(shown(what)).subs(alpha, focus)))
+        joined = sp.powsimp(sp.expand(sp.expand(factored(what)).subs(alpha, focus)))
         terms = (sp.simplify(term) for term in sp.Add.make_args(joined))
         return sp.N(sum(sp.N(term.subs(far), 250) for term in terms), 55), sp.N(value.subs(far), 55)
 

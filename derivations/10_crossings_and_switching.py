@@ -11,8 +11,9 @@ which going over from one paradigm to another makes the time to a focus level st
 
 import mpmath
 import sympy as sp
-from _common import Derivation, inline, named, positive, shown, velocities
+from _common import Derivation, inline, named, positive, velocities
 
+from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT
 from attnflow.symbolic.derivation.time_steps import first_difference, late_time
 from attnflow.symbolic.orbit import derive_potential
@@ -116,8 +117,8 @@ def greedy(told: Derivation, first, second) -> None:
     told.prove(
         f"pulls-{first.name}-{second.name}",
         f"{first.title} and {inline(second)} pull alike",
-        shown(curve.equation.lhs),
-        shown(curve.equation.rhs),
+        factored(curve.equation.lhs),
+        factored(curve.equation.rhs),
         "Minus L_alpha of the one and of the other: the velocities of the focus are the same "
         "positive factor times these.",
         (curve.equation.lhs, pulls[0]),
@@ -148,7 +149,7 @@ def greedy(told: Derivation, first, second) -> None:
     )  # fmt: skip
     # Near mu = 0 both pulls are series in mu: they agree at first order, and at second order
     # where alpha = 1/2.
-    gap = sp.series(shown(pulls[0]) - shown(pulls[1]), mu, 0, 3).removeO()
+    gap = sp.series(factored(pulls[0]) - factored(pulls[1]), mu, 0, 3).removeO()
     told.prove(
         f"greedy-start-{first.name}-{second.name}",
         "It starts at one half",
@@ -258,7 +259,7 @@ def condition(told: Derivation, first, then) -> None:
             name,
             f"{paradigm.title}: pace by z",
             sp.Derivative(sp.Symbol("g"), z, evaluate=False),
-            shown(term.sensitivity),
+            factored(term.sensitivity),
             "The pace differentiated by z with mu held; the other two terms of the condition are "
             "the pace 1/mu' and dz/d mu, both by the loss.",
             (alpha * (1 - alpha) ** 2 * sp.diff(1 / speed, alpha), term.sensitivity),
@@ -343,7 +344,7 @@ def witness(told: Derivation) -> None:
 
 def numeric(expr: sp.Expr, point: dict):
     """A function of (alpha, mu) of mpmath numbers."""
-    compiled = sp.lambdify((alpha, mu), shown(expr).subs(point), "mpmath")
+    compiled = sp.lambdify((alpha, mu), factored(expr).subs(point), "mpmath")
     return lambda weight, value: compiled(weight, value)
 
 

@@ -10,14 +10,14 @@ segment says nothing about the class; its score moves, and adds to the speed of 
 """
 
 import sympy as sp
-from _common import Derivation, by_probability, shown, velocities
+from _common import Derivation, by_probability, velocities
 from _model import hard, lvml, models, population, slopes, soft, softmax_over
 
-from attnflow.symbolic import reduction
+from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT
 from attnflow.symbolic.derivation.time_steps import start_series
 from attnflow.symbolic.first_integral import derive_first_integral
-from attnflow.symbolic.flow import derive_flow
+from attnflow.symbolic.flow import background_ratio, derive_flow, overall_speed, relative_speed
 from attnflow.symbols import (
     B,
     C,
@@ -52,20 +52,20 @@ def main() -> Derivation:
         "ratio",
         "Background to foreground",
         B,
-        reduction.background_ratio,
+        background_ratio,
         "k segments of score nu among m: their weight together is that of one among B + 1.",
         (
-            attention.subs(B, reduction.background_ratio),
+            attention.subs(B, background_ratio),
             k * sp.exp(nu) / (k * sp.exp(nu) + m - k),
         ),
     )
-    told.define("tau", "Overall speed", tau, reduction.overall_speed, "Shown below.")
+    told.define("tau", "Overall speed", tau, overall_speed, "Shown below.")
     for background in ("shared", "distinct"):
         told.define(
             f"rho-{background}",
             f"Relative speed, {background} background",
             rho,
-            reduction.relative_speed(background),
+            relative_speed(background),
             "One background vector in all background segments."
             if background == "shared"
             else "A background vector for each of the m - k segments, orthogonal to each other.",
@@ -102,10 +102,10 @@ def any_size(told: Derivation, paradigm, pool) -> None:
     flow = derive_flow(paradigm)
     wanted = {}
     for background in ("shared", "distinct"):
-        speeds = {rho: reduction.relative_speed(background), tau: reduction.overall_speed}
+        speeds = {rho: relative_speed(background), tau: overall_speed}
         wanted[background] = [e.subs(speeds) for e in (flow.mu_dot, flow.nu_dot)]
-    printed = by_probability(paradigm) or (shown(flow.mu_dot), shown(flow.nu_dot))
-    printed = [e.subs(tau, reduction.overall_speed) for e in printed]
+    printed = by_probability(paradigm) or (factored(flow.mu_dot), factored(flow.nu_dot))
+    printed = [e.subs(tau, overall_speed) for e in printed]
     told.prove(
         f"margin-{paradigm.name}",
         f"{paradigm.title}: margin in any setting",
@@ -128,10 +128,10 @@ def any_size(told: Derivation, paradigm, pool) -> None:
             f"focus-{background}-{paradigm.name}",
             f"{paradigm.title}: focus in any setting, {background} background",
             nu_dot,
-            printed[1].subs(rho, reduction.relative_speed(background)),
+            printed[1].subs(rho, relative_speed(background)),
             "The score of the foreground minus that of the background.",
             (
-                printed[1].subs(rho, reduction.relative_speed(background)).subs(beta, probability),
+                printed[1].subs(rho, relative_speed(background)).subs(beta, probability),
                 wanted[background][1],
             ),
             (
@@ -159,7 +159,7 @@ def explicit(
     at |= dict.fromkeys([*V, *v], sp.S.Zero) | dict.fromkeys(w, score / r)
     loss = population(pool, W, V, w, v, segments, true, (r, s))
     numbers = {m: segments, C: classes, k: true}
-    speeds = {rho: reduction.relative_speed(background), tau: reduction.overall_speed}
+    speeds = {rho: relative_speed(background), tau: overall_speed}
     speed, turn = (e.subs(speeds).subs(numbers) for e in velocities(paradigm.expanded))
     by_W, by_V, by_w, by_v = (
         [-rate * e for e in slopes(loss, list(entries), at)]
@@ -178,7 +178,7 @@ def explicit(
         f"entries-{paradigm.name}-{segments}{classes}{true}-{background}",
         f"{paradigm.title}: all {count} entries for m = {segments}, C = {classes}, k = {true}",
         nu_dot,
-        shown(turn),
+        factored(turn),
         f"With a {background} background: the gradient by every entry is that of the ansatz.",
         *claims,
     )
@@ -200,9 +200,9 @@ def scaling(told: Derivation) -> None:
         )
     plain = {k: 1, r: 1, s: 0, eta_focus: 1, eta_classifier: 1}
     for symbol, value, simple in (
-        (B, reduction.background_ratio, m - 1),
-        (tau, reduction.overall_speed, sp.S.One),
-        (rho, reduction.relative_speed("shared"), sp.S.One),
+        (B, background_ratio, m - 1),
+        (tau, overall_speed, sp.S.One),
+        (rho, relative_speed("shared"), sp.S.One),
     ):
         told.prove(
             f"plain-{symbol}",
@@ -227,18 +227,18 @@ def anywhere(told: Derivation, paradigm) -> None:
         f"start-focus-{paradigm.name}",
         f"{paradigm.title}: focus from any start",
         nu,
-        nu0 + shown(series.nu.coeff(t, 1)) * t + remainder(2),
+        nu0 + factored(series.nu.coeff(t, 1)) * t + remainder(2),
         "The velocity at the start; alpha_0 is the initial focus weight.",
-        (shown(series.nu.coeff(t, 1)), turn.subs(start)),
+        (factored(series.nu.coeff(t, 1)), turn.subs(start)),
     )
     told.prove(
         f"start-{paradigm.name}",
         f"{paradigm.title}: margin from any start",
         mu,
-        mu0 + shown(series.mu.coeff(t, 1)) * t + remainder(2),
+        mu0 + factored(series.mu.coeff(t, 1)) * t + remainder(2),
         "The velocity at the start; the second coefficients of margin and focus, by "
         "differentiation along the flow, and the first of the loss are checked as well.",
-        (shown(series.mu.coeff(t, 1)), speed.subs(start)),
+        (factored(series.mu.coeff(t, 1)), speed.subs(start)),
         *(
             (polynomial.coeff(t, n), value.subs(start) / sp.factorial(n))
             for polynomial, first in ((series.mu, speed), (series.nu, turn))

@@ -13,14 +13,13 @@ from sympy.core.function import AppliedUndef
 
 from attnflow.export.latex import fragment, latex
 from attnflow.export.prose import typeset
-from attnflow.symbolic.algebra.float_form import stable, textbook
+from attnflow.symbolic.algebra.normal_form import agree
 from attnflow.symbolic.derivation.step import (
     DEFINITION,
     DIGITS,
     PROVED,
     Step,
     UncheckedStep,
-    agree,
     checked,
     definition,
     equation,
@@ -146,11 +145,6 @@ def _without_functions(pair: tuple[sp.Expr, sp.Expr]) -> tuple[sp.Expr, sp.Expr]
             stand = {piece: sp.Symbol(f"{kind.__name__}_{number}", real=True)}
             one, other = one.xreplace(stand), other.xreplace(stand)
     return one, other
-
-
-def shown(expr: sp.Expr) -> sp.Expr:
-    """The form in which a formula is printed: factored, 1 - alpha kept together."""
-    return textbook(stable(expr))
 
 
 def named(symbol: sp.Symbol, paradigm: Paradigm | str) -> sp.Symbol:

@@ -23,7 +23,6 @@ from attnflow.symbolic import (
     flow,
     frozen,
     orbit,
-    reduction,
     switch_condition,
 )
 from attnflow.symbolic.algebra import functions
@@ -239,16 +238,14 @@ MUTATIONS = [
     value("attention", symbols.attention, 1 / (1 + B * sp.exp(symbols.nu)), "01"),
     value("inattention", symbols.inattention, 2 * symbols.inattention, "01"),
     value("probability", symbols.probability, sp.exp(mu) / (sp.exp(mu) + C + 1), "01"),
-    value("metric-mu", reduction.metric, (C + 1, C), "01"),
-    value("metric-nu", reduction.metric, (C - 1, C / 2), "01"),
-    value(
-        "background-ratio", reduction.background_ratio, (symbols.m + symbols.k) / symbols.k, "01"
-    ),
-    value("overall-speed", reduction.overall_speed, symbols.eta_classifier * symbols.r, "11"),
+    value("metric-mu", flow.metric, (C + 1, C), "01"),
+    value("metric-nu", flow.metric, (C - 1, C / 2), "01"),
+    value("background-ratio", flow.background_ratio, (symbols.m + symbols.k) / symbols.k, "01"),
+    value("overall-speed", flow.overall_speed, symbols.eta_classifier * symbols.r, "11"),
     Mutation(
         "relative-speed",
-        reduction.relative_speed,
-        sharing_subtracted(reduction.relative_speed),
+        flow.relative_speed,
+        sharing_subtracted(flow.relative_speed),
         "11",
     ),
     *(

@@ -27,7 +27,7 @@ s = sp.Symbol("s", nonnegative=True)  # norm of a background vector
 eta_focus = sp.Symbol("eta_f", positive=True)
 eta_classifier = sp.Symbol("eta_c", positive=True)
 
-# What a setting reduces to (see symbolic/reduction.py): background-to-foreground ratio, relative
+# What a setting reduces to (see symbolic/flow.py): background-to-foreground ratio, relative
 # speed of the focus, and overall speed.
 B = sp.Symbol("B", positive=True)
 rho = sp.Symbol("rho", positive=True)
@@ -48,6 +48,8 @@ Phi = sp.Symbol(r"\Phi", real=True)
 slope = sp.Symbol(r"\Phi'", real=True)
 Q = sp.Symbol("Q", real=True)
 costate = sp.Symbol("lambda", real=True)  # V_z, change of the time to a goal with z
+delta = sp.Symbol("delta", real=True)  # change of nu since the start
+odds = sp.Symbol("w_0", positive=True)  # e^nu0/B = alpha/(1 - alpha) at the start
 omega = sp.Symbol("omega", positive=True)
 z = sp.Symbol("z", real=True)
 u = sp.Symbol("u", real=True)  # variables of integration

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import sympy as sp
-from explore.conftest import run_node
 from scipy.integrate import solve_ivp
 
 import attnflow as af
@@ -14,6 +13,7 @@ from attnflow.settings import Setting
 from attnflow.symbolic.catalogue import HARD, SOFT
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import C, alpha, mu, nu
+from explorer.conftest import run_node
 
 AGREE = 1e-9
 """What the page promises. float64 leaves 1e-16 in time, and mu moves up to 1e6 times as fast as

@@ -6,7 +6,6 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
-from explore.conftest import run_node
 
 from attnflow.errors import ParadigmError, SettingError, UnknownFunction
 from attnflow.export.explorer import page
@@ -17,6 +16,7 @@ from attnflow.symbolic.algebra.functions import wright_omega
 from attnflow.symbolic.catalogue import LVML, SOFT
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import C, alpha, mu, slope
+from explorer.conftest import run_node
 
 
 @pytest.fixture(scope="module")

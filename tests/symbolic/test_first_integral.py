@@ -1,25 +1,35 @@
 """The first integral: found where it exists, constant along the flow, else refused."""
 
+import math
+
 import pytest
 import sympy as sp
 
 from attnflow.errors import NoFirstIntegral
 from attnflow.symbolic.algebra.float_form import textbook
-from attnflow.symbolic.algebra.normal_form import vanishes
+from attnflow.symbolic.algebra.normal_form import agree, vanishes
 from attnflow.symbolic.catalogue import power_mean
-from attnflow.symbolic.derivation.step import agree
-from attnflow.symbolic.first_integral import check_free_of_alpha, derive_first_integral
+from attnflow.symbolic.first_integral import CONSERVED, MOTION, derive_first_integral
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.orbit import derive_potential
-from attnflow.symbols import B, C, alpha, attention, mu, nu, rho
+from attnflow.symbols import B, C, Phi, alpha, attention, delta, mu, nu, nu0, odds, rho
 from oracles.zoo import HARD, INSEPARABLE, LVML, SEPARABLE, SOFT
 
 
 @pytest.mark.parametrize("paradigm", SEPARABLE, ids=str)
 def test_first_integral_is_constant_along_the_flow(paradigm):
     flow, found = derive_flow(paradigm), derive_first_integral(paradigm)
-    drift = (1 + sp.exp(nu) / B) * flow.nu_dot - rho * textbook(found.slope) * flow.mu_dot
+    assert found.conserved == nu + sp.exp(nu) / B - rho * Phi
+    drift = sp.diff(found.conserved, nu) * flow.nu_dot
+    drift += sp.diff(found.conserved, Phi) * textbook(found.slope) * flow.mu_dot
     assert vanishes(drift.subs(alpha, attention)), "not proved"
+
+
+def test_the_motion_is_the_change_of_what_is_conserved():
+    apart = CONSERVED.subs(nu, nu0 + delta) - CONSERVED.subs(nu, nu0)
+    assert vanishes(MOTION.subs(odds, sp.exp(nu0) / B) - apart)
+    # kept to all digits where the difference of the two is rounding alone
+    assert sp.lambdify((delta, odds), MOTION, [{"expm1": math.expm1}])(1e-20, 1.0) == 2e-20
 
 
 @pytest.mark.parametrize("paradigm", SEPARABLE, ids=str)
@@ -67,7 +77,8 @@ def test_power_means_join_hard_and_lvml():
 def test_a_loss_that_does_not_separate_is_refused_with_a_way_out(paradigm):
     with pytest.raises(NoFirstIntegral, match=f"'{paradigm.name}' has no first integral.*simulate"):
         derive_first_integral(paradigm)
-    assert check_free_of_alpha(paradigm) != 0
+    flow = derive_flow(paradigm)
+    assert not vanishes(sp.diff(alpha * flow.loss_alpha / flow.loss_mu, alpha))
 
 
 @pytest.mark.parametrize("paradigm", SEPARABLE[:4], ids=str)

@@ -4,7 +4,8 @@ import mpmath
 import pytest
 import sympy as sp
 
-from attnflow.symbolic.derivation.step import agree, check_equal
+from attnflow.symbolic.algebra.normal_form import agree
+from attnflow.symbolic.derivation.step import check_equal
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import B, C, alpha, attention, beta, mu, nu, probability, rho, tau

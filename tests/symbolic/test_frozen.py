@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from attnflow.symbolic.algebra.antiderivative import antiderivative
 from attnflow.symbolic.algebra.functions import dilog_negexp, kepler, wright_omega
-from attnflow.symbolic.algebra.normal_form import vanishes
-from attnflow.symbolic.derivation.step import agree
+from attnflow.symbolic.algebra.normal_form import agree, vanishes
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.frozen import derive_frozen_classifier, derive_frozen_focus
 from attnflow.symbols import C, alpha, alpha0, mu, mu0, rho, t, tau, x, x0

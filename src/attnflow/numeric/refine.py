@@ -15,10 +15,9 @@ import sympy as sp
 from mpmath import mpf
 
 from attnflow.settings import Setting
-from attnflow.symbolic import reduction
 from attnflow.symbolic.algebra.float_form import textbook
 from attnflow.symbolic.first_integral import derive_first_integral
-from attnflow.symbolic.flow import derive_flow
+from attnflow.symbolic.flow import background_ratio, derive_flow, overall_speed, relative_speed
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import C, alpha, eta_classifier, eta_focus, k, m, mu, r, s, tau
 
@@ -76,10 +75,10 @@ class Orbit:
         symbols = (m, C, k, r, s, eta_focus, eta_classifier)
         exact = [mpf(float(v)) for v in setting.numbers().values()]
         formulas = (
-            reduction.background_ratio,
+            background_ratio,
             C,
-            reduction.relative_speed(setting.background),
-            reduction.overall_speed,
+            relative_speed(setting.background),
+            overall_speed,
         )
         ratio, self.classes, self.focus, self.speed = (
             sp.lambdify(symbols, formula, "mpmath")(*exact) for formula in formulas

@@ -13,13 +13,13 @@ from attnflow.numeric.lower import lower
 from attnflow.numeric.padding import cut, lengthened
 from attnflow.numeric.precision import float64, traced
 from attnflow.settings import BACKGROUNDS, Setting
-from attnflow.symbolic import reduction
 from attnflow.symbolic.first_integral import derive_first_integral
-from attnflow.symbolic.flow import derive_flow
+from attnflow.symbolic.flow import background_ratio, derive_flow, overall_speed, relative_speed
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import (
     B,
     C,
+    Phi,
     alpha,
     attention,
     complement,
@@ -62,7 +62,7 @@ jax.tree_util.register_pytree_node(Setting, _flatten, _unflatten)
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Reduced:
-    """What a setting reduces to: B, C, rho and tau (symbolic/reduction.py), as float64 arrays."""
+    """What a setting reduces to: B, C, rho and tau (symbolic/flow.py), as float64 arrays."""
 
     ratio: Any  # B, background segments to a foreground segment
     classes: Any  # C
@@ -71,15 +71,15 @@ class Reduced:
 
 
 def reduce_setting(setting: Setting) -> Reduced:
-    """The four numbers that the flow depends on, by the formulas of symbolic/reduction.py."""
+    """The four numbers that the flow depends on, by the formulas of symbolic/flow.py."""
     symbols = (m, C, k, r, s, eta_focus, eta_classifier)
     values = [jnp.asarray(v, jnp.float64) for v in setting.numbers().values()]
     assert setting.background in BACKGROUNDS
     formulas = (
-        reduction.background_ratio,
+        background_ratio,
         C,
-        reduction.relative_speed(setting.background),
-        reduction.overall_speed,
+        relative_speed(setting.background),
+        overall_speed,
     )
     return Reduced(*(lower(f, symbols)(*values) for f in formulas))
 
@@ -229,13 +229,13 @@ def _observe_invariant(trajectory: Trajectory) -> Any:
 @jax.jit
 def _invariant_compiled(trajectory: Trajectory) -> Any:
     reduced = per_time(trajectory)
-    values = [
-        trajectory.nu
-        + jnp.exp(trajectory.nu) / reduced.ratio
-        - reduced.focus * potential(p, trajectory.mu, reduced.classes)
-        for p in trajectory.paradigms
-    ]
-    return _by_stage(trajectory, values)
+
+    def value(paradigm: Paradigm) -> Any:
+        conserved = derive_first_integral(paradigm).conserved
+        phi = potential(paradigm, trajectory.mu, reduced.classes)
+        return lower(conserved, (nu, B, rho, Phi))(trajectory.nu, reduced.ratio, reduced.focus, phi)
+
+    return _by_stage(trajectory, [value(paradigm) for paradigm in trajectory.paradigms])
 
 
 def potential(paradigm: Paradigm, mu_value: Any, classes: Any) -> Any:

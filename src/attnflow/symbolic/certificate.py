@@ -18,10 +18,9 @@ from functools import lru_cache
 import sympy as sp
 
 from attnflow.settings import Setting
-from attnflow.symbolic import reduction
-from attnflow.symbolic.algebra.float_form import stable, textbook
+from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.derivation.step import check_equal
-from attnflow.symbolic.flow import derive_flow
+from attnflow.symbolic.flow import derive_flow, overall_speed, relative_speed
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import C, alpha, eta_classifier, eta_focus, k, m, mu, r, rho, s, tau
 
@@ -126,7 +125,7 @@ def certify(
 
     numbers = {m: segments, C: classes, k: foreground_segments}
     flow = derive_flow(paradigm)
-    speeds = {rho: reduction.relative_speed(background), tau: reduction.overall_speed}
+    speeds = {rho: relative_speed(background), tau: overall_speed}
     reduced = [e.subs(speeds).subs(numbers) for e in (flow.mu_dot, flow.nu_dot)]
 
     name = f"certificate of {paradigm.name}"
@@ -151,7 +150,7 @@ def certify(
         foreground_segments,
         background,
         parameters=len([*W, *V, *w, *v]),
-        mu_dot=textbook(stable(reduced[0])),
-        nu_dot=textbook(stable(reduced[1])),
+        mu_dot=factored(reduced[0]),
+        nu_dot=factored(reduced[1]),
         check=max(results, key=len),
     )

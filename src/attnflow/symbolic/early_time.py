@@ -13,11 +13,10 @@ import sympy as sp
 
 from attnflow.errors import ParadigmError
 from attnflow.symbolic.algebra.coefficients import Field, NoExpansion, in_growing_field
-from attnflow.symbolic.algebra.float_form import stable, textbook
+from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.algebra.power_series import Expansion, Series
-from attnflow.symbolic.flow import derive_flow
+from attnflow.symbolic.flow import derive_flow, metric
 from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbolic.reduction import metric
 from attnflow.symbols import B, C, alpha, alpha0, attention, mu, nu, rho, t, tau
 
 ZERO = (sp.S.Zero, sp.S.Zero)
@@ -86,7 +85,7 @@ def _solution(paradigm: Paradigm, field: Field, start: tuple, classes: sp.Expr) 
     """The flow's lazy series in tau t: each unknown is the integral of its velocity."""
     flow = derive_flow(paradigm)
     mu_dot, pull = (
-        textbook(stable(e.subs(tau, 1))) for e in (flow.mu_dot, flow.nu_dot / (alpha * (1 - alpha)))
+        factored(e.subs(tau, 1)) for e in (flow.mu_dot, flow.nu_dot / (alpha * (1 - alpha)))
     )
     mu_dot, pull = mu_dot.subs(C, classes), pull.subs(C, classes)
     expansion = Expansion(field, compact=start[0] != 0)

@@ -11,9 +11,10 @@ from functools import lru_cache
 import sympy as sp
 
 from attnflow.symbolic.algebra.antiderivative import antiderivative
-from attnflow.symbolic.algebra.float_form import stable, textbook
+from attnflow.symbolic.algebra.float_form import factored, stable, textbook
 from attnflow.symbolic.algebra.functions import kepler, wright_omega
 from attnflow.symbolic.algebra.normal_form import (
+    agree,
     collected,
     gather,
     monomials,
@@ -21,7 +22,6 @@ from attnflow.symbolic.algebra.normal_form import (
     sample,
     vanishes,
 )
-from attnflow.symbolic.derivation.step import agree
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import alpha, alpha0, complement, mu, mu0, t, u, x, x0
@@ -64,7 +64,7 @@ def derive_frozen_focus(paradigm: Paradigm) -> Frozen:
 
     Source: derivation of the frozen focus.
     """
-    pace = 1 / textbook(stable(derive_flow(paradigm).mu_dot))
+    pace = 1 / factored(derive_flow(paradigm).mu_dot)
     return _frozen(mu, mu0, pace, antiderivative(pace, mu))
 
 

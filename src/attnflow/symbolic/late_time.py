@@ -15,7 +15,7 @@ import sympy as sp
 
 from attnflow.errors import NoFirstIntegral
 from attnflow.symbolic.algebra.coefficients import Field, NoExpansion, in_growing_field
-from attnflow.symbolic.algebra.float_form import stable, textbook
+from attnflow.symbolic.algebra.float_form import factored, textbook
 from attnflow.symbolic.algebra.power_series import Expansion
 from attnflow.symbolic.first_integral import derive_first_integral
 from attnflow.symbolic.flow import derive_flow
@@ -119,8 +119,8 @@ def late_time(paradigm: Paradigm) -> LateTime:
     except NoFirstIntegral as missing:
         return _no(str(missing))
     flow = derive_flow(paradigm)
-    pace = 1 / textbook(stable(flow.mu_dot.subs(tau, 1)))
-    loss = textbook(stable(paradigm.expanded))
+    pace = 1 / factored(flow.mu_dot.subs(tau, 1))
+    loss = factored(paradigm.expanded)
     try:
         # by order in 1 - alpha, at full focus: f(1 - e) = f(1) - e f'(1) + ...
         lead = _leading(slope)

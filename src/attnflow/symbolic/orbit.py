@@ -10,13 +10,13 @@ from functools import lru_cache
 import sympy as sp
 
 from attnflow.symbolic.algebra.antiderivative import antiderivative
-from attnflow.symbolic.algebra.float_form import stable, textbook
+from attnflow.symbolic.algebra.float_form import factored, stable, textbook
 from attnflow.symbolic.algebra.functions import wright_omega
 from attnflow.symbolic.algebra.normal_form import collected, gather
-from attnflow.symbolic.first_integral import derive_first_integral
+from attnflow.symbolic.first_integral import ARGUMENT, derive_first_integral
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbols import K0, B, alpha, complement, mu, mu0, nu0, omega, rho, u, v
+from attnflow.symbols import B, Phi, alpha, complement, mu, mu0, nu, nu0, omega, u, v
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,15 @@ def derive_solution(paradigm: Paradigm) -> Solution:
     Source: derivation of the closed form.
     """
     potential = derive_potential(paradigm)
-    argument = K0 + rho * potential.value - sp.log(B)
+    conserved = derive_first_integral(paradigm).conserved
+    argument = ARGUMENT.subs(Phi, potential.value)
     weight = wright_omega(argument)
     slow = 1 / stable(derive_flow(paradigm).mu_dot)
     focus = {alpha: omega / (1 + omega), complement: 1 / (1 + omega)}
-    in_omega = collected(textbook(stable(textbook(slow.subs(focus)))), omega)
+    in_omega = collected(factored(textbook(slow.subs(focus))), omega)
     pace = in_omega.subs(omega, weight)
     return Solution(
-        constant=nu0 + sp.exp(nu0) / B - rho * potential.at(mu0),
+        constant=conserved.subs({nu: nu0, Phi: potential.at(mu0)}),
         argument=argument,
         nu=sp.log(weight) + sp.log(B),
         alpha=weight / (1 + weight),

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import sympy as sp
 
-from attnflow.symbolic.algebra.float_form import stable, textbook
+from attnflow.symbolic.algebra.float_form import factored, stable, textbook
 from attnflow.symbolic.first_integral import derive_first_integral
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.paradigm import Paradigm
@@ -46,7 +46,7 @@ def derive_switch_terms(paradigm: Paradigm) -> SwitchTerms:
     Raises:
         NoFirstIntegral: the paradigm has none.
     """
-    pace = textbook(stable(1 / derive_flow(paradigm).mu_dot))
+    pace = factored(1 / derive_flow(paradigm).mu_dot)
     return SwitchTerms(
         pace=pace,
         slope=rho * textbook(derive_first_integral(paradigm).slope),
@@ -100,7 +100,7 @@ def greedy_curve(paradigm_a: Paradigm, paradigm_b: Paradigm) -> GreedyCurve:
 
     Source: derivation of switching; the velocities are those of symbolic/flow.py.
     """
-    left, right = (textbook(stable(-derive_flow(p).loss_alpha)) for p in (paradigm_a, paradigm_b))
+    left, right = (factored(-derive_flow(p).loss_alpha) for p in (paradigm_a, paradigm_b))
     return GreedyCurve(paradigm_a, paradigm_b, sp.Eq(left, right), _solve_for_alpha(left - right))
 
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-import sympy as sp
-
 from attnflow.errors import SettingError
 from attnflow.export.explorer.javascript import formulas
 from attnflow.export.explorer.mathml import mathml
@@ -15,12 +13,12 @@ from attnflow.export.explorer.program import asset, program
 from attnflow.files import atomic
 from attnflow.palette import COLOURS, DASHES
 from attnflow.settings import Setting
+from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.catalogue import CATALOGUE
 from attnflow.symbolic.catalogue import paradigm as find_paradigm
 from attnflow.symbolic.derivation.derived import derive
-from attnflow.symbolic.derivation.orbit_steps import display
 from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbols import K0, B, L, Phi, dt_dmu, mu_dot, nu, nu_dot, rho, slope, tau
+from attnflow.symbols import K0, L, dt_dmu, mu_dot, nu_dot, rho, slope, tau
 
 HYBRID = "hybrid"
 MOST = len(COLOURS) - 1  # the last colour is the hybrid's
@@ -250,11 +248,11 @@ def _formulas(paradigm: Paradigm, look: dict[str, str]) -> str:
         ("velocity of the margin", mu_dot, derivation.flow.mu_dot),
         ("velocity of the focus", nu_dot, derivation.flow.nu_dot),
     ):
-        rows.append((text, left, display(right).subs(simple)))
-    if derivation.solution and derivation.potential:
+        rows.append((text, left, factored(right).subs(simple)))
+    if derivation.solution and derivation.potential and derivation.first_integral:
         rows += [
-            ("constant on an orbit", K0, nu + sp.exp(nu) / B - Phi),
-            ("slope of the potential", slope, display(derivation.potential.slope)),
+            ("constant on an orbit", K0, derivation.first_integral.conserved.subs(rho, 1)),
+            ("slope of the potential", slope, factored(derivation.potential.slope)),
             ("time, a quadrature", dt_dmu, derivation.solution.pace_in_omega.subs(simple)),
         ]
     shown = "\n".join(f"<dt>{t}</dt><dd>{mathml(left, right)}</dd>" for t, left, right in rows)

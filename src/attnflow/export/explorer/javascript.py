@@ -10,11 +10,10 @@ import sympy as sp
 from sympy.printing.jscode import JavascriptCodePrinter
 
 from attnflow.errors import NoFirstIntegral
-from attnflow.symbolic import reduction
 from attnflow.symbolic.algebra.float_form import stable
 from attnflow.symbolic.algebra.functions import refuse_unknown
 from attnflow.symbolic.first_integral import derive_first_integral
-from attnflow.symbolic.flow import derive_flow
+from attnflow.symbolic.flow import background_ratio, derive_flow
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbolic.switch_condition import derive_switch_terms
 from attnflow.symbols import C, alpha, complement, k, m, mu, probability, rho, tau
@@ -121,7 +120,7 @@ def formulas(paradigm: Paradigm) -> dict[str, str]:
 
 def setting_formulas() -> dict[str, str]:
     """What the setting reduces to: the ratio B of segments, and beta as a function of mu."""
-    ratio = reduction.background_ratio.subs(k, 1)
+    ratio = background_ratio.subs(k, 1)
     return {"ratio": javascript(ratio, (m,)), "beta": javascript(probability, (mu, C))}
 
 

@@ -12,8 +12,7 @@ from math import factorial
 import sympy as sp
 
 from attnflow.symbolic.algebra.functions import dilog_negexp
-from attnflow.symbolic.algebra.normal_form import Generators, rational, sample, vanishes
-from attnflow.symbolic.derivation.step import agree
+from attnflow.symbolic.algebra.normal_form import Generators, agree, rational, sample, vanishes
 
 
 class _Unknown(Exception):

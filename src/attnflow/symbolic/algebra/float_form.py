@@ -8,7 +8,7 @@ every factor is a sum of positive terms wherever the expression allows it:
 - log(Q) becomes log1p(Q - 1), or -log1p(1/Q - 1), whichever has a positive argument;
 - e^u - 1 becomes expm1(u), C - 1 stays together, tanh u becomes a quotient of exponentials.
 
-Nothing here knows a paradigm; that the value is unchanged is checked by ``verify``.
+Nothing here knows a paradigm.
 """
 
 from functools import lru_cache
@@ -29,6 +29,15 @@ def textbook(expr: sp.Expr) -> sp.Expr:
     for head in (log1p, expm1, log_quotient, logarithm, erfc):
         expr = expr.replace(head, lambda *a, h=head: h(*a)._eval_rewrite_as_log(*a))
     return expr.subs(complement, 1 - alpha)
+
+
+def factored(expr: sp.Expr) -> sp.Expr:
+    """The form for readers: factored, 1 - alpha kept together, logarithms merged.
+
+    >>> factored(alpha - alpha**2)
+    alpha*(1 - alpha)
+    """
+    return textbook(stable(expr))
 
 
 @lru_cache(maxsize=512)
@@ -322,19 +331,3 @@ def _merge_logarithms(expr: sp.Expr) -> sp.Expr:
             groups[coefficient] = log.args[0]
     merged = sum(k * sp.log(argument) for k, argument in groups.items())
     return (rest + merged) / denominator
-
-
-def verify(original: sp.Expr, rewritten: sp.Expr, digits: int = 50, points: int = 5) -> bool:
-    """Whether two expressions agree at sample points to ``digits`` digits (a check, no proof)."""
-    difference = sp.sympify(original).subs(beta, probability) - textbook(rewritten)
-    symbols = sorted(difference.free_symbols | {alpha, mu, C}, key=str)
-    for index in range(1, points + 1):
-        point = {}
-        for place, symbol in enumerate(symbols):
-            fraction = sp.Rational((37 * index + 101 * place) % 97 + 1, 99)
-            point[symbol] = fraction if symbol == alpha else 1 + 4 * fraction
-            if symbol == mu:
-                point[symbol] = 6 * fraction - 3
-        if abs(sp.N(difference.subs(point), digits, maxn=400)) > sp.Float(10) ** (10 - digits):
-            return False
-    return True

@@ -12,7 +12,7 @@ from math import lcm
 
 import sympy as sp
 
-from attnflow.symbolic.algebra.float_form import stable, textbook
+from attnflow.symbolic.algebra.float_form import factored, textbook
 from attnflow.symbolic.algebra.functions import kepler, wright_omega
 from attnflow.symbols import C, alpha, alpha0, beta, k, m, mu, mu0, nu, nu0, probability, t, x
 
@@ -194,6 +194,27 @@ def vanishes(expr: sp.Expr) -> bool:
     return numerator == 0
 
 
+def agree(left: sp.Expr, right: sp.Expr, digits: int = 50, points: int = 4) -> bool:
+    """Compare two expressions at points of the domain, to so many digits: a check, no proof.
+
+    >>> agree(sp.log(1 + sp.exp(mu)), mu + sp.log(1 + sp.exp(-mu)))
+    True
+    >>> agree(sp.exp(mu), sp.exp(mu) + sp.Rational(1, 10**40))
+    False
+    """
+    left, right = sp.sympify(left), sp.sympify(right)
+    symbols = left.free_symbols | right.free_symbols
+    for index in range(points):
+        point = sample(symbols, index)
+        one, other = (sp.N(side.subs(point), digits + 10) for side in (left, right))
+        apart = abs(one - other)
+        if not apart.is_comparable:  # undefined there, or a number that nothing evaluates
+            return False
+        if apart > sp.Float(10, digits) ** -digits * max(1, abs(one), abs(other)):
+            return False
+    return True
+
+
 def _without_bare_kepler(e: sp.Expr) -> sp.Expr:
     """V = kepler(e, M), outside of exponentials, as M - e sinh v."""
     if isinstance(e, sp.exp) or not e.has(kepler):
@@ -245,7 +266,7 @@ def monomials(expr: sp.Expr, *variables: sp.Symbol) -> dict[sp.Expr, sp.Expr]:
 
 def readable(expr: sp.Expr) -> sp.Expr:
     """Factored, with 1 - alpha and merged logarithms where they occur."""
-    return textbook(stable(expr)) if expr.has(alpha, sp.log) else expr
+    return factored(expr) if expr.has(alpha, sp.log) else expr
 
 
 def collected(expr: sp.Expr, symbol: sp.Symbol) -> sp.Expr:

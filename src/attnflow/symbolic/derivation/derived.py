@@ -6,9 +6,10 @@ from functools import cached_property, lru_cache
 import sympy as sp
 
 from attnflow.errors import NoFirstIntegral
+from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.catalogue import paradigm as find_paradigm
 from attnflow.symbolic.certificate import Certificate, certify
-from attnflow.symbolic.derivation import orbit_steps, time_steps
+from attnflow.symbolic.derivation import frozen_steps, orbit_steps, time_steps
 from attnflow.symbolic.derivation.step import Step
 from attnflow.symbolic.first_integral import FirstIntegral, derive_first_integral
 from attnflow.symbolic.flow import Flow, derive_flow
@@ -118,7 +119,8 @@ class Derivation:
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """The derivation in reading order; every formula in it was checked as its step says."""
-        return orbit_steps.tell(self)
+        parts = (orbit_steps, frozen_steps, time_steps)
+        return tuple(step for part in parts for step in part.steps(self.paradigm))
 
     def step(self, name: str) -> Step:
         """The step of that name.
@@ -132,8 +134,8 @@ class Derivation:
         raise KeyError(f"no step {name!r}; there are {', '.join(s.name for s in self.steps)}")
 
     def _repr_latex_(self) -> str:
-        lines = [rf"\dot{{\mu}} &= {sp.latex(orbit_steps.display(self.flow.mu_dot))}"]
-        lines.append(rf"\dot{{\nu}} &= {sp.latex(orbit_steps.display(self.flow.nu_dot))}")
+        lines = [rf"\dot{{\mu}} &= {sp.latex(factored(self.flow.mu_dot))}"]
+        lines.append(rf"\dot{{\nu}} &= {sp.latex(factored(self.flow.nu_dot))}")
         if self.potential:
             lines.append(rf"\Phi(\mu) &= {sp.latex(self.potential.value)}")
         body = r" \\ ".join([rf"L &= {sp.latex(self.loss)}", *lines])

@@ -1,12 +1,12 @@
 """The steps of a derivation with one part held: focus or classifier."""
 
-from typing import TYPE_CHECKING
-
 import sympy as sp
 
 from attnflow.symbolic.algebra.functions import kepler
 from attnflow.symbolic.derivation.step import Step, checked, definition
-from attnflow.symbolic.frozen import Frozen
+from attnflow.symbolic.flow import derive_flow
+from attnflow.symbolic.frozen import Frozen, derive_frozen_classifier, derive_frozen_focus
+from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import (
     B,
     alpha,
@@ -25,39 +25,36 @@ from attnflow.symbols import (
     x0,
 )
 
-if TYPE_CHECKING:
-    from attnflow.symbolic.derivation.derived import Derivation
 
-
-def tell(derivation: "Derivation") -> list[Step]:
+def steps(paradigm: Paradigm) -> list[Step]:
     """Focus held, then classifier held; Kepler's equation is stated where it first occurs.
 
     Raises:
         UncheckedStep: a formula did not stand its check (a defect of this library).
     """
-    steps = [*_focus(derivation), *_classifier(derivation)]
-    for place, step in enumerate(steps):
+    told = [*_focus(paradigm), *_classifier(paradigm)]
+    for place, step in enumerate(told):
         if step.equation.rhs.has(kepler):
             equation = eccentricity * sp.sinh(v) + v
             text = "Kepler(e, M) is the one solution v of this equation, for e > 0."
             title = "Hyperbolic Kepler equation"
             return [
-                *steps[:place],
+                *told[:place],
                 definition("kepler", title, anomaly, equation, text),
-                *steps[place:],
+                *told[place:],
             ]
-    return steps
+    return told
 
 
-def _focus(derivation: "Derivation") -> list[Step]:
-    frozen = derivation.frozen_focus
+def _focus(paradigm: Paradigm) -> list[Step]:
+    frozen = derive_frozen_focus(paradigm)
     pace = checked(
         "frozen-focus-pace",
         "Focus held: pace",
         dt_dmu,
         frozen.pace,
         "With alpha held, the margin alone moves.",
-        (frozen.pace * derivation.flow.mu_dot, sp.S.One),
+        (frozen.pace * derive_flow(paradigm).mu_dot, sp.S.One),
     )
     time = _time(
         "frozen-focus",
@@ -70,8 +67,8 @@ def _focus(derivation: "Derivation") -> list[Step]:
     return [pace, time, *_inverse("frozen-focus", "Focus held: margin", frozen)]
 
 
-def _classifier(derivation: "Derivation") -> list[Step]:
-    frozen = derivation.frozen_classifier
+def _classifier(paradigm: Paradigm) -> list[Step]:
+    frozen = derive_frozen_classifier(paradigm)
     logit = sp.log(alpha / (1 - alpha))
     weight = sp.exp(x) / (1 + sp.exp(x))
     shown = frozen.time
@@ -94,7 +91,7 @@ def _classifier(derivation: "Derivation") -> list[Step]:
             dt_dx,
             frozen.pace,
             "With mu held, the focus alone moves.",
-            (frozen.pace.subs(x, logit) * derivation.flow.nu_dot, sp.S.One),
+            (frozen.pace.subs(x, logit) * derive_flow(paradigm).nu_dot, sp.S.One),
         ),
         _time(
             "frozen-classifier",

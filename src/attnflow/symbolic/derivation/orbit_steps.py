@@ -1,17 +1,22 @@
 """The derivation told step by step: a list of checked equations with a sentence each."""
 
-from typing import TYPE_CHECKING
-
 import sympy as sp
 
-from attnflow.symbolic import reduction
-from attnflow.symbolic.algebra.float_form import stable, textbook
+from attnflow.errors import NoFirstIntegral
+from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.algebra.functions import wright_omega
-from attnflow.symbolic.derivation import frozen_steps, time_steps
+from attnflow.symbolic.certificate import certify
 from attnflow.symbolic.derivation.step import Step, checked, definition, equation
-from attnflow.symbolic.first_integral import derive_first_integral
-from attnflow.symbolic.flow import Flow
+from attnflow.symbolic.first_integral import ARGUMENT, FirstIntegral, derive_first_integral
+from attnflow.symbolic.flow import (
+    background_ratio,
+    derive_flow,
+    metric,
+    overall_speed,
+    relative_speed,
+)
 from attnflow.symbolic.orbit import derive_potential, derive_solution
+from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import (
     K0,
     B,
@@ -36,37 +41,32 @@ from attnflow.symbols import (
     z,
 )
 
-if TYPE_CHECKING:
-    from attnflow.symbolic.derivation.derived import Derivation
 
+def steps(paradigm: Paradigm) -> list[Step]:
+    """The setting, the flow, the first integral and the orbit in closed form, in reading order.
 
-def display(expr: sp.Expr) -> sp.Expr:
-    """The form in which a formula is shown: factored, with 1 - alpha kept together."""
-    return textbook(stable(expr))
-
-
-def tell(derivation: "Derivation") -> tuple[Step, ...]:
-    """All steps of a derivation, in reading order.
+    Without a first integral the flow is the end of it.
 
     Raises:
         UncheckedStep: a formula did not stand its check (a defect of this library).
     """
-    steps = [*_setting(derivation), *_flow(derivation)]
-    if derivation.first_integral:
-        steps += [*_separation(derivation), *_orbit(derivation)]
-    steps += [*frozen_steps.tell(derivation)]
-    return (*steps, *time_steps.steps(derivation.paradigm))
+    told = [*_setting(paradigm), *_flow(paradigm)]
+    try:
+        found = derive_first_integral(paradigm)
+    except NoFirstIntegral:
+        return told
+    return [*told, *_separation(paradigm, found), *_orbit(paradigm, found)]
 
 
-def _setting(derivation: "Derivation") -> list[Step]:
+def _setting(paradigm: Paradigm) -> list[Step]:
     softmax = k * sp.exp(nu) / (k * sp.exp(nu) + m - k)
     return [
         definition(
             "loss",
             "Loss",
             L,
-            derivation.loss,
-            f"The loss of {derivation.paradigm.title}, as a function of the focus weight alpha on "
+            paradigm.loss,
+            f"The loss of {paradigm.title}, as a function of the focus weight alpha on "
             "the true segments, the classifier's margin mu on a foreground segment, and the number "
             "C of classes. Everything that follows is derived from it.",
         ),
@@ -77,20 +77,20 @@ def _setting(derivation: "Derivation") -> list[Step]:
             attention,
             "Softmax over k foreground segments of score nu and m - k background segments of score "
             "0, with B background segments to a foreground segment.",
-            (attention.subs(B, reduction.background_ratio), softmax),
+            (attention.subs(B, background_ratio), softmax),
         ),
         definition(
             "background-ratio",
             "Background to foreground",
             B,
-            reduction.background_ratio,
+            background_ratio,
             "The numbers of segments enter only through this ratio.",
         ),
         definition(
             "overall-speed",
             "Overall speed",
             tau,
-            reduction.overall_speed,
+            overall_speed,
             "The classifier's learning rate times the squared norm of a foreground vector. "
             "Time is t = step x learning rate.",
         ),
@@ -99,7 +99,7 @@ def _setting(derivation: "Derivation") -> list[Step]:
                 f"relative-speed-{background}",
                 f"Relative speed of the focus, {background} background",
                 rho,
-                reduction.relative_speed(background),
+                relative_speed(background),
                 text,
             )
             for background, text in (
@@ -118,10 +118,8 @@ def _setting(derivation: "Derivation") -> list[Step]:
     ]
 
 
-def _flow(derivation: "Derivation") -> list[Step]:
-    flow: Flow = derivation.flow
-    found = derivation.certificate
-    metric = reduction.metric
+def _flow(paradigm: Paradigm) -> list[Step]:
+    flow, found = derive_flow(paradigm), certify(paradigm)
     explicit = (
         f"Differentiated by all {found.parameters} entries of W and w for m = {found.segments}, "
         f"C = {found.classes}, k = {found.foreground_segments} and a {found.background} "
@@ -132,19 +130,19 @@ def _flow(derivation: "Derivation") -> list[Step]:
             "flow-mu",
             "Flow of the margin",
             mu_dot,
-            display(flow.mu_dot),
+            factored(flow.mu_dot),
             "Minus the gradient of the loss in the metric (C - 1) d mu^2 + C d nu^2 of the "
             "symmetric ansatz W = mu (I - 11'/C), w = nu 1.",
-            (display(flow.mu_dot), -tau * flow.loss_mu / metric[0]),
+            (factored(flow.mu_dot), -tau * flow.loss_mu / metric[0]),
         ),
         checked(
             "flow-nu",
             "Flow of the focus score",
             nu_dot,
-            display(flow.nu_dot),
+            factored(flow.nu_dot),
             "The same for the focus, by d alpha/d nu = alpha (1 - alpha).",
             (sp.diff(attention, nu), attention * (1 - attention)),
-            (display(flow.nu_dot), -tau * rho * alpha * (1 - alpha) * flow.loss_alpha / metric[1]),
+            (factored(flow.nu_dot), -tau * rho * alpha * (1 - alpha) * flow.loss_alpha / metric[1]),
         ),
         Step(
             "certificate-mu",
@@ -163,16 +161,13 @@ def _flow(derivation: "Derivation") -> list[Step]:
     ]
 
 
-def _separation(derivation: "Derivation") -> list[Step]:
-    paradigm, flow = derivation.paradigm, derivation.flow
-    found, potential = derive_first_integral(paradigm), derive_potential(paradigm)
+def _separation(paradigm: Paradigm, found: FirstIntegral) -> list[Step]:
+    flow, potential = derive_flow(paradigm), derive_potential(paradigm)
     ratio = alpha * flow.loss_alpha / flow.loss_mu
-    metric = reduction.metric
     factor = metric[0] / metric[1]
-    quotient = display(found.ratio)
-    conserved = nu + sp.exp(nu) / B - rho * Phi
     # d/dt of the conserved quantity, with Phi' for the derivative of Phi along the flow
-    drift = (1 + sp.exp(nu) / B) * flow.nu_dot - rho * potential.slope * flow.mu_dot
+    drift = sp.diff(found.conserved, nu) * flow.nu_dot
+    drift += sp.diff(found.conserved, Phi) * potential.slope * flow.mu_dot
     derivative = sp.diff(potential.value, mu), potential.slope
     origin = [(potential.at(sp.S.Zero), sp.S.Zero)] if potential.closed else []
     return [
@@ -180,10 +175,10 @@ def _separation(derivation: "Derivation") -> list[Step]:
             "ratio",
             "Separation",
             Q,
-            quotient,
+            found.ratio,
             "Q = alpha L_alpha / L_mu does not depend on alpha, which is the test for a first "
             "integral. Every loss F(alpha psi(mu)) passes it, with Q = psi/psi'.",
-            (ratio, quotient),
+            (ratio, found.ratio),
         ),
         checked(
             "orbit",
@@ -192,7 +187,7 @@ def _separation(derivation: "Derivation") -> list[Step]:
             rho * factor * (1 - alpha) * Q,
             "The quotient of the two velocities: time has dropped out, and mu and nu separate "
             "since 1 - alpha = 1/(1 + e^nu/B).",
-            (flow.nu_dot / flow.mu_dot, rho * factor * (1 - alpha) * quotient),
+            (flow.nu_dot / flow.mu_dot, rho * factor * (1 - alpha) * found.ratio),
             (1 - attention, 1 / (1 + sp.exp(nu) / B)),
         ),
         checked(
@@ -201,7 +196,7 @@ def _separation(derivation: "Derivation") -> list[Step]:
             slope,
             potential.slope,
             "Phi is defined by Phi' = ((C - 1)/C) Q and Phi(0) = 0.",
-            (potential.slope, factor * quotient),
+            (potential.slope, factor * found.ratio),
         ),
         checked(
             "potential",
@@ -218,7 +213,7 @@ def _separation(derivation: "Derivation") -> list[Step]:
             "first-integral",
             "First integral",
             K0,
-            conserved,
+            found.conserved,
             "This quantity is constant along the flow: its time derivative is 0.",
             (drift.subs(alpha, attention), sp.S.Zero),
         ),
@@ -232,9 +227,8 @@ def _separation(derivation: "Derivation") -> list[Step]:
     ]
 
 
-def _orbit(derivation: "Derivation") -> list[Step]:
-    solution, flow = derive_solution(derivation.paradigm), derivation.flow
-    argument = K0 + rho * Phi - sp.log(B)
+def _orbit(paradigm: Paradigm, found: FirstIntegral) -> list[Step]:
+    solution, flow = derive_solution(paradigm), derive_flow(paradigm)
     focus = omega / (1 + omega)
     nu_form, alpha_form = (
         sp.log(wright_omega(z)) + sp.log(B),
@@ -252,7 +246,7 @@ def _orbit(derivation: "Derivation") -> list[Step]:
             "argument",
             "Its argument along the orbit",
             z,
-            argument,
+            ARGUMENT,
             "With x = nu - log B = logit(alpha) the first integral reads x + e^x = z.",
         ),
         checked(
@@ -261,7 +255,7 @@ def _orbit(derivation: "Derivation") -> list[Step]:
             nu,
             nu_form,
             "nu as a function of mu, through z: it solves the first integral.",
-            ((nu + sp.exp(nu) / B - rho * Phi).subs(nu, nu_form.subs(z, argument)), K0),
+            (found.conserved.subs(nu, nu_form.subs(z, ARGUMENT)), K0),
         ),
         checked(
             "alpha-of-mu",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from attnflow.symbolic.algebra.normal_form import sample, vanishes
+from attnflow.symbolic.algebra.normal_form import agree, vanishes
 
 PROVED, DIGITS, DEFINITION = "proved", "50 digits", "definition"
 
@@ -75,17 +75,3 @@ def check_equal(name: str, left: sp.Expr, right: sp.Expr) -> str:
     if agree(left, right):
         return DIGITS
     raise UncheckedStep(f"step {name!r} does not hold: {left} is not {right}")
-
-
-def agree(left: sp.Expr, right: sp.Expr, digits: int = 50, points: int = 4) -> bool:
-    """Whether two expressions have the same value at points of the domain, to so many digits."""
-    left, right = sp.sympify(left), sp.sympify(right)
-    symbols = left.free_symbols | right.free_symbols
-    for index in range(points):
-        point = sample(symbols, index)
-        one, other = (sp.N(side.subs(point), digits + 10) for side in (left, right))
-        if not (one.is_number and other.is_number and one.is_comparable and other.is_comparable):
-            return False
-        if abs(one - other) > sp.Float(10, digits) ** -digits * max(1, abs(one), abs(other)):
-            return False
-    return True

@@ -12,7 +12,7 @@ from typing import Any
 import sympy as sp
 
 from attnflow.symbolic.algebra.coefficients import NoExpansion
-from attnflow.symbolic.algebra.float_form import stable, textbook
+from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.derivation.step import DIGITS, Step, UncheckedStep, equation
 from attnflow.symbolic.early_time import (
     FirstDifference,
@@ -20,10 +20,9 @@ from attnflow.symbolic.early_time import (
     first_difference,
     start_series,
 )
-from attnflow.symbolic.flow import derive_flow
+from attnflow.symbolic.flow import derive_flow, metric
 from attnflow.symbolic.late_time import LateTime, late_time
 from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbolic.reduction import metric
 from attnflow.symbols import B, C, L, alpha, c, dt_dmu, mu, nu, remainder, rho, t, tau, vanishing
 
 __all__ = [
@@ -103,7 +102,7 @@ def _check_series(paradigm: Paradigm, series: StartSeries) -> None:
             claimed, exact = polynomial.subs(at), paradigm.expanded
             order = series.order
         else:
-            claimed, exact = sp.diff(polynomial, t).subs(at), textbook(stable(velocity))
+            claimed, exact = sp.diff(polynomial, t).subs(at), factored(velocity)
             order = series.order - 1
         residual = abs(sp.N(claimed, digits) - _value(exact, point, digits)) / tiny**order
         if residual > _TOLERANCE:
@@ -209,7 +208,7 @@ def _check_late(paradigm: Paradigm, late: Any) -> None:
     away = 1 / (1 + weight)
     at = {mu: far, alpha: 1 - away, **_POINT}
     flow = derive_flow(paradigm)
-    mu_dot, nu_dot = (_value(textbook(stable(v)), at, digits) for v in (flow.mu_dot, flow.nu_dot))
+    mu_dot, nu_dot = (_value(factored(v), at, digits) for v in (flow.mu_dot, flow.nu_dot))
     pace = 1 / mu_dot
     # -L' instead of L, which would drown in the rounding of 1 + tiny: t L -> l means -t^2 L' -> l
     lengths = metric[0].subs(at), (metric[1] / rho).subs(at)
