@@ -1,7 +1,10 @@
 """Files: whole or not at all, equal when read back; and what the environment report holds."""
 
+import errno
 import json
 import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,16 @@ import xarray as xr
 
 from attnflow import environment
 from attnflow.errors import SettingError
-from attnflow.files import atomic, load_dataset, save_dataset, save_json, save_text
+from attnflow.files import (
+    atomic,
+    check_place,
+    load_dataset,
+    new_folder,
+    read_file,
+    save_dataset,
+    save_json,
+    save_text,
+)
 from attnflow.numeric.compare import compare
 from attnflow.numeric.summary import summary
 from attnflow.settings import Setting
@@ -114,3 +126,77 @@ def test_a_missing_typesetter_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path:
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     assert environment.typesetter() == str(program)
+
+
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "old").symlink_to(tmp_path / "there" / "file")  # leads to nothing yet
+    for text in ("one", "two"):
+        save_text(tmp_path / "old", text)
+        assert (tmp_path / "old").is_symlink()
+        assert (tmp_path / "there" / "file").read_text() == text
+    (tmp_path / "folder").symlink_to(tmp_path / "there")
+    (tmp_path / "there" / "inner").symlink_to(tmp_path / "elsewhere")
+    with new_folder(tmp_path / "folder") as made:
+        (made / "inner").write_text("three")
+        (made / "more").write_text("four")
+    assert (tmp_path / "folder").is_symlink() and (tmp_path / "there" / "inner").is_symlink()
+    assert (tmp_path / "elsewhere").read_text() == "three"
+    assert sorted(os.listdir(tmp_path / "there")) == ["file", "inner", "more"]
+
+
+def test_a_pipe_or_device_is_written_into_and_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit((tmp_path / "pipe").read_text)
+        save_text(check_place(tmp_path / "pipe", folder=False), "all of it")
+        assert read.result(timeout=60) == "all of it"
+    assert (tmp_path / "pipe").is_fifo() and os.listdir(tmp_path) == ["pipe"]
+    save_text(check_place(os.devnull, folder=False), "gone")
+    assert Path(os.devnull).is_char_device()
+    (tmp_path / "null").symlink_to(os.devnull)
+    save_text(tmp_path / "null", "gone")
+    assert (tmp_path / "null").is_symlink() and Path(os.devnull).is_char_device()
+    with pytest.raises(SettingError, match="out must be a folder, got '/dev/null'"):
+        check_place(os.devnull, folder=True)
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(tmp_path / "s"))
+        with pytest.raises(SettingError, match="must be a file, got a socket of that name"):
+            save_text(tmp_path / "s", "x")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_told_in_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"output '/dev/full' must .* got: No space left"):
+        save_text("/dev/full", "x" * 10)
+    for write in (atomic, new_folder):
+        with pytest.raises(SettingError, match="No space left"), write(tmp_path / "a"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["loop", "a\0b", "", "x" * 300])
+def test_what_is_no_name_of_a_place_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    place = tmp_path / name if name else ""
+    for write in (lambda: save_text(place, "x"), lambda: check_place(place, folder=False)):
+        with pytest.raises(SettingError, match="must (name|be) a place"):
+            write()
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    for name, message in (
+        (tmp_path / "pipe", "must be a regular file, got a pipe or a device"),
+        (Path("/dev/zero"), "must be a regular file"),
+        (tmp_path, "must be a regular file, got a folder"),
+        (tmp_path / "none", "cannot be read: No such file"),
+        (tmp_path / "bytes", "no text in UTF-8"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            read_file(name)
+    save_text(tmp_path / "ok", "long")
+    with pytest.raises(SettingError, match="must have at most 3 bytes, got 4"):
+        read_file(tmp_path / "ok", most=3)
+    assert read_file(tmp_path / "ok") == "long"

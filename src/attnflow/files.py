@@ -4,8 +4,11 @@ Files are written beside their place under a temporary name and renamed when com
 reader, or an interrupted run, never meets a part of one.
 """
 
+import errno
 import json
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,56 +20,203 @@ from attnflow.errors import SettingError
 if TYPE_CHECKING:
     import xarray as xr
 
+MOST_BYTES = 2**30
+"""Of a file that is read whole as text."""
+
 DIMENSIONS = ("paradigm", "method", "time")
 """What every curve of a comparison is labelled by; a file without them is not one of ours."""
 
 
 @contextmanager
-def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside ``path``, renamed to it when the block ends without an exception.
+def written(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Tell in one sentence that a place cannot be written, or is full.
 
-    The folder is made where it is missing. If the block raises, the temporary file goes and
-    whatever was at ``path`` stays.
+    Raises:
+        SettingError: the block raised an error of the file system.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SettingError(
+            f"output {str(path)!r} must be a place that can be written, got: "
+            f"{error.strerror or error}"
+        ) from error
+
+
+def place_of(path: str | os.PathLike[str]) -> Path:
+    """Where an output goes: links are followed, to what need not be there yet.
+
+    Raises:
+        SettingError: the path is no name of a place, or names a disk or a socket.
+    """
+    if not str(path) or "\0" in str(path):
+        raise SettingError(f"out must name a place to write to, got {str(path)!r}")
+    with written(path):
+        place = Path(os.path.realpath(path))
+        try:
+            kind = os.stat(path).st_mode  # of what links lead to, pipes too
+        except (FileNotFoundError, NotADirectoryError):
+            return place
+    if stat.S_ISBLK(kind) or stat.S_ISSOCK(kind):
+        what = "disk" if stat.S_ISBLK(kind) else "socket"
+        raise SettingError(f"output {str(path)!r} must be a file, got a {what} of that name")
+    return place if stat.S_ISREG(kind) or stat.S_ISDIR(kind) else Path(path)
+
+
+def flows(place: Path) -> bool:
+    """Whether a place is a pipe, a terminal or another device, into which one can only write."""
+    return place.exists() and not place.is_file() and not place.is_dir()
+
+
+@contextmanager
+def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path, which becomes ``path`` when the block ends without an exception.
+
+    It lies beside ``path`` and is renamed to it; where ``path`` is a link, beside what the link
+    leads to, and the link stays. Into a pipe or a device the complete file is written. The folder
+    is made where it is missing. If the block raises, the temporary file goes and whatever was at
+    ``path`` stays.
 
     Args:
         path: the file to be written; the temporary one has the same suffix.
 
     Raises:
-        SettingError: the place cannot be written.
+        SettingError: the place cannot be written, or is full.
     """
-    path = Path(path)
-    if path.is_dir():
+    place = place_of(path)
+    if place.is_dir():
         raise SettingError(f"output {str(path)!r} must be a file, got a folder of that name")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    into = flows(place)
+    with written(path):
+        if not into:
+            place.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+            prefix=f".{place.stem[:100]}-",
+            suffix=Path(path).suffix,
+            dir=None if into else place.parent,
         )
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            temporary.chmod(_mode(0o666))
+            yield temporary
+            if into:
+                with temporary.open("rb") as whole, place.open("wb") as stream:
+                    shutil.copyfileobj(whole, stream)
+            else:
+                os.replace(temporary, place)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _mode(most: int) -> int:
+    """The permissions that the user's mask gives; temporary files are made private."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return most & ~mask
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary folder that takes the place of ``path`` when the block ends well.
+
+    Where ``path`` exists, the new files replace those of the same name and all others stay. If the
+    block raises, or is interrupted, nothing changes. Links are followed.
+
+    Raises:
+        SettingError: the place cannot be written, or is full.
+    """
+    place = place_of(path)
+    with written(path):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{place.name[:100]}-", dir=place.parent))
+        try:
+            temporary.chmod(_mode(0o777))
+            yield temporary
+            if not place.exists():
+                temporary.rename(place)
+                return
+            files = [file for file in sorted(temporary.rglob("*")) if file.is_file()]
+            for file in files:  # all of them, before the first is moved
+                if place_of(place / file.relative_to(temporary)).is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            for file in files:
+                with atomic(place / file.relative_to(temporary)) as target:
+                    os.replace(file, target) if _beside(file, target) else shutil.copy(file, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(file: Path, target: Path) -> bool:
+    """Whether both are on one file system, so that one can be renamed to the other."""
+    return file.stat().st_dev == target.parent.stat().st_dev
+
+
+def check_place(path: str | os.PathLike[str], *, folder: bool) -> Path:
+    """The path of an output, if it can be written; to be called before anything is computed.
+
+    Args:
+        path: a file, or a folder that will be made where it is missing.
+        folder: whether a folder is meant.
+
+    Raises:
+        SettingError: it cannot be written, or is of the other kind.
+    """
+    place = place_of(path)
+    if place.exists() and place.is_dir() != folder:
+        wanted, got = ("folder", "file") if folder else ("file", "folder")
+        raise SettingError(f"out must be a {wanted}, got {str(path)!r}, which is a {got}")
+    above = place if folder else place.parent
+    while not above.exists():
+        above = above.parent
+    try:
+        if not flows(place):
+            with tempfile.TemporaryFile(dir=above):
+                pass
+        if place.exists() and not folder and not os.access(place, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise SettingError(
-            f"output {str(path)!r} must be a place that can be written, got: {error.strerror}"
+            f"out must be a place that can be written, got {str(path)!r}: {error.strerror}"
         ) from error
-    os.close(handle)
-    temporary = Path(name)
+    return Path(path)
+
+
+def read_file(path: str | os.PathLike[str], most: int = MOST_BYTES) -> str:
+    """The text (UTF-8) of a regular file of bearable size.
+
+    Raises:
+        SettingError: there is no such file, or it is a pipe, a device, too large or no UTF-8.
+    """
+    path = Path(path)
     try:
-        # mkstemp makes files private; a result has the permissions the user's mask gives
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        if not stat.S_ISREG((status := path.stat()).st_mode):
+            raise SettingError(f"{str(path)!r} must be a regular file, got {_kind(status.st_mode)}")
+        if status.st_size > most:
+            raise SettingError(
+                f"{str(path)!r} must have at most {most} bytes, got {status.st_size}"
+            )
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        if isinstance(error, SettingError):
+            raise
+        raise SettingError(f"{str(path)!r} is no text in UTF-8: {error}") from error
 
 
-def save_text(path: str | os.PathLike[str], text: str) -> Path:
-    """Write a text file (UTF-8, line ends as given), whole or not at all.
+def _kind(mode: int) -> str:
+    return "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+
+
+def save_text(path: str | os.PathLike[str], text: str | bytes) -> Path:
+    """Write a file, of text (UTF-8, line ends as given) or bytes, whole or not at all.
 
     Raises:
         SettingError: the place cannot be written.
     """
     with atomic(path) as temporary:
-        temporary.write_bytes(text.encode("utf-8"))
+        temporary.write_bytes(text.encode("utf-8") if isinstance(text, str) else text)
     return Path(path)
 
 

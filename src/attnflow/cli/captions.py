@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from attnflow import files
 from attnflow.cli import output
 from attnflow.cli.options import grouped, number
 from attnflow.errors import SettingError
@@ -221,7 +222,7 @@ def evaluate(
     for name, value in (("beam", width), ("images", most)):
         check(name, value, "a whole number of at least 1", whole(1))
     if results is not None:
-        output.check_place(results, folder=False)
+        files.check_place(results, folder=False)
     trained = load(run, best=best)
     if results is not None:
         with output.progress("writing captions"):
@@ -262,7 +263,7 @@ def features(
             raise SettingError(f"--{name.replace('_', '-')} changes no features: leave it out")
     plain = {"data": data, "batch": number(batch), "seeds": [number(seed)]}
     asked = config_of(plain, given, None)
-    output.check_place(out, folder=True)
+    files.check_place(out, folder=True)
     from attnflow.captions.features import compute_features
 
     with output.progress("computing features") as show:

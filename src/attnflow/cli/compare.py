@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
+from attnflow import files
 from attnflow.cli import output
 from attnflow.cli.help import Sectioned, examples
 from attnflow.cli.options import (
@@ -86,7 +87,7 @@ def compare(
 
     Exits with 1 where the two do not agree within the tolerance.
     """
-    folder = output.check_place(comparison.out, folder=True)
+    folder = files.check_place(comparison.out, folder=True)
     built = setting.build()
     when = times.arguments(built, POINTS)
     entries: list[Any] = which.build() if which.given or not comparison.schedule else []
@@ -119,22 +120,21 @@ def plot(
     as_json: AsJson = False,
 ) -> None:
     """Draw the figures of a comparison again from its curves.nc."""
-    folder = output.check_place(out, folder=True)
-    from attnflow.files import load_dataset
+    folder = files.check_place(out, folder=True)
     from attnflow.plots.figures import FIGURES, draw_all
 
     names = figure or FIGURES
     for name in names:
         if name not in FIGURES:
             raise SettingError(f"figure must be one of {', '.join(FIGURES)}, got {name!r}")
-    dataset = load_dataset(file)
-    with output.new_folder(folder) as temporary:
+    dataset = files.load_dataset(file)
+    with files.new_folder(folder) as temporary:
         paths = draw_all(dataset, temporary, formats.split(","), log_time=log_time, names=names)
-    files = [str(folder / path.name) for path in paths]
+    drawn = [str(folder / path.name) for path in paths]
     if as_json:
-        output.emit({"files": files})
+        output.emit({"files": drawn})
     else:
-        print("\n".join(files))
+        print("\n".join(drawn))
 
 
 def register(app: typer.Typer) -> None:

@@ -42,7 +42,7 @@ def run(
     with output.progress("comparing") as update:
         dataset = compare(entries, setting, progress=update, **options)
         record = summary(dataset)
-        with output.new_folder(folder) as temporary:
+        with files.new_folder(folder) as temporary:
             update("drawing figures")
             draw_all(dataset, temporary, log_time=log_time)
             files.save_dataset(dataset, temporary / "curves.nc")

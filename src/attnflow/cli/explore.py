@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
+from attnflow import files
 from attnflow.cli import output
 from attnflow.cli.help import Sectioned, examples
 from attnflow.cli.options import OUTPUT, SETTING, TIMES, AsJson, ParadigmOptions, grouped, number
@@ -32,7 +33,7 @@ def explore(
     as_json: AsJson = False,
 ) -> None:
     """One HTML page with sliders, curves, phase plane and formulas; opens without network."""
-    path = output.check_place(out, folder=False)
+    path = files.check_place(out, folder=False)
     from attnflow.settings import Setting, check, positive
 
     setting = Setting(number(segments), number(classes))

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 from typer import Option
 
+from attnflow import files
 from attnflow.cli import output
 from attnflow.cli.help import Sectioned, examples
 from attnflow.cli.options import OUTPUT, AsJson, ParadigmOptions, contradiction, grouped
@@ -31,7 +32,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """All steps of the derivations, in order, as a document or a module of functions."""
-    path = None if out is None else output.check_place(out, folder=False)
+    path = None if out is None else files.check_place(out, folder=False)
     if path is None and format == "pdf":
         raise SettingError("--format pdf needs --out: a PDF does not go to a terminal")
     if as_json and path is None and format != "json":
@@ -43,8 +44,6 @@ def export(
     form = format_of(format, path)
     with output.progress(f"writing {form}"):
         paradigms = which.build()
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
         contents = function(paradigms, form, path)
     if path is None:
         print(str(contents), end="")

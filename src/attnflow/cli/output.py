@@ -5,13 +5,9 @@ import math
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from attnflow.errors import SettingError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -118,61 +114,3 @@ def cell(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def check_place(path: str | os.PathLike[str], *, folder: bool) -> Path:
-    """The path of an output, if it can be written; to be called before anything is computed.
-
-    Args:
-        path: a file, or a folder that will be made where it is missing.
-        folder: whether a folder is meant.
-
-    Raises:
-        SettingError: it cannot be written, or is of the other kind.
-    """
-    place = Path(path)
-    if not str(path):
-        raise SettingError("out must name a place to write to, got an empty name")
-    if place.exists() and place.is_dir() != folder:
-        wanted, got = ("folder", "file") if folder else ("file", "folder")
-        raise SettingError(f"out must be a {wanted}, got {str(path)!r}, which is a {got}")
-    above = place.absolute() if folder else place.absolute().parent
-    while not above.exists():
-        above = above.parent
-    try:
-        with tempfile.TemporaryFile(dir=above):
-            pass
-        if place.is_file() and not os.access(place, os.W_OK):
-            raise PermissionError(13, "Permission denied")
-    except OSError as error:
-        raise SettingError(
-            f"out must be a place that can be written, got {str(path)!r}: {error.strerror}"
-        ) from error
-    return place
-
-
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside ``path`` that takes its place when the block ends well.
-
-    Where ``path`` exists, the new files replace those of the same name and all others stay. If the
-    block raises, or is interrupted, nothing changes.
-    """
-    path = path.absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o777 & ~mask)
-        yield temporary
-        if not path.exists():
-            temporary.rename(path)
-            return
-        for file in sorted(temporary.rglob("*")):
-            if file.is_file():
-                target = path / file.relative_to(temporary)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(file, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

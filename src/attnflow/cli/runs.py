@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
+from attnflow import files
 from attnflow.cli import captions, output
 from attnflow.cli.options import AsJson
 from attnflow.errors import SettingError
@@ -99,7 +100,7 @@ def report(
     ] = False,
 ) -> None:
     """Compare runs: one page with rates, curves, signatures, mosaics, posts and theory."""
-    output.check_place(out, folder=True)
+    files.check_place(out, folder=True)
     if any(captions.is_captions(run) for run in runs):
         if show_words:
             raise SettingError("--show-words is for runs on posts, not for caption runs")
@@ -133,7 +134,7 @@ def fit(
     if out is not None:
         from attnflow.plots.style import format_of
 
-        format_of(output.check_place(out, folder=False))  # before the work
+        format_of(files.check_place(out, folder=False))  # before the work
     trained = load(run)
     one_run(trained, replica)  # says which there are
     found = fit_run(trained, replica, part)

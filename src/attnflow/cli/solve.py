@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer import Option
 
+from attnflow import files
 from attnflow.cli import output
 from attnflow.cli.help import Sectioned, examples
 from attnflow.cli.options import (
@@ -90,7 +91,7 @@ class Shared:
 
 def check_file(name: str) -> Any:
     """The path of a file of curves, checked before anything is computed."""
-    path = output.check_place(name, folder=False)
+    path = files.check_place(name, folder=False)
     if path.suffix not in (".json", ".csv"):
         raise SettingError(f"out must end in .json or .csv, got {name!r}")
     return path

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
+from attnflow import files
 from attnflow.cli import captions, output, runs
 from attnflow.cli.help import Sectioned, examples
 from attnflow.cli.options import AsJson, grouped
@@ -38,7 +39,7 @@ def train(
     own = of_captions.given()
     alone = resume and config is None and not options.given() and not own
     if out is not None:
-        output.check_place(out, folder=True)
+        files.check_place(out, folder=True)
     if captions.task_asked(options.task, config, out if resume else None) == captions.TASK:
         wanted = None if alone else captions.config_of(options.given(), own, config)
         captions.train(wanted, out, resume, tensorboard, machine.join(), as_json)

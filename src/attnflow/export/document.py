@@ -20,6 +20,7 @@ from attnflow.errors import MissingPart, SettingError
 from attnflow.export import latex
 from attnflow.export.numpy_module import python_module
 from attnflow.export.prose import typeset
+from attnflow.files import check_place, save_text
 from attnflow.symbolic.catalogue import CATALOGUE, paradigm
 from attnflow.symbolic.derivation.derived import derive
 from attnflow.symbolic.derivation.step import Step
@@ -239,45 +240,15 @@ def export(
     format = format_of(format, path)
     if isinstance(paradigms, str | Paradigm):
         paradigms = list(CATALOGUE.values()) if paradigms == "all" else [paradigms]
-    target = None if path is None else _writable(Path(path))
+    if path is not None:
+        check_place(path, folder=False)  # before the work, not after it
     if format == "pdf":
         contents: str | bytes = compile_pdf(latex_document(paradigms))
     else:
         contents = _WRITERS[format](paradigms)
-    if target is not None:
-        _write(target, contents)
+    if path is not None:
+        save_text(path, contents)
     return contents
-
-
-def _writable(path: Path) -> Path:
-    """The path, if a file can be written there; asked before the work and not after it."""
-    folder = path.parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        reason = (
-            "it is a folder" if path.is_dir() else f"{folder} is not a folder that can be written"
-        )
-        raise SettingError(
-            f"path must be a file in an existing writable folder, got {path}: {reason}"
-        )
-    return path
-
-
-def _write(path: Path, contents: str | bytes) -> None:
-    """Write to a temporary file in the same folder, then rename: nothing half is ever seen."""
-    data = contents.encode() if isinstance(contents, str) else contents
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except OSError as failure:
-        raise SettingError(f"path {path} could not be written: {failure.strerror}") from failure
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
 
 
 def compile_pdf(document: str) -> bytes:
