@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("sphinx", reason="sphinx is not installed: pip install attnflow[docs]")
+pytest.importorskip("sphinx", reason="sphinx is not installed: pip install '.[docs]'")
 
 ROOT = Path(__file__).resolve().parents[1]
 

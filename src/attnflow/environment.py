@@ -132,6 +132,11 @@ def typesetter() -> str | None:
 
 
 _LIBRARIES = (
+    ("training", "flax", "attnflow train", "train"),
+    ("optimisers", "optax", "attnflow train", "train"),
+    ("checkpoints", "orbax-checkpoint", "attnflow train", "train"),
+    ("images", "pillow", "tasks and captions with images", "train"),
+    ("digits and scores", "scikit-learn", "attnflow train, attnflow evaluate", "train"),
     ("TensorBoard logs", "tensorboardX", "attnflow train --tensorboard", "tensorboard"),
     ("Hugging Face data sets", "datasets", "HateXplain from the hub", "data"),
     ("parquet files", "pyarrow", "HateXplain in Hugging Face's version", "data"),
@@ -140,27 +145,51 @@ _LIBRARIES = (
     ("caption scores", "pycocoevalcap", "ROUGE-L and CIDEr of captions", "scores"),
     ("tests", "pytest", "running the tests", "test"),
 )
-"""Name, package, what needs it, and the extra that brings it."""
+"""Name, distribution, what needs it, and the extra that brings it."""
+
+_MODULES = {"PIL": "pillow", "sklearn": "scikit-learn", "orbax": "orbax-checkpoint"}
+"""Module -> the distribution that brings it, where their names differ."""
 
 
-def library(package: str, needed_by: str) -> Any:
+def how_to_get(extra: str) -> str:
+    """The command that brings an extra, to be run where attnflow's source is."""
+    return f"pip install '.[{extra}]' in attnflow's source folder"
+
+
+def missing(error: ModuleNotFoundError, needed_by: str = "this needs") -> MissingPart | None:
+    """What to say where the import of an optional library failed.
+
+    Args:
+        error: the failed import.
+        needed_by: subject and verb of the message, such as "captions need".
+
+    Returns:
+        The error to raise instead; None if the library is none of the optional ones.
+    """
+    module = (error.name or "").partition(".")[0]
+    distribution = _MODULES.get(module, module)
+    extra = next((extra for _, name, _, extra in _LIBRARIES if name == distribution), None)
+    if extra is None:
+        return None
+    return MissingPart(
+        f"{needed_by} the library {distribution}, which is not installed: {how_to_get(extra)}"
+    )
+
+
+def library(module: str, needed_by: str) -> Any:
     """An optional library, imported.
 
     Args:
-        package: its name.
+        module: the name it is imported by.
         needed_by: subject and verb of the message, such as "captions need".
 
     Raises:
         MissingPart: it is not installed; the message says how to get it.
     """
     try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        extra = next(extra for _, name, _, extra in _LIBRARIES if name == package)
-        raise MissingPart(
-            f"{needed_by} the library {package}, which is not installed: "
-            f"pip install 'attnflow[{extra}]'"
-        ) from error
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise missing(error, needed_by) or error from error
 
 
 def optional_parts() -> list[Part]:
@@ -180,7 +209,7 @@ def optional_parts() -> list[Part]:
             bool(plugin),
             plugin,
             "computing on a GPU",
-            "pip install 'attnflow[gpu]'",
+            how_to_get("gpu"),
         ),
         *(
             Part(
@@ -188,7 +217,7 @@ def optional_parts() -> list[Part]:
                 (version := _installed(package)) is not None,
                 f"{package} {version}" if version else "",
                 needed_for,
-                f"pip install 'attnflow[{extra}]'",
+                how_to_get(extra),
             )
             for name, package, needed_for, extra in _LIBRARIES
         ),

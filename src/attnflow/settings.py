@@ -4,11 +4,19 @@ import math
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from attnflow.errors import SettingError
+
+if TYPE_CHECKING:
+    import jax
+
+    Numbers = float | Sequence[float] | np.ndarray[Any, Any] | jax.Array
+else:
+    Numbers = Any
+"""A number, or an array of them (a sweep), which may be a tracer; JAX is not imported for it."""
 
 BACKGROUNDS = ("shared", "distinct")
 
@@ -56,12 +64,12 @@ def whole(least: int):
     return lambda v: (v >= least) & (v == np.floor(v)) & np.isfinite(v)
 
 
-def positive(v: np.ndarray) -> np.ndarray:
+def positive(v: np.ndarray) -> Any:
     """Predicate: finite and above zero."""
     return (v > 0) & np.isfinite(v)
 
 
-def nonnegative(v: np.ndarray) -> np.ndarray:
+def nonnegative(v: np.ndarray) -> Any:
     """Predicate: finite and at least zero."""
     return (v >= 0) & np.isfinite(v)
 
@@ -107,14 +115,14 @@ class Setting:
     Source: Vashisht and Ramaswamy (2023), section 3; generalised in derivations of the reduction.
     """
 
-    segments: Any
-    classes: Any
-    foreground_segments: Any = 1
-    foreground_norm: Any = 1.0
-    background_norm: Any = 0.0
+    segments: Numbers
+    classes: Numbers
+    foreground_segments: Numbers = 1
+    foreground_norm: Numbers = 1.0
+    background_norm: Numbers = 0.0
     background: str = "shared"
-    focus_rate: Any = 1.0
-    classifier_rate: Any = 1.0
+    focus_rate: Numbers = 1.0
+    classifier_rate: Numbers = 1.0
 
     def __post_init__(self) -> None:
         check("segments (m)", self.segments, "a whole number of at least 2", whole(2))

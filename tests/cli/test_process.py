@@ -100,3 +100,21 @@ def test_a_signal_ends_a_run_that_leaves_nothing(tmp_path, sent, code):
     assert process.returncode == code
     assert err == ("attnflow: interrupted\n" if sent == signal.SIGINT else "")
     assert os.listdir(tmp_path) == []
+
+
+TRAINING = ("flax", "optax", "orbax", "PIL", "sklearn")
+"""What the extra ``train`` brings."""
+
+WITHOUT = f"import sys; sys.modules.update(dict.fromkeys({TRAINING!r})); from attnflow"
+
+
+def test_solving_needs_nothing_of_the_extra_for_training():
+    code = f"{WITHOUT}.cli import run; sys.exit(run(sys.argv[1:]))"
+    done = python("-c", code, "solve", "--paradigm", "soft", "--times", "1")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_missing_extra_is_one_sentence_and_exit_3():
+    done = python("-c", f"{WITHOUT}.cli import run; sys.exit(run(sys.argv[1:]))", "train")
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
+    assert "which is not installed: pip install '.[train]'" in done.stderr

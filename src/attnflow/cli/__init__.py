@@ -15,6 +15,7 @@ from typing import Any
 import typer
 
 from attnflow.cli.app import app
+from attnflow.environment import missing
 from attnflow.errors import IntegrationFailed, MissingPart, TrainingFailed
 
 OK, FAILED, BAD_INPUT, MISSING, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
@@ -56,6 +57,11 @@ def run(arguments: list[str]) -> int:
         return _refuse(_usage(error), BAD_INPUT)
     except MissingPart as error:
         return _refuse(str(error), MISSING)
+    except ModuleNotFoundError as error:
+        part = missing(error)
+        if part is None:
+            raise  # a defect, not a missing part: show where
+        return _refuse(str(part), MISSING)
     except (IntegrationFailed, TrainingFailed) as error:
         return _refuse(str(error), FAILED)
     except BrokenPipeError:

@@ -134,9 +134,8 @@ def _singles(problem: Problem) -> list[Problem]:
 
 def _inputs(setting: Setting) -> np.ndarray:
     """One input of every class, shape (C, m, d): k foreground segments, then the background."""
-    m, k, classes = (
-        int(v) for v in (setting.segments, setting.foreground_segments, setting.classes)
-    )
+    numbers = setting.numbers()
+    m, k, classes = (int(numbers[name]) for name in ("segments", "foreground_segments", "classes"))
     directions = _background_directions(setting)
     inputs = np.zeros((classes, m, classes + directions))
     inputs[np.arange(classes), :k, np.arange(classes)] = setting.foreground_norm
@@ -148,8 +147,9 @@ def _inputs(setting: Setting) -> np.ndarray:
 def _background_directions(setting: Setting) -> int:
     if setting.background_norm == 0:
         return 0
+    numbers = setting.numbers()
     shared = setting.background == "shared"
-    return 1 if shared else int(setting.segments) - int(setting.foreground_segments)
+    return 1 if shared else int(numbers["segments"]) - int(numbers["foreground_segments"])
 
 
 def _ansatz(setting: Setting) -> tuple[np.ndarray, np.ndarray]:
@@ -158,15 +158,15 @@ def _ansatz(setting: Setting) -> tuple[np.ndarray, np.ndarray]:
     The vector is the direction in which a symmetric gradient pulls: up on each foreground vector,
     down on the background, which all C classes share.
     """
-    classes, directions = int(setting.classes), _background_directions(setting)
+    numbers = setting.numbers()
+    classes, directions = int(numbers["classes"]), _background_directions(setting)
+    true, other = float(numbers["foreground_norm"]), float(numbers["background_norm"])
     centred = np.eye(classes) - 1 / classes
-    matrix = np.pad(centred / setting.foreground_norm, ((0, 0), (0, directions)))
-    pull = np.full(classes + directions, float(setting.foreground_norm))
+    matrix = np.pad(centred / true, ((0, 0), (0, directions)))
+    pull = np.full(classes + directions, true)
     if directions:
-        pull[classes:] = -classes * setting.background_norm / directions
-    score = setting.foreground_norm * pull[0] - setting.background_norm * pull[-1] * bool(
-        directions
-    )
+        pull[classes:] = -classes * other / directions
+    score = true * pull[0] - other * pull[-1] * bool(directions)
     return matrix, pull / score
 
 
@@ -194,9 +194,9 @@ def _descend(
     switches: np.ndarray,
     kind: tuple[Any, ...],
 ) -> tuple[Any, Any]:
-    setting = problem.setting
+    setting, numbers = problem.setting, problem.setting.numbers()
     start = _start(problem, perturbation, seed)
-    rates = (rate * setting.classifier_rate, rate * setting.focus_rate)
+    rates = (rate * numbers["classifier_rate"], rate * numbers["focus_rate"])
     return _run(
         *jax.tree.map(
             lambda a: jnp.asarray(a, jnp.float64),
@@ -204,7 +204,7 @@ def _descend(
         ),
         jnp.asarray(steps, jnp.int64),
         jnp.asarray(switches[:-1], jnp.int64),
-        foreground=int(setting.foreground_segments),
+        foreground=int(numbers["foreground_segments"]),
         paradigms=kind[1],
         freeze=kind[2],
     )

@@ -126,12 +126,12 @@ class Trajectory:
     from mu and nu by functions lowered from the loss.
     """
 
-    times: Float[Array, "..."]
-    mu: Float[Array, "..."]
-    nu: Float[Array, "..."]
+    times: Float[Array | np.ndarray, "..."]
+    mu: Float[Array | np.ndarray, "..."]
+    nu: Float[Array | np.ndarray, "..."]
     setting: Setting
-    stage: Int[Array, "..."]
-    distance: Float[Array, "..."] | None = None
+    stage: Int[Array | np.ndarray, "..."]
+    distance: Float[Array | np.ndarray, "..."] | None = None
     paradigms: tuple[Paradigm, ...] = field(default=(), metadata={"static": True})
     method: str = field(default="", metadata={"static": True})
 

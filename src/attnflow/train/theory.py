@@ -160,8 +160,8 @@ def fit_run(trained: Trained, replica: int = 0, part: str = "train") -> Fit:
         raise SettingError(
             f"a fit needs a run whose focus learns, got one whose focus weight is held at {held:g}"
         )
-    setting = trained.engine.task.setting_of_fit
-    return fit(rows_of(trained, replica), setting.segments, setting.classes, part)
+    numbers = trained.engine.task.setting_of_fit.numbers()
+    return fit(rows_of(trained, replica), numbers["segments"], numbers["classes"], part)
 
 
 def fit(rows: Sequence[dict[str, Any]], segments: int, classes: int, part: str = "train") -> Fit:

@@ -128,7 +128,8 @@ def _start(setting: Setting | None, horizon: float | None) -> dict[str, Any]:
             raise SettingError(
                 f"the explorer has sliders for segments and classes only, got {setting.as_dict()}"
             )
-        for name, value in (("m", setting.segments), ("C", setting.classes)):
+        numbers = setting.numbers()
+        for name, value in (("m", numbers["segments"]), ("C", numbers["classes"])):
             if not value <= 1e6:
                 raise SettingError(f"{name} must be at most 1e6 for the explorer, got {value}")
             start[name] = int(value)

@@ -142,7 +142,6 @@ class Derivation:
         return rf"$$\begin{{aligned}}{body}\end{{aligned}}$$"
 
 
-@lru_cache(maxsize=256)
 def derive(paradigm: str | Paradigm) -> Derivation:
     """Derive everything that follows from a paradigm's loss.
 
@@ -155,4 +154,9 @@ def derive(paradigm: str | Paradigm) -> Derivation:
     Raises:
         ParadigmError: no paradigm has that name.
     """
-    return Derivation(find_paradigm(paradigm))
+    return _derivation(find_paradigm(paradigm))
+
+
+@lru_cache(maxsize=256)
+def _derivation(paradigm: Paradigm) -> Derivation:
+    return Derivation(paradigm)
