@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from attnflow.errors import SettingError
 from attnflow.plots import panels
-from attnflow.plots.style import FORMATS, WIDTHS, format_of, save, style
+from attnflow.plots.style import FORMATS, WIDTHS, format_of, laid_out, save, style
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -72,7 +72,8 @@ def draw(
         else:
             figure = panels.single(dataset, name, log_time, columns or 1)
         if path is not None:
-            save(figure, Path(path))
+            with laid_out(figure):
+                save(figure, Path(path))
     return figure
 
 
@@ -108,7 +109,7 @@ def draw_all(
         if name == "error" and not panels.compared(dataset):
             continue
         figure = draw(dataset, name, log_time=log_time)
-        with style():
+        with style(), laid_out(figure):
             for ending in endings:
                 path = Path(folder) / f"{name}.{ending}"
                 save(figure, path)

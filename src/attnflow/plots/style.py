@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,8 +68,10 @@ STYLE = {
     "ps.fonttype": 42,
     "svg.fonttype": "path",
     "svg.hashsalt": "attnflow",
-    "savefig.dpi": 300,
 }
+
+RESOLUTION = 300
+"""Dots per inch of a PNG."""
 
 METADATA = {
     "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": "attnflow"},
@@ -106,6 +109,29 @@ def new_figure(columns: int, height: float) -> "Figure":
     return figure
 
 
+@contextmanager
+def laid_out(figure: "Figure") -> Iterator[None]:
+    """Axes and legend placed once: in the block every format has the same places and repeats none.
+
+    Only the power of ten at an axis' end is mathematical type: to parse it at each tick takes long.
+    """
+    from matplotlib.ticker import ScalarFormatter
+
+    class PlainTicks(ScalarFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return super().__call__(x, pos).replace(r"$\mathdefault{", "").replace("}$", "")
+
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if type(axis.get_major_formatter()) is ScalarFormatter:
+            axis.set_major_formatter(PlainTicks())
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+    yield
+    figure.set_layout_engine(layout)
+
+
 def format_of(path: str | os.PathLike[str]) -> str:
     """The format that a path's ending asks for.
 
@@ -120,9 +146,24 @@ def format_of(path: str | os.PathLike[str]) -> str:
 
 def save(figure: "Figure", path: Path) -> None:
     """Write a figure, whole or not at all, without date or version in it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     ending = format_of(path)
+    canvas, resolution = figure.canvas, figure.dpi
     with atomic(path) as temporary:
-        figure.savefig(temporary, format=ending, metadata=METADATA[ending])
+        try:  # by the canvas: savefig would draw everything once more, to lay it out
+            if ending == "pdf":
+                FigureCanvasPdf(figure).print_pdf(temporary, metadata=METADATA[ending])
+            elif ending == "svg":
+                FigureCanvasSVG(figure).print_svg(temporary, metadata=METADATA[ending])
+            else:
+                figure.dpi = RESOLUTION
+                FigureCanvasAgg(figure).print_png(temporary, metadata=METADATA[ending])
+        finally:
+            figure.dpi = resolution
+            figure.set_canvas(canvas)
 
 
 def looks_of(dataset: "xr.Dataset") -> list[Look]:
