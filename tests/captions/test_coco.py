@@ -111,7 +111,7 @@ def edit(folder, change):
         (
             lambda f: (f / "annotations" / "captions_train2017.json").write_text('{"images": ['),
             DataError,
-            "captions_train2017.json' is damaged or truncated",
+            "captions_train2017.json' is damaged or no JSON",
         ),
         (
             lambda f: edit(f, lambda d: d.pop("annotations")),
@@ -208,7 +208,7 @@ def test_what_is_missing_or_damaged_is_named(copy, damage, kind, message):
 
 def test_a_damaged_image_is_named(tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"no image")
-    with pytest.raises(DataError, match="x.jpg' is missing or damaged"):
+    with pytest.raises(DataError, match="x.jpg' is damaged, or is no image"):
         load_image(tmp_path / "x.jpg", 8, "crop")
 
 

@@ -86,7 +86,9 @@ def test_a_damaged_image_is_named_from_wherever_it_is_read(data, tmp_path, worke
     copy = shutil.copytree(data, tmp_path / "set")
     part = read_coco(copy, min_count=1).sets["train"]
     part.pictures[3].path.write_bytes(b"")
-    with pytest.raises(DataError, match=f"{part.pictures[3].path.name}' is missing or damaged"):
+    with pytest.raises(
+        DataError, match=f"{part.pictures[3].path.name}' is damaged, or is no image"
+    ):
         list(batches(part, PIXELS, 4, each=2, seed=1, workers=workers))
 
 

@@ -20,8 +20,9 @@ from attnflow.captions.loop import corpus_of, objectives_of, train
 from attnflow.captions.program import build
 from attnflow.captions.report import compare_runs
 from attnflow.errors import ParadigmError, SettingError, TrainingFailed
+from attnflow.reading import read_toml
 from attnflow.train import losses
-from attnflow.train.config import read_toml, to_toml
+from attnflow.train.config import to_toml
 from attnflow.train.parallel import devices
 from attnflow.train.run_folder import digest
 
@@ -270,7 +271,7 @@ import sys
 import numpy as np
 from attnflow.captions.config import from_dict
 from attnflow.captions.loop import train
-from attnflow.train.config import read_toml
+from attnflow.reading import read_toml
 
 run = from_dict(read_toml(sys.argv[1]))
 one, eight = train(run, devices=1), train(run)

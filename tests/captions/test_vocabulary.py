@@ -52,7 +52,7 @@ def test_a_vocabulary_is_read_back_and_damage_is_named(tmp_path):
     (tmp_path / "v.json").write_text(json.dumps(["a"]))
     with pytest.raises(DataError, match="v.json' is no vocabulary: it must begin with <pad>"):
         load_vocabulary(tmp_path / "v.json")
-    with pytest.raises(DataError, match="no.json' is missing or damaged"):
+    with pytest.raises(DataError, match="no.json' cannot be read: No such file"):
         load_vocabulary(tmp_path / "no.json")
 
 

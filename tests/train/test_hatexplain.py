@@ -47,6 +47,16 @@ def write(folder, posts=POSTS, splits=SPLITS):
     return folder
 
 
+def test_a_clone_of_the_repository_is_read_with_byte_order_marks_too(tmp_path):
+    clone = tmp_path / "there" / "HateXplain"
+    clone.mkdir(parents=True)
+    folder = write(clone / "Data")
+    for file in folder.iterdir():
+        file.write_text(file.read_text(), encoding="utf-8-sig")
+    for place in (folder, clone, clone.parent):
+        assert [post.name for post in read_posts(place)["train"]] == ["c", "a", "b", "d"]
+
+
 @pytest.fixture
 def data(tmp_path):
     return write(tmp_path / "data")
@@ -255,7 +265,7 @@ def test_fetch_gets_both_files_and_refuses_what_is_no_json(data, tmp_path, monke
     assert sorted(p.name for p in place.iterdir()) == sorted(names)
     assert len(hatexplain(place).sets["train"]) == 3
     (data / "post_id_divisions.json").write_text("<html>")
-    with pytest.raises(DataError, match="is not post_id_divisions.json, but no JSON"):
+    with pytest.raises(DataError, match="is not post_id_divisions.json: .* is damaged or no JSON"):
         fetch("hatexplain", tmp_path / "other")
     assert [p.name for p in (tmp_path / "other").iterdir()] == ["dataset.json"]
     monkeypatch.setitem(fetching.FILES, "hatexplain", ("http://127.0.0.1:9/", names))

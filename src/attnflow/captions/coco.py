@@ -10,7 +10,6 @@ width, height]}]``: which words (counted from 0) name the thing in which box of 
 generated set has it; with it, focus can be measured.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from jaxtyping import Float, Int
 
 from attnflow.captions.vocabulary import Vocabulary, build_vocabulary, tokenise
 from attnflow.errors import DataError, MissingPart, SettingError
+from attnflow.reading import read_json
 
 YEARS = (2017, 2014)
 PARTS = {"train": "train", "heldout": "val"}
@@ -166,14 +166,14 @@ def _read(data: Path, part: str, year: int, limit: int | None, images: bool) -> 
     if not path.is_file():
         raise MissingPart(f"no {path.name} at {str(path.parent)!r}: put COCO's file there")
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         listed = [_entry(image) for image in document["images"]]
         captions: dict[int, list[Any]] = {}
         for annotation in document["annotations"]:
             pair = _caption(annotation), tuple(map(_named, annotation.get("named", ())))
             captions.setdefault(_number(annotation["image_id"]), []).append(pair)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{str(path)!r} is damaged or truncated: {error}") from error
+    except DataError:
+        raise
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         said = f"{type(error).__name__}: {error}"
         raise DataError(f"{str(path)!r} is no COCO caption file ({said})") from error

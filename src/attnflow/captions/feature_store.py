@@ -5,7 +5,6 @@ is written beside its place and renamed when complete. An ``.npz`` holds ``featu
 ``images``, COCO's numbers [N]; being compressed it is read into memory.
 """
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
@@ -20,6 +19,7 @@ from jaxtyping import Float
 from attnflow.captions.coco import CaptionSet
 from attnflow.errors import DataError, MissingPart, SettingError
 from attnflow.files import save_json
+from attnflow.reading import check_zip, read_json, regular
 
 ARRAY, INDEX = "features.npy", "index.json"
 DTYPES = ("float16", "float32")
@@ -73,18 +73,18 @@ _OPEN: dict[Path, np.ndarray] = {}
 
 def _array(path: Path) -> np.ndarray:
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(check_zip(path), allow_pickle=False) as stored:
             return stored["features"]
-    return np.load(path / ARRAY, mmap_mode="r", allow_pickle=False)
+    return np.load(regular(path / ARRAY), mmap_mode="r", allow_pickle=False)
 
 
 def _index(path: Path) -> tuple[list[Any], dict[str, Any]]:
     """Numbers of the images, and how the features were made."""
     if path.suffix == ".npz" and path.is_file():
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(check_zip(path), allow_pickle=False) as stored:
             return stored["images"].tolist(), {}
     if (path / INDEX).is_file():
-        document = json.loads((path / INDEX).read_text(encoding="utf-8"))
+        document = read_json(path / INDEX)
         return document["images"], dict(document["recipe"])
     raise MissingPart(
         f"no features at {str(path)!r}: make them with 'attnflow data features --data DIR "

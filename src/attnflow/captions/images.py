@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from attnflow.errors import DataError
-from attnflow.train.data.pictures import eight_bits
+from attnflow.reading import open_image
 
 RESIZES = ("crop", "square")
 
@@ -51,20 +50,14 @@ def _scaled(width: int, height: int, size: int) -> tuple[int, int]:
 def load_image(path: str | Path, size: int, resize: str) -> UInt8[np.ndarray, "size size 3"]:
     """Decode an image and bring it to size x size.
 
-    JPEG is decoded at the smallest of its own scales that is large enough, which is several times
-    faster; then pixels are averaged (bilinear with the support that the reduction needs).
+    Pixels are averaged (bilinear with the support that the reduction needs).
 
     Raises:
-        DataError: the file is missing or damaged.
+        DataError: as ``reading.open_image``.
     """
     from PIL import Image
 
-    try:
-        with Image.open(path) as opened:
-            opened.draft("RGB", (size, size))
-            image = eight_bits(opened).convert("RGB")
-    except Exception as error:  # Pillow raises many kinds
-        raise DataError(f"image {str(path)!r} is missing or damaged: {error}") from error
+    image = open_image(Path(path), f"image {str(path)!r}", at_least=size)
     if resize == "square":
         target = size, size
     else:

@@ -5,7 +5,6 @@ and "'s", "don't" is "do" and "n't", words with hyphens and numbers such as 8:25
 punctuation is dropped.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 
 from attnflow.errors import DataError
 from attnflow.files import save_json
+from attnflow.reading import read_json
 
 PAD, START, END, UNKNOWN = 0, 1, 2, 3
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
@@ -89,10 +89,8 @@ def load_vocabulary(path: Path) -> Vocabulary:
     Raises:
         DataError: the file is missing or damaged.
     """
-    try:
-        words = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"vocabulary {str(path)!r} is missing or damaged: {error}") from error
-    if not isinstance(words, list) or tuple(words[: len(SPECIAL)]) != SPECIAL:
+    words = read_json(path)
+    good = isinstance(words, list) and all(isinstance(word, str) for word in words)
+    if not good or tuple(words[: len(SPECIAL)]) != SPECIAL:
         raise DataError(f"{str(path)!r} is no vocabulary: it must begin with {', '.join(SPECIAL)}")
     return Vocabulary(tuple(words))

@@ -80,7 +80,7 @@ class CaptionOptions:
 
 def task_asked(task: str | None, config: str | None, out: str | None) -> str | None:
     """The task of a command: what it says, or its config, or the run that it goes on with."""
-    from attnflow.train.config import read_toml
+    from attnflow.reading import read_toml
 
     if task is not None:
         return task
@@ -119,7 +119,7 @@ def config_of(plain: dict[str, Any], ours: dict[str, Any], file: str | None) -> 
         file: a config in TOML, or None.
     """
     from attnflow.captions.config import SWITCHES, TEXTS, from_dict
-    from attnflow.train.config import read_toml
+    from attnflow.reading import read_toml
 
     found: dict[str, Any] = {}
     for name, value in plain.items():

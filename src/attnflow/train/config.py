@@ -2,12 +2,12 @@
 
 import math
 import re
-import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from attnflow.errors import SettingError
+from attnflow.reading import read_toml
 from attnflow.settings import check, nonnegative, positive, whole
 
 OPTIMIZERS = ("sgd", "adam")
@@ -359,23 +359,6 @@ def from_toml(path: str | Path) -> Training:
         SettingError: no such file, it is no TOML, or a name or value in it is not allowed.
     """
     return from_dict(read_toml(path))
-
-
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """The entries of a TOML file.
-
-    Raises:
-        SettingError: no such file, or it is no TOML.
-    """
-    path = Path(path)
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingError(
-            f"config must be a TOML file, got {str(path)!r}: {error.strerror}"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"config {str(path)!r} is no TOML: {error}") from error
 
 
 def from_dict(found: dict[str, Any]) -> Training:

@@ -14,7 +14,8 @@ import numpy as np
 
 from attnflow.errors import DataError, SettingError
 from attnflow.files import atomic, save_json, save_text
-from attnflow.train.config import from_dict, read_toml, to_toml
+from attnflow.reading import parse_json, read_toml
+from attnflow.train.config import from_dict, to_toml
 from attnflow.train.logs import COLUMNS, Boards, check_tensorboard, table
 
 CONFIG, RECORD, METRICS, CHECKPOINTS = "config.toml", "run.json", "metrics.jsonl", "checkpoints"
@@ -42,10 +43,7 @@ PLAIN = Kind(from_dict, COLUMNS)
 
 def _json(path: Path, text: str, *keys: str) -> dict[str, Any]:
     """An object of a file, which must have these entries."""
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{str(path)!r} is damaged: {error}") from error
+    found = parse_json(text, repr(str(path)))
     if not (isinstance(found, dict) and found.keys() >= {*keys}):
         raise DataError(f"{str(path)!r} is damaged: it holds {text[:40]!r}")
     return found

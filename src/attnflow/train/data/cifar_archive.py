@@ -1,9 +1,6 @@
 """The official CIFAR archives, as downloaded or unpacked: verified by checksum, never extracted."""
 
 import hashlib
-import lzma
-import tarfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from attnflow.errors import DataError, MissingPart
+from attnflow.reading import LARGEST_MEMBER, read_bytes
 from attnflow.train.data.pickles import read_batch
 from attnflow.train.tasks.cifar import Images
 
@@ -95,16 +93,6 @@ ARCHIVES = {
 }
 
 
-DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
-"""What reading a damaged or truncated tar raises, whatever its compression."""
-
-
-def damaged(path: Path, error: Exception) -> DataError:
-    """The error of a tar that cannot be read; tarfile says more than one line of some."""
-    why = str(error).splitlines()[0].rstrip(":")
-    return DataError(f"{str(path)!r} is damaged or truncated: {why}")
-
-
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, read in pieces."""
     digest = hashlib.sha256()
@@ -114,30 +102,17 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def read_archive(path: Path, archive: Archive) -> Images:
-    """Images from an archive as it was downloaded; nothing is written to disk.
+def read_packed(contents: dict[str, bytes], path: Path, archive: Archive) -> Images:
+    """Images from the files of an archive, whatever it is called.
+
+    Args:
+        contents: name of a file without its folder -> content; emptied on the way.
+        path: of the archive.
+        archive: which it should be.
 
     Raises:
-        DataError: wrong checksum, truncated, damaged, or a file is missing in it.
+        DataError: a file is missing, damaged or another than the official one.
     """
-    if archive.sha256:
-        found = sha256_of(path)
-        if found != archive.sha256:
-            raise DataError(
-                f"{str(path)!r} is not the official {archive.file}: its SHA-256 is {found}, not "
-                f"{archive.sha256}; it is damaged, incomplete or another file: fetch it again"
-            )
-    contents: dict[str, bytes] = {}
-    try:
-        with tarfile.open(path) as tar:
-            for member in tar:
-                name = Path(member.name).name
-                if member.isfile() and name in archive.files:
-                    file = tar.extractfile(member)
-                    assert file is not None
-                    contents[name] = file.read()
-    except DAMAGE as error:
-        raise damaged(path, error) from error
 
     def read(name: str) -> bytes:
         if name not in contents:
@@ -159,7 +134,7 @@ def read_unpacked(folder: Path, archive: Archive) -> Images:
         file = folder / name
         if not file.is_file():
             raise MissingPart(f"{str(folder)!r} is not a whole {archive.folder}: no {name!r} in it")
-        return file.read_bytes()
+        return read_bytes(file, LARGEST_MEMBER)
 
     return _assemble(read, str(folder), archive)
 
@@ -173,7 +148,9 @@ def _assemble(read: Callable[[str], bytes], where: str, archive: Archive) -> Ima
         wanted = checksums.get(name)
         found = hashlib.md5(content, usedforsecurity=False).hexdigest()
         if wanted is not None and found != wanted:
-            raise DataError(f"{place} is damaged: its MD5 is {found}, not {wanted}")
+            raise DataError(
+                f"{place} is damaged or not the official one: its MD5 is {found}, not {wanted}"
+            )
         return read_batch(content, place)
 
     def images(name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,14 +1,15 @@
 """Downloads official data: with resume, progress and check; each file whole or not at all."""
 
 import http.client
-import json
 import os
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 from attnflow.errors import DataError, MissingPart, SettingError
+from attnflow.reading import read_json
 from attnflow.train.data.cifar_archive import ARCHIVES, Archive, sha256_of
 
 PIECE = 1 << 18
@@ -98,11 +99,11 @@ def _fetch_files(
             continue
         _get(place + name, partial, target, progress, timeout)
         try:
-            json.loads(partial.read_text(encoding="utf-8"))
-        except ValueError as error:
+            read_json(partial)
+        except DataError as error:
             partial.unlink()
             raise DataError(
-                f"what {place + name} gave is not {name}, but no JSON ({error}); it was removed"
+                f"what {place + name} gave is not {name}: {error}; it was removed"
             ) from error
         os.replace(partial, target)
     return folder
@@ -131,8 +132,8 @@ def _download(url: str, partial: Path, progress: Progress | None, timeout: float
     with response:
         if response.status != 206:
             done = 0  # the server sends it from the start
-        length = response.headers.get("Content-Length")
-        total = None if length is None else int(length) + done
+        length = response.headers.get("Content-Length") or ""
+        total = int(length) + done if re.fullmatch("[0-9]{1,15}", length) else None
         with partial.open("ab" if done else "wb") as file:
             while piece := response.read(PIECE):
                 file.write(piece)

@@ -10,7 +10,6 @@ Source: Mathew et al. (2021), HateXplain, arXiv 2012.10289.
 """
 
 import importlib
-import json
 import re
 import warnings
 from collections import Counter
@@ -21,6 +20,7 @@ from typing import Any
 
 from attnflow.environment import library
 from attnflow.errors import DataError, MissingPart
+from attnflow.reading import LARGEST_JSON, holding, parse_json, read_bytes, read_json, regular
 
 LABELS = ("hatespeech", "normal", "offensive")
 POSTS, DIVISIONS = "dataset.json", "post_id_divisions.json"
@@ -36,6 +36,9 @@ SPLIT_WORDS = {
 
 SHARD = re.compile(r"-(\d+)-of-(\d+)(?=\D)")
 """How a file that is one of several is numbered."""
+
+MOST_POSTS = 10_000_000
+"""Rows of a file that are read."""
 
 HUB = "hub:"
 ON_HUB = "Hate-speech-CNERG/hatexplain"
@@ -64,7 +67,8 @@ def read_posts(place: str | Path) -> dict[str, list[Post]]:
     """The posts of each set, those without words left out.
 
     Args:
-        place: a folder with the two published files; a folder of Hugging Face's version, as the
+        place: a folder with the two published files, or one up to two folders above, as a clone
+            of the repository is; a folder of Hugging Face's version, as the
             hub or ``save_to_disk`` lays it out (parquet, arrow or JSON lines; a file belongs to
             the split that names it, or the nearest folder above it); "hub:" or "hub:OWNER/NAME".
 
@@ -76,8 +80,8 @@ def read_posts(place: str | Path) -> dict[str, list[Post]]:
     folder = Path(place).expanduser()
     if text.startswith(HUB):
         found = _from_hub(text.removeprefix(HUB) or ON_HUB)
-    elif (folder / POSTS).is_file() and (folder / DIVISIONS).is_file():
-        found = _published(folder)
+    elif published := holding(folder, _has_both, "HateXplain"):
+        found = _published(published)
     elif files := _split_files(folder):
         found = _from_files(folder, files)
     else:
@@ -110,13 +114,14 @@ def _even(post: Post) -> Post:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{str(path)!r} is damaged or no JSON: {error}") from error
+    found = read_json(path)
     if not isinstance(found, dict):
         raise DataError(f"{str(path)!r} must hold a JSON object, got {type(found).__name__}")
     return found
+
+
+def _has_both(folder: Path) -> bool:
+    return (folder / POSTS).is_file() and (folder / DIVISIONS).is_file()
 
 
 def _published(folder: Path) -> dict[str, list[Post]]:
@@ -246,7 +251,7 @@ def _table(file: Path) -> list[Any]:
     """The rows of a file, as plain values."""
     try:
         rows = READERS[file.suffix.lower()](file)
-    except MissingPart:
+    except (MissingPart, DataError):
         raise
     except Exception as error:  # arrow raises many kinds
         said = (str(error).splitlines() or [type(error).__name__])[0]
@@ -257,11 +262,19 @@ def _table(file: Path) -> list[Any]:
 
 
 def _parquet(file: Path) -> list[Any]:
-    return _arrow("parquet", file).read_table(file, partitioning=None).to_pylist()
+    parquet = _arrow("parquet", file)
+    held = parquet.ParquetFile(regular(file)).metadata
+    size = sum(held.row_group(i).total_byte_size for i in range(held.num_row_groups))
+    if size > LARGEST_JSON or held.num_rows > MOST_POSTS:
+        raise DataError(
+            f"{str(file)!r} must hold at most {MOST_POSTS} posts of {LARGEST_JSON} bytes, got "
+            f"{held.num_rows} of {size}"
+        )
+    return parquet.read_table(file, partitioning=None).to_pylist()
 
 
 def _stream(file: Path) -> list[Any]:
-    with _arrow("ipc", file).open_stream(file.read_bytes()) as stream:
+    with _arrow("ipc", file).open_stream(read_bytes(file, LARGEST_JSON)) as stream:
         return stream.read_all().to_pylist()
 
 
@@ -271,10 +284,11 @@ def _arrow(part: str, file: Path) -> Any:
 
 
 def _lines(file: Path) -> list[Any]:
-    text = file.read_text(encoding="utf-8-sig")
-    if text.lstrip().startswith("["):
-        return json.loads(text)
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+    content = read_bytes(file, LARGEST_JSON).decode("utf-8-sig")
+    if content.lstrip().startswith("["):
+        return parse_json(content, repr(str(file)))
+    lines = (line for line in content.split("\n") if line.strip())
+    return [parse_json(line, f"a line of {str(file)!r}") for line in lines]
 
 
 READERS: dict[str, Callable[[Path], list[Any]]] = {
