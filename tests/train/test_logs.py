@@ -85,7 +85,7 @@ def test_several_runs_have_lines_and_boards_of_their_own(tmp_path):
 
 def test_boards_without_their_library_say_how_to_get_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(MissingPart, match=r"pip install 'attnflow\[tensorboard\]'"):
+    with pytest.raises(MissingPart, match=r"pip install '\.\[tensorboard\]'"):
         train(RUN, tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()
     assert command(["train", "--tensorboard"]) == 2
