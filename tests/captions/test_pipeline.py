@@ -108,7 +108,7 @@ def test_batches_are_put_on_the_device_ahead_of_their_use(part):
 @pytest.mark.parametrize("name", ["grain", "sacrebleu"])
 def test_without_a_library_the_message_says_how_to_get_it(monkeypatch, name):
     monkeypatch.setitem(__import__("sys").modules, name, None)
-    said = rf"captions need the library {name}, .* pip install 'attnflow\[captions\]'"
+    said = rf"captions need the library {name}, .* pip install '\.\[captions\]'"
     with pytest.raises(MissingPart, match=said):
         pipeline.check_libraries()
 
