@@ -19,6 +19,7 @@ import attnflow.symbolic
 from attnflow import symbols
 from attnflow.symbolic import (
     catalogue,
+    finite_steps,
     first_integral,
     flow,
     frozen,
@@ -327,6 +328,21 @@ MUTATIONS = [
         lambda e: sp.Eq(e.lhs.subs(symbols.costate, -symbols.costate), e.rhs, evaluate=False),
         "10",
     ),
+    *(
+        result(finite_steps.derive_step_correction, field, wrong, "13")
+        for field, wrong in (
+            ("step", twice),
+            ("inertia", negative),
+            ("bend", negative),
+            ("kick", twice),
+            ("lag", twice),
+        )
+    ),
+    *(
+        result(flow.derive_jacobian, "", wrong, "13", of)
+        for of, wrong in zip(WAYS, (negative, lambda matrix: matrix.T, twice), strict=True)
+    ),
+    *(result(finite_steps.derive_drift, "", twice, "13", of) for of in WAYS),
     Mutation(
         "omega-slope", (functions.wright_omega, "fdiff"), lambda w, index=1: w / (2 + w), "04"
     ),
@@ -357,6 +373,9 @@ FAST = (
     "late_time-inattention-hard",
     "greedy_curve-alpha-soft",
     "derive_switch_condition",
+    "derive_step_correction-kick",
+    "derive_jacobian-hard",
+    "derive_drift-soft",
 )
 
 

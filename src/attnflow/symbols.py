@@ -27,6 +27,17 @@ s = sp.Symbol("s", nonnegative=True)  # norm of a background vector
 eta_focus = sp.Symbol("eta_f", positive=True)
 eta_classifier = sp.Symbol("eta_c", positive=True)
 
+# Steps of gradient descent.
+eta = sp.Symbol("eta", positive=True)  # learning rate
+p = sp.Symbol("p", positive=True)  # momentum
+h = sp.Symbol("h", positive=True)  # time that passes in a step
+kappa = sp.Symbol("kappa", positive=True)  # inertia of the velocity
+sigma = sp.Symbol("sigma", real=True)  # factor of the change of the flow along itself
+lag = sp.Symbol("k_1", real=True)  # first-order correction of the slow motion
+mu_ddot = sp.Symbol(r"\ddot{\mu}", real=True)
+nu_ddot = sp.Symbol(r"\ddot{\nu}", real=True)
+dK_dmu = sp.Symbol(r"\frac{dK_0}{d\mu}", real=True)
+
 # What a setting reduces to (see symbolic/flow.py): background-to-foreground ratio, relative
 # speed of the focus, and overall speed.
 B = sp.Symbol("B", positive=True)
@@ -46,6 +57,7 @@ mu_dot = sp.Symbol(r"\dot{\mu}", real=True)
 nu_dot = sp.Symbol(r"\dot{\nu}", real=True)
 Phi = sp.Symbol(r"\Phi", real=True)
 slope = sp.Symbol(r"\Phi'", real=True)
+bend = sp.Symbol(r"\Phi''", real=True)
 Q = sp.Symbol("Q", real=True)
 costate = sp.Symbol("lambda", real=True)  # V_z, change of the time to a goal with z
 delta = sp.Symbol("delta", real=True)  # change of nu since the start

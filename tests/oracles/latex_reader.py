@@ -9,8 +9,8 @@ import re
 from mpmath import mp, mpf
 
 _TOKEN = re.compile(
-    r"\\begin\{aligned\}|\\end\{aligned\}|\\operatorname\{\w+\}|\\dot\{\\\w+\}|\\mathcal\{O\}"
-    r"|\\frac\{d\\?\w+\}\{d\\?\w+\}|\\mathrm\{\w+\}|o\(1\)"
+    r"\\begin\{aligned\}|\\end\{aligned\}|\\operatorname\{\w+\}|\\d?dot\{\\\w+\}|\\mathcal\{O\}"
+    r"|\\frac\{d\\?[A-Za-z]+(?:_\{\w\})?\}\{d\\?\w+\}|\\mathrm\{\w+\}|o\(1\)"
     r"|\\[A-Za-z]+'*|\\[,;! ]|\d+|[A-Za-z]'*|[-+^_{}()\[\],|=]"
 )
 _SKIPPED = {r"\quad", r"\,", r"\ ", r"\limits", r"\left", r"\right", r"\Bigl", r"\Bigr"}

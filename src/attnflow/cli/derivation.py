@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 _PLAIN = {
     symbols.mu_dot: "μ'",
     symbols.nu_dot: "ν'",
+    symbols.mu_ddot: "μ''",
+    symbols.nu_ddot: "ν''",
+    symbols.dK_dmu: "dK₀/dμ",
     symbols.Phi: "Φ",
     symbols.slope: "Φ'",
+    symbols.bend: "Φ''",
+    symbols.lag: "k₁",
     symbols.dnu_dmu: "dν/dμ",
     symbols.dt_dmu: "dt/dμ",
     symbols.dt_dx: "dt/dx",

@@ -201,10 +201,29 @@ class SimulationOptions:
         Option("--log-time", help="Step in the logarithm of time.", rich_help_panel=SIMULATION),
     ] = False
 
+    learning_rate: Annotated[
+        str | None,
+        Option(
+            metavar="ETA",
+            help="Correct the flow for steps of gradient descent of this size.",
+            rich_help_panel=SIMULATION,
+        ),
+    ] = None
+    momentum: Annotated[
+        str,
+        Option(metavar="P", help="Momentum of these steps.", rich_help_panel=SIMULATION),
+    ] = "0"
+    nesterov: Annotated[
+        bool,
+        Option("--nesterov", help="Nesterov's momentum.", rich_help_panel=SIMULATION),
+    ] = False
+
     def build(self) -> dict[str, Any]:
         """Keyword arguments of ``simulate``."""
-        tolerances = {"rtol": number(self.rtol), "atol": number(self.atol)}
-        return {**tolerances, "solver": self.solver, "log_time": self.log_time}
+        numbers = {name: number(getattr(self, name)) for name in ("rtol", "atol", "momentum")}
+        rate = None if self.learning_rate is None else number(self.learning_rate)
+        more = {name: getattr(self, name) for name in ("solver", "log_time", "nesterov")}
+        return {**numbers, "learning_rate": rate, **more}
 
 
 @grouped
@@ -231,6 +250,9 @@ def register(app: typer.Typer) -> None:
     """Add both commands."""
     short = "Curves in closed form."
     app.command(cls=Sectioned, short_help=short, epilog=_examples("solve"))(solve)
-    more = "attnflow simulate -p hard --horizon 1e10 --grid log --log-time"
+    more = (
+        "attnflow simulate -p hard --horizon 1e10 --grid log --log-time",
+        "attnflow simulate -p soft --times 700 --learning-rate 0.05 --momentum 0.9",
+    )
     short = "Curves by numerical integration."
-    app.command(cls=Sectioned, short_help=short, epilog=_examples("simulate", more))(simulate)
+    app.command(cls=Sectioned, short_help=short, epilog=_examples("simulate", *more))(simulate)

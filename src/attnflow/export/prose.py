@@ -2,7 +2,7 @@
 
 import re
 
-_GREEK = "alpha|beta|epsilon|lambda|mu|nu|rho|tau|omega|psi|Phi|phi|eta"
+_GREEK = "alpha|beta|epsilon|kappa|sigma|lambda|mu|nu|rho|tau|omega|psi|Phi|phi|eta"
 _NAME = rf"(?:(?:{_GREEK}|[A-Zb-hj-z])(?:_(?:{_GREEK}|\w+))?'*)(?![\w'])"
 _WORD = rf"\d+'*|log\b|logit\b|sinh\b|dt/dmu\b|d(?= (?:{_GREEK})\b)|{_NAME}"
 _RUN = re.compile(

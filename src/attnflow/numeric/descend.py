@@ -15,13 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
+from attnflow.environment import library
 from attnflow.errors import IntegrationFailed, SettingError
 from attnflow.numeric.pooling import pooling
 from attnflow.numeric.precision import float64, traced
 from attnflow.numeric.problem import Problem, normalise
+from attnflow.numeric.steps import check_momentum
 from attnflow.numeric.trajectory import Trajectory
 from attnflow.settings import Schedule, Setting, check, nonnegative, positive, whole
-from attnflow.symbolic.paradigm import Paradigm
+from attnflow.symbolic.paradigm import Paradigm, nearest
+
+OPTIMIZERS = ("sgd", "adam")
 
 LARGEST_MOVE = 1.0
 """A step that moves mu or nu further (a factor e in the odds) no longer follows the flow."""
@@ -38,13 +42,18 @@ def descend(
     perturbation: float = 0.0,
     seed: int = 0,
     max_steps: int = 10_000_000,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    optimizer: str = "sgd",
 ) -> Trajectory:
     """Train W and w by full-batch gradient descent; report mu, nu and distance from symmetry.
 
     Every step subtracts ``learning_rate`` times the gradient (times the setting's classifier_rate
-    for W, focus_rate for w), so t = step x learning_rate. Times, and the switches of a schedule,
-    are rounded to the nearest whole step; the result's ``times`` are those of the steps taken.
-    The difference from the gradient flow is of first order in ``learning_rate``.
+    for W, focus_rate for w), so t = step x learning_rate/(1 - momentum). Times, and the switches of
+    a schedule, are rounded to the nearest whole step; the result's ``times`` are those of the steps
+    taken. The difference from the gradient flow is of first order in ``learning_rate``, from
+    ``simulate(..., learning_rate=, momentum=)`` of second. Adam's steps have a length of about
+    ``learning_rate`` in every entry whatever the gradient, and are on no scale of the flow.
 
     What attention pools is that of numeric/pooling.py: soft attention averages inputs, hard
     attention losses, LVML probabilities; other paradigms use their loss of weight and margin.
@@ -61,6 +70,9 @@ def descend(
         perturbation: distance of the start from the ansatz, in a random direction orthogonal to it.
         seed: of that direction.
         max_steps: most steps allowed.
+        momentum: p, from 0 to below 1: the sum of the gradients, forgotten by a factor p each step.
+        nesterov: whether the momentum is Nesterov's.
+        optimizer: "sgd", or "adam" (its usual two memories and 1e-8; no momentum beside them).
 
     Returns:
         A Trajectory with method "descent", shape (*batch, *times); ``distance`` is the Frobenius
@@ -71,6 +83,9 @@ def descend(
         IntegrationFailed: the learning rate is too large: the loss rose or was not finite, or one
             step moved mu or nu by more than LARGEST_MOVE. (The data are separable, so too long a
             step need not raise the loss.)
+
+    Example:
+        >>> descend("soft", Setting(20, 20), [100.0, 700.0], learning_rate=0.05, momentum=0.9).mu
 
     Source: the full problem of Vashisht and Ramaswamy (2023), section 3.
     """
@@ -83,23 +98,31 @@ def descend(
     check("perturbation", perturbation, "a finite number of at least 0", nonnegative)
     check("seed", seed, "a whole number of at least 0", whole(0))
     check("max_steps", max_steps, "a whole number of at least 1", whole(1))
+    check_momentum(momentum, nesterov)
+    if optimizer not in OPTIMIZERS:
+        raise SettingError(
+            f"unknown optimizer {optimizer!r}{nearest(str(optimizer), [*OPTIMIZERS])}"
+        )
+    if optimizer == "adam" and momentum:
+        raise SettingError(f"adam has memories of its own, got momentum = {momentum} with it")
+    update = (optimizer, float(momentum), bool(nesterov))
     rate = float(learning_rate)
-    steps = np.rint(problem.times / rate)
+    step = rate / (1 - float(momentum))
+    steps = np.rint(problem.times / step)
     most = np.max(steps, initial=0.0)
     if most > max_steps:
         raise SettingError(
             f"time {np.max(problem.times):g} takes {most:g} steps at learning_rate {rate:g}, "
             f"more than max_steps = {max_steps}: raise one of the two, or use simulate"
         )
-    switches = np.minimum(np.rint(problem.ends / rate), max_steps + 1.0)
+    switches = np.minimum(np.rint(problem.ends / step), max_steps + 1.0)
     # one scan over all steps asked, ascending; each is reached from the one before
     unique, where = np.unique(steps.ravel(), return_inverse=True)
     results = []
     for single in _singles(problem):
-        kind = (single.setting.background, problem.paradigms, problem.freeze)
-        measured, bad = _descend(single, rate, perturbation, seed, unique, switches, kind)
+        measured, bad = _descend(single, rate, perturbation, seed, unique, switches, update)
         if bad >= 0 or not np.all(np.isfinite(measured)):
-            _fail(single, rate, int(bad) if bad >= 0 else int(most))
+            _fail(single, rate, step, int(bad) if bad >= 0 else int(most))
         results.append(measured[where])
     mu, nu, distance = np.moveaxis(
         np.stack(results).reshape(*problem.batch_shape, *np.shape(steps), 3), -1, 0
@@ -107,7 +130,7 @@ def descend(
     taken: Any = np.broadcast_to(steps, problem.shape)
     return _handed_out(
         Trajectory(
-            times=taken * rate,
+            times=taken * step,
             mu=mu,
             nu=nu,
             setting=problem.setting,
@@ -192,7 +215,7 @@ def _descend(
     seed: int,
     steps: np.ndarray,
     switches: np.ndarray,
-    kind: tuple[Any, ...],
+    update: tuple[str, float, bool],
 ) -> tuple[Any, Any]:
     setting, numbers = problem.setting, problem.setting.numbers()
     start = _start(problem, perturbation, seed)
@@ -205,12 +228,13 @@ def _descend(
         jnp.asarray(steps, jnp.int64),
         jnp.asarray(switches[:-1], jnp.int64),
         foreground=int(numbers["foreground_segments"]),
-        paradigms=kind[1],
-        freeze=kind[2],
+        paradigms=problem.paradigms,
+        freeze=problem.freeze,
+        update=update,
     )
 
 
-@partial(jax.jit, static_argnames=("foreground", "paradigms", "freeze"))
+@partial(jax.jit, static_argnames=("foreground", "paradigms", "freeze", "update"))
 def _run(
     start: Any,
     rates: Any,
@@ -222,34 +246,65 @@ def _run(
     foreground: int,
     paradigms: tuple[Paradigm, ...],
     freeze: str | None,
+    update: tuple[str, float, bool],
 ) -> tuple[Any, Any]:
     """Rows (mu, nu, distance) at the ascending steps, and the first step gone wrong or -1."""
+    optimizer, momentum, _ = update
     moves = (rates[0] * float(freeze != "classifier"), rates[1] * float(freeze != "focus"))
     slopes = [
         jax.value_and_grad(partial(population_loss, p, inputs=inputs, foreground=foreground))
         for p in paradigms
     ]
+    begin, direction = _optimizer(update)
 
     def step(index: Any, carry: Any) -> Any:
-        weights, before, bad = carry
+        weights, memory, before, bad = carry
         stage = jnp.sum(index >= switches)
         loss, slope = jax.lax.switch(stage, slopes, weights)
-        # a switch changes the loss itself: only a rise within one paradigm is a failure
-        rose = (loss > before + 1e-9 * jnp.abs(before)) & ~jnp.any(index == switches)
+        rose = loss > before + 1e-9 * jnp.abs(before)
+        if optimizer == "adam":
+            rose = False  # steps of one length go up and down at a minimum
+        elif momentum:
+            # what rolls goes up as well, but from rest never above its start
+            rose = rose & ~jnp.any(index >= switches)
+            loss = jnp.where(index == 0, loss, before)
+        else:
+            # a switch changes the loss itself: only a rise within one paradigm is a failure
+            rose = rose & ~jnp.any(index == switches)
         wrong = rose | ~jnp.isfinite(loss)
-        change = jax.tree.map(lambda g, move: -move * g, slope, moves)
+        downhill, memory = direction(slope, memory)
+        change = jax.tree.map(lambda d, move: -move * d, downhill, moves)
         far = jnp.any(jnp.abs(_measure(change, ansatz)[:2]) > LARGEST_MOVE)
         bad = jnp.where((bad < 0) & (wrong | far), index, bad)
-        return jax.tree.map(jnp.add, weights, change), loss, bad
+        return jax.tree.map(jnp.add, weights, change), memory, loss, bad
 
     def record(carry: Any, target: Any) -> Any:
         done, *state = carry
         state = jax.lax.fori_loop(done, target, step, tuple(state))
         return (target, *state), _measure(state[0], ansatz)
 
-    first = (jnp.zeros((), jnp.int64), start, jnp.asarray(jnp.inf), -jnp.ones((), jnp.int64))
-    last, measured = jax.lax.scan(record, first, steps)
-    return measured, last[3]
+    first = (start, begin(start), jnp.asarray(jnp.inf), -jnp.ones((), jnp.int64))
+    last, measured = jax.lax.scan(record, (jnp.zeros((), jnp.int64), *first), steps)
+    return measured, last[-1]
+
+
+def _optimizer(update: tuple[str, float, bool]) -> tuple[Any, Any]:
+    """Its memory at the start, and (gradient, memory) -> what a learning rate multiplies, memory.
+
+    The setting's two rates scale the step, not the gradient, as parameter groups do.
+    """
+    name, momentum, nesterov = update
+    if name == "adam":
+        adam = library("optax", "descent by Adam needs").scale_by_adam()
+        return adam.init, adam.update
+
+    def direction(slope: Any, memory: Any) -> tuple[Any, Any]:
+        rolling = jax.tree.map(lambda g, v: momentum * v + g, slope, memory)
+        if nesterov:
+            return jax.tree.map(lambda g, v: g + momentum * v, slope, rolling), rolling
+        return rolling, rolling
+
+    return partial(jax.tree.map, jnp.zeros_like), direction
 
 
 def population_loss(
@@ -281,13 +336,13 @@ def _measure(weights: tuple[Any, Any], ansatz: tuple[Any, Any]) -> Any:
     return jnp.stack([*sizes, jnp.sqrt(sum(jnp.sum(a * a) for a in away))])
 
 
-def _fail(problem: Problem, rate: float, step: int) -> None:
+def _fail(problem: Problem, rate: float, step: float, index: int) -> None:
     setting = problem.setting
     raise IntegrationFailed(
         f"descent of {problem.name} with segments={setting.segments:g}, "
-        f"classes={setting.classes:g} broke at step {step} (t = {step * rate:.6g}): the loss rose "
-        f"or was not finite, or mu or nu moved by more than {LARGEST_MOVE:g}, so learning_rate "
-        f"{rate:g} is too large; try {rate / 10:g}"
+        f"classes={setting.classes:g} broke at step {index} (t = {index * step:.6g}): the loss "
+        f"rose or was not finite, or mu or nu moved by more than {LARGEST_MOVE:g}, so "
+        f"learning_rate {rate:g} is too large; try {rate / 10:g}"
     )
 
 

@@ -20,6 +20,7 @@ from attnflow.errors import IntegrationFailed, SettingError
 from attnflow.numeric.padding import cut
 from attnflow.numeric.precision import float64, traced
 from attnflow.numeric.problem import Problem, normalise
+from attnflow.numeric.steps import Motion, check_steps, coefficients, jacobian
 from attnflow.numeric.trajectory import (
     Reduced,
     Trajectory,
@@ -54,13 +55,18 @@ def simulate(
     log_time: bool = False,
     interpolate: bool = False,
     max_steps: int = 100_000,
+    learning_rate: Any = None,
+    momentum: float = 0.0,
+    nesterov: bool = False,
 ) -> Trajectory:
     """Integrate the gradient flow of a paradigm, or of a schedule of them, by adaptive steps.
 
-    Time is continuous: t = step x learning rate. Works under the caller's ``jit`` and ``vmap``
-    (with 64-bit mode on); arrays in ``setting`` and ``initial`` are integrated as one batch, and a
-    sweep over values compiles once, as do neighbouring numbers of times (numeric/lengths.py). A
-    schedule is restarted at each of its switches.
+    Time is continuous: t = step x learning rate. With ``learning_rate`` the flow is corrected for
+    the size of the steps of gradient descent, and for momentum: from descent by such steps, at
+    t = step x learning_rate/(1 - momentum), it differs in second order only. Works under the
+    caller's ``jit`` and ``vmap`` (with 64-bit mode on); arrays in ``setting`` and ``initial`` are
+    integrated as one batch, and a sweep over values compiles once, as do neighbouring numbers of
+    times (numeric/padding.py). A schedule is restarted at each of its switches.
 
     Args:
         paradigm: name, Paradigm or Schedule.
@@ -77,6 +83,10 @@ def simulate(
         interpolate: False steps exactly onto each time. True lets the steps fall as they will and
             interpolates between them: faster for many times, with about 1e3 times the error.
         max_steps: steps allowed for each part of a schedule, on top of one for each time.
+        learning_rate: of the gradient descent that is followed, above 0 (``descend`` takes such
+            steps); None for the flow itself, the limit of small steps.
+        momentum: from 0 to below 1; needs a learning_rate.
+        nesterov: whether the momentum is Nesterov's.
 
     Returns:
         A Trajectory with method "simulation", shape (*batch, *times).
@@ -88,7 +98,12 @@ def simulate(
             reached are NaN there.)
         PrecisionError: inside a transformation with 64-bit mode off.
 
-    Source: the flow, lowered from the loss (symbolic/flow.py); methods of diffrax.
+    Example:
+        >>> exact = simulate("soft", Setting(20, 20), 700.0)
+        >>> simulate("soft", Setting(20, 20), 700.0, learning_rate=0.05, momentum=0.9).mu - exact.mu
+
+    Source: the flow, lowered from the loss (symbolic/flow.py), and its correction
+    (symbolic/finite_steps.py); methods of diffrax.
     """
     problem = normalise(paradigm, setting, times, initial, freeze)
     if solver not in SOLVERS:
@@ -99,13 +114,16 @@ def simulate(
     check("rtol", rtol, "a finite number above 0", positive)
     check("atol", atol, "a finite number above 0", positive)
     check("max_steps", max_steps, "a whole number of at least 1", whole(1))
+    check_steps(learning_rate, momentum, nesterov)
     options = {
         "solver": solver,
         "log_time": bool(log_time),
         "interpolate": bool(interpolate),
         "max_steps": int(max_steps),
+        "momentum": float(momentum),
+        "nesterov": bool(nesterov),
     }
-    mu, nu, reached, shown_times, stage = _run(problem, rtol, atol, options)
+    mu, nu, reached, shown_times, stage = _run(problem, rtol, atol, learning_rate, options)
     if not traced(mu, nu):
         _raise_if_failed(problem, mu, nu, reached, options)
     return Trajectory(
@@ -120,25 +138,44 @@ def simulate(
 
 
 @float64(called="simulate")
-def _run(problem: Problem, rtol: Any, atol: Any, options: dict[str, Any]) -> tuple[Any, ...]:
+def _run(
+    problem: Problem, rtol: Any, atol: Any, rate: Any, options: dict[str, Any]
+) -> tuple[Any, ...]:
     problem = problem.cast()
-    tolerances = tuple(jnp.asarray(v, jnp.float64) for v in (rtol, atol))
-    mu, nu, reached = _integrate(problem.padded(), *tolerances, **options)
+    numbers = jax.tree.map(lambda v: jnp.asarray(v, jnp.float64), (rtol, atol, rate))
+    mu, nu, reached = _integrate(problem.padded(), *numbers, **options)
     mu, nu = (cut(v, problem.shape) for v in (mu, nu))
     return mu, nu, reached, problem.batched_times(), problem.stage()
 
 
-@partial(jax.jit, static_argnames=("solver", "log_time", "interpolate", "max_steps"))
-def _integrate(problem: Problem, rtol: Any, atol: Any, **options: Any) -> tuple[Any, Any, Any]:
+@partial(
+    jax.jit,
+    static_argnames=("solver", "log_time", "interpolate", "max_steps", "momentum", "nesterov"),
+)
+def _integrate(
+    problem: Problem,
+    rtol: Any,
+    atol: Any,
+    rate: Any,
+    *,
+    momentum: float,
+    nesterov: bool,
+    **options: Any,
+) -> tuple[Any, Any, Any]:
     """Arrays mu and nu in the result's shape, and the last time reached in the batch's."""
+    steps = None if rate is None else coefficients(rate, momentum, nesterov)
     flat = jnp.ravel(problem.times)
     usable = jnp.isfinite(flat) & (flat >= 0)
     order = jnp.argsort(jnp.where(usable, flat, 0.0))
     ascending = jnp.where(usable, flat, 0.0)[order]
 
     def one(reduced: Reduced, mu0: Any, nu0: Any) -> tuple[Any, Any]:
+        motions = [
+            _motion(paradigm, problem.freeze, reduced, steps, momentum > 0)
+            for paradigm in problem.paradigms
+        ]
         values, reached = _pieces(
-            problem, reduced, jnp.stack([mu0, nu0]), ascending, rtol, atol, options
+            problem, motions, jnp.stack([mu0, nu0]), ascending, rtol, atol, options
         )
         asked = jnp.zeros_like(values).at[order].set(values)
         return jnp.where(usable[:, None], asked, jnp.nan), reached
@@ -155,26 +192,53 @@ def _integrate(problem: Problem, rtol: Any, atol: Any, **options: Any) -> tuple[
     return mu, nu, jnp.reshape(reached, problem.batch_shape)
 
 
+def _motion(
+    paradigm: Paradigm, freeze: str | None, reduced: Reduced, steps: Any, inertial: bool
+) -> Any:
+    """The velocity of the state as a function of it: gradient flow, or corrected for steps."""
+    flow = partial(_velocity, paradigm, freeze, reduced)
+    if steps is None:
+        return flow
+
+    def slope(state: Any) -> Any:
+        entries = jnp.reshape(jnp.stack(jacobian(paradigm, reduced, *state)), (2, 2))
+        return jnp.where(_moving(freeze)[:, None], entries, 0.0)
+
+    return Motion(flow, slope, steps, inertial)
+
+
 def _pieces(
-    problem: Problem, reduced: Reduced, state: Any, times: Any, rtol: Any, atol: Any, options: Any
+    problem: Problem,
+    motions: list[Any],
+    state: Any,
+    times: Any,
+    rtol: Any,
+    atol: Any,
+    options: dict[str, Any],
 ) -> tuple[Any, Any]:
-    """The state at ascending times, shape (times, 2), and the last time reached."""
-    start = jnp.zeros(())
+    """Arrays (mu, nu) at ascending times, shape (times, 2), and the last time reached."""
+    start, before = jnp.zeros(()), None
     horizon = times[-1] if times.size else start
     values, reached, going = jnp.broadcast_to(state, (*times.shape, 2)), start, True
-    for index, paradigm in enumerate(problem.paradigms):
+    for index, motion in enumerate(motions):
         end, within = horizon, times
-        if len(problem.paradigms) > 1:
+        if len(motions) > 1:
             # a part that begins after the last time, or after a failure, has length zero
             end = jnp.where(going, jnp.clip(problem.ends[index], start, horizon), start)
             within = jnp.clip(times, start, end)
-        velocity = partial(_velocity, paradigm, problem.freeze, reduced)
-        piece, last = _piece(velocity, state, start, jnp.append(within, end), rtol, atol, **options)
-        values = jnp.where((times > start)[:, None], piece[:-1], values)
+        if isinstance(motion, Motion):
+            state, before = motion.enter(state, before), motion
+        piece, last = _piece(motion, state, start, jnp.append(within, end), rtol, atol, **options)
+        values = jnp.where((times > start)[:, None], piece[:-1, :2], values)
         reached = jnp.where(going, last, reached)
         start, state = end, piece[-1]
         going = jnp.all(jnp.isfinite(state))
     return values, reached
+
+
+def _moving(freeze: str | None) -> np.ndarray:
+    """Which of mu and nu move."""
+    return np.array([freeze != "classifier", freeze != "focus"])
 
 
 def _velocity(paradigm: Paradigm, freeze: str | None, reduced: Reduced, state: Any) -> Any:
@@ -182,9 +246,7 @@ def _velocity(paradigm: Paradigm, freeze: str | None, reduced: Reduced, state: A
     mu, nu = state
     weights = focus_weights(nu, reduced.ratio)
     rates = lowered_velocity(paradigm)(*weights, mu, reduced.classes, reduced.focus, reduced.speed)
-    held = (freeze == "classifier", freeze == "focus")
-    moving = [jnp.zeros_like(v) if still else v for v, still in zip(rates, held, strict=True)]
-    return jnp.stack(moving)
+    return jnp.where(_moving(freeze), jnp.stack(rates), 0.0)
 
 
 def _piece(

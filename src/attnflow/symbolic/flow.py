@@ -68,3 +68,21 @@ def derive_flow(paradigm: Paradigm) -> Flow:
         loss_mu=loss_mu,
         loss_alpha=loss_alpha,
     )
+
+
+@lru_cache(maxsize=256)
+def derive_jacobian(paradigm: Paradigm) -> sp.ImmutableDenseMatrix:
+    """Df, the derivative of (mu', nu') by (mu, nu), in the flow's own symbols.
+
+    Minus this matrix is the Hessian of the loss in the metric of the ansatz, learning rates
+    included: its eigenvalues are those curvatures.
+
+    Source: derivation of finite steps and momentum.
+    """
+    flow = derive_flow(paradigm)
+    return sp.ImmutableDenseMatrix(
+        [
+            [sp.diff(velocity, mu), alpha * (1 - alpha) * sp.diff(velocity, alpha)]
+            for velocity in (flow.mu_dot, flow.nu_dot)
+        ]
+    )

@@ -9,7 +9,7 @@ from attnflow.errors import NoFirstIntegral
 from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.catalogue import paradigm as find_paradigm
 from attnflow.symbolic.certificate import Certificate, certify
-from attnflow.symbolic.derivation import frozen_steps, orbit_steps, time_steps
+from attnflow.symbolic.derivation import descent_steps, frozen_steps, orbit_steps, time_steps
 from attnflow.symbolic.derivation.step import Step
 from attnflow.symbolic.first_integral import FirstIntegral, derive_first_integral
 from attnflow.symbolic.flow import Flow, derive_flow
@@ -119,7 +119,7 @@ class Derivation:
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """The derivation in reading order; every formula in it was checked as its step says."""
-        parts = (orbit_steps, frozen_steps, time_steps)
+        parts = (orbit_steps, frozen_steps, time_steps, descent_steps)
         return tuple(step for part in parts for step in part.steps(self.paradigm))
 
     def step(self, name: str) -> Step:
