@@ -10,7 +10,8 @@ import numpy as np
 
 from attnflow.errors import SettingError
 from attnflow.numeric.closed_form import solve
-from attnflow.settings import Schedule, Setting
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting
 from attnflow.train.fixed_focus import start_at
 from attnflow.train.loop import Trained
 from attnflow.train.objective import objective
@@ -51,14 +52,14 @@ def curves(rows: Sequence[dict[str, Any]], part: str = "train") -> dict[str, np.
 
 def schedule_of(rows: Sequence[dict[str, Any]]) -> Schedule:
     """The symbolic paradigms that a run went through, with the times at which it switched."""
-    parts: list[tuple[str, float]] = []
+    parts: list[tuple[str, float | None]] = []
     last = 0.0
     for row in rows:
         name = objective(row["paradigm"]).paradigm
         if parts and parts[-1][0] != name:
             parts[-1] = (parts[-1][0], last)
         if not parts or parts[-1][0] != name:
-            parts.append((name, math.inf))
+            parts.append((name, None))
         last = row["time"]
     return Schedule(parts)
 
