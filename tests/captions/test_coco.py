@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from attnflow.captions.coco import read_coco
+from attnflow.captions.feature_store import open_store, write_store
 from attnflow.captions.generated_set import COLOURS, generate_coco
 from attnflow.captions.images import cells_within, frame, load_image
 from attnflow.errors import DataError, MissingPart, SettingError
@@ -134,7 +135,7 @@ def edit(folder, change):
             "holds no image with captions",
         ),
         (
-            lambda f: edit(f, lambda d: [a.update(caption="?!") for a in d["annotations"]]),
+            lambda f: edit(f, lambda d: [a.update(caption="...") for a in d["annotations"]]),
             DataError,
             "the captions of '.*captions_train2017.json' hold no word",
         ),
@@ -176,7 +177,7 @@ def edit(folder, change):
         (
             lambda f: edit(f, lambda d: d["images"][0].update(height=0)),
             DataError,
-            r"must be at least 1 pixel wide and high, got \d+ x 0",
+            r"must be at least 1 pixel wide and high .*, got \d+ x 0",
         ),
         (
             lambda f: edit(f, lambda d: d["annotations"][0]["named"][0].update(words=[-1])),
@@ -204,6 +205,122 @@ def test_what_is_missing_or_damaged_is_named(copy, damage, kind, message):
     damage(copy)
     with pytest.raises(kind, match=message):
         read_coco(copy, min_count=1)
+
+
+def set_of(folder, images, annotations, part="train"):
+    """A set of small files: images by path, listed with captions as given."""
+    for name in images:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 10)).save(folder / name)
+    listed = [{"id": key, "file_name": name} for key, name in annotations]
+    captions = [{"id": 1, "image_id": key, "caption": "a dog"} for key, _ in annotations]
+    (folder / "annotations").mkdir(exist_ok=True)
+    path = folder / "annotations" / f"captions_{part}2017.json"
+    path.write_text(json.dumps({"images": listed, "annotations": captions}), encoding="utf-8-sig")
+    return path
+
+
+def test_width_and_height_are_needed_only_where_boxes_are_and_then_the_image_tells(copy, made):
+    whole = read_coco(made, min_count=1)
+    edit(copy, lambda d: [(one.pop("width"), one.pop("height")) for one in d["images"]])
+    assert [p.width for p in read_coco(copy, min_count=1).sets["train"].pictures] == [48] * 30
+    edit(copy, lambda d: [one.pop("named") for one in d["annotations"]])
+    corpus = read_coco(copy, min_count=1)
+    assert corpus.sets["train"].pictures[0].width is None
+    assert corpus.sets["train"].references == whole.sets["train"].references
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("train2017/a.jpg", "train2017/a.jpg"),
+        ("train2017/a.jpg", "http://images.cocodataset.org/train2017/a.jpg"),
+        ("train2017/a.jpg", "C:\\coco\\train2017\\a.jpg"),
+        ("train2017/a.jpg", "/data/coco/train2017/a.jpg"),
+        ("images/of/a.jpg", "images/of/a.jpg"),
+        ("train2017/cats/a.jpg", "cats/a.jpg"),
+    ],
+)
+def test_an_image_may_be_named_with_its_folder(tmp_path, file, name):
+    set_of(tmp_path / "coco", ["val2017/b.jpg"], [(2, "b.jpg")], "val")
+    set_of(tmp_path / "coco", [file], [(1, name)])
+    for place in (tmp_path / "coco", tmp_path):
+        (picture,) = read_coco(place, min_count=1).sets["train"].pictures
+        assert picture.path == tmp_path / "coco" / file
+
+
+def test_two_names_of_one_file_are_refused(tmp_path):
+    set_of(tmp_path, ["val2017/b.jpg"], [(2, "b.jpg")], "val")
+    set_of(tmp_path, ["train2017/a.jpg"], [(1, "x/a.jpg"), (2, "y/a.jpg")])
+    with pytest.raises(DataError, match="'y/a.jpg' and 'x/a.jpg' would both be '.*a.jpg'"):
+        read_coco(tmp_path, min_count=1)
+
+
+@pytest.mark.parametrize("place", ["dataset_coco.json", "annotations/dataset_coco.json"])
+def test_karpathys_split_file_is_read(tmp_path, place):
+    splits = {"1": "train", "2": "restval", "3": "val", "4": "test"}
+    folders = {"1": "train2014", "2": "val2014", "3": "val2014", "4": "val2014"}
+    for name, folder in folders.items():
+        (tmp_path / folder).mkdir(exist_ok=True)
+        Image.new("RGB", (20, 10)).save(tmp_path / folder / f"{name}.jpg")
+    images = [
+        {
+            **{"filepath": folders[name], "filename": f"{name}.jpg", "cocoid": 10 * int(name)},
+            **{"imgid": int(name), "split": split, "sentids": [1]},
+            "sentences": [{"tokens": ["no"], "raw": f"Dog no {name}.", "imgid": 1, "sentid": 1}],
+        }
+        for name, split in splits.items()
+    ]
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text(json.dumps({"images": images, "dataset": "coco"}))
+    corpus = read_coco(tmp_path, min_count=1)
+    assert corpus.year == 2014
+    found = {part: [(p.id, p.path.name) for p in s.pictures] for part, s in corpus.sets.items()}
+    assert found == {"train": [(10, "1.jpg"), (20, "2.jpg")], "val": [(30, "3.jpg")]}
+    assert corpus.sets["train"].pictures[0].captions == ("Dog no 1.",)
+    (tmp_path / place).write_text(json.dumps({"images": images[:1], "dataset": "coco"}))
+    with pytest.raises(DataError, match="holds no image of split 'val', only of train"):
+        read_coco(tmp_path, min_count=1)
+
+
+def test_ids_keep_their_type_and_spelling_in_store_and_results(tmp_path):
+    ids = ["007", "a-b", 9, "10"]
+    set_of(tmp_path, ["val2017/b.jpg"], [(11.0, "b.jpg")], "val")
+    set_of(
+        tmp_path,
+        [f"train2017/{i}.jpg" for i in range(4)],
+        [(k, f"{i}.jpg") for i, k in enumerate(ids)],
+    )
+    corpus = read_coco(tmp_path, min_count=1)
+    read = [picture.id for picture in corpus.sets["train"].pictures]
+    assert read == ids and [type(one) for one in read] == [type(one) for one in ids]
+    recipe = {"dtype": "float32"}
+    store = write_store(
+        tmp_path / "store", recipe, corpus.sets.values(), lambda part: [np.zeros((len(part), 1, 2))]
+    )
+    store.check(corpus.sets["train"])
+    index = json.loads((tmp_path / "store" / "index.json").read_text())
+    assert index["images"] == [*ids, 11]
+    np.savez(tmp_path / "own.npz", features=np.ones((4, 1, 2)), images=["007", "a-b", "9", "10"])
+    open_store(tmp_path / "own.npz").check(corpus.sets["train"])
+    set_of(tmp_path, [], [(9, "0.jpg"), ("9", "1.jpg")])
+    with pytest.raises(DataError, match="lists image 9 2 times"):
+        read_coco(tmp_path, min_count=1)
+    set_of(tmp_path, [], [(True, "0.jpg")])
+    with pytest.raises(DataError, match="the id of an image must be a number or text, got True"):
+        read_coco(tmp_path, min_count=1)
+
+
+def test_boxes_of_a_photo_that_its_exif_turns_are_refused(copy):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = next(iter(sorted((copy / "train2017").iterdir())))
+    Image.new("RGB", (48, 30)).save(file, exif=exif)
+    edit(copy, lambda d: d["images"][0].update(width=48, height=30))
+    with pytest.raises(DataError, match="is 30 x 48 as its EXIF orientation turns it, but listed"):
+        read_coco(copy, min_count=1)
+    edit(copy, lambda d: d["images"][0].update(width=30, height=48))
+    assert read_coco(copy, min_count=1).sets["train"].pictures[0].width == 30
 
 
 def test_a_damaged_image_is_named(tmp_path):

@@ -93,6 +93,29 @@ def test_weights_come_back_from_every_format(encoder, stored, ending):
         assert (value == values[name]).all()
 
 
+@pytest.mark.parametrize(
+    "wrapped", ["module.features.{}", "features.module.{}", "model.features.{}", "a.b.features.{}"]
+)
+def test_weights_of_a_wrapped_network_are_those_of_the_network(encoder, stored, wrapped):
+    values, folder = stored
+    entries = {wrapped.format(name.removeprefix("features.")): v for name, v in values.items()}
+    write(entries | {"module.classifier.0.weight": np.zeros(2, np.float32)}, folder / "W.NPZ")
+    load_vgg19(encoder, folder / "W.NPZ")
+    for name, value in weights_of(encoder).items():
+        assert (value == values[name]).all()
+    write(entries | values, folder / "two.npz")
+    with pytest.raises(DataError, match=r"two.npz' have 'features.0.(bias|weight)' more than once"):
+        load_vgg19(encoder, folder / "two.npz")
+
+
+def test_weights_that_do_not_fit_say_which_there_are(encoder, stored):
+    _, folder = stored
+    write({f"block{i}.kernel": np.zeros(2, np.float32) for i in range(9)}, folder / "k.npz")
+    said = r"no entry 'features.0.weight'; their 9 entries are block0.kernel, .*kernel, \.\.\.$"
+    with pytest.raises(DataError, match=said):
+        load_vgg19(encoder, folder / "k.npz")
+
+
 def test_the_first_entry_that_does_not_fit_is_named_and_nothing_is_set(encoder, stored):
     values, folder = stored
     before = weights_of(encoder)

@@ -223,7 +223,7 @@ def test_an_npz_of_ones_own_is_read_and_damage_is_named(part, store, tmp_path):
         ("hollow", {"features": values[:, :0]}, r"at least one cell and number, got \(10, 0, 5\)"),
         ("inf", {"features": np.where(values > 2, np.inf, values)}, r"finite, those of image \d+"),
         ("twice", {"images": [*numbers[:9], numbers[0]]}, f"image {numbers[0]} is there twice"),
-        ("part", {"images": np.array(numbers) + 0.5}, "images must be whole, got"),
+        ("part", {"images": np.array(numbers) + 0.5}, "of an image must be whole, got"),
     ]:
         np.savez(tmp_path / f"{name}.npz", **{"features": values, "images": numbers, **given})
         with pytest.raises(DataError, match=f"{name}.npz' are damaged: .*{said}"):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -26,13 +27,65 @@ from oracles.bleu import bleu
         ("It's a dog's ball!", "it 's a dog 's ball"),
         ("They don't look; he\u2019ll fall", "they do n't look he 'll fall"),
         ("a frost-covered clock that says 8:25...", "a frost-covered clock that says 8:25"),
-        ("1,000 birds (or so) & 3.5 cats", "1,000 birds or so 3.5 cats"),
-        ('A "STOP" sign_post', "a stop sign post"),
+        ('A "STOP" sign_post', "a stop sign_post"),
+        ("black&white AT&T R & B", "black & white at&t r & b"),
+        ("50% off, $5, $ 10 or #1 of a#b", "50 % off $ 5 $ 10 or # 1 of a #b"),
+        ("at 5 o'clock; hors d'oeuvres, O'Brien", "at 5 o'clock hors d'oeuvres o'brien"),
+        ("the U.S. flag in the U.S.A.", "the u.s. flag in the u.s.a."),
+        ("2:30p.m. or 5 a.m.", "2:30 p.m. or 5 a.m."),
+        ("on St. Louis Ave. by Mr. Smith.", "on st. louis ave. by mr. smith"),
+        ("no. 5 in the sun. Say no.", "no. 5 in the sun say no"),
+        ("a black/white cat / w/o 1/2 cup", "a black/white cat / w/o 1/2 cup"),
+        ("they cannot, won't, gonna go", "they can not wo n't gon na go"),
+        ("rock 'n' roll of the '50s, 'tis", "rock 'n' roll of the '50s 't is"),
+        ("frost--covered - a---b", "frost covered a b"),
+        ("What?! wow!!! ok...", "what ?! wow !!! ok"),
+        ("a man.The dog's foo@bar.com", "a man.the dog 's foo@bar.com"),
+        ("1,000 birds a*b+c=e ~ @ 5°", "1,000 birds a * b + c = e ~ @ 5 °"),
         (" \n", ""),
     ],
 )
-def test_captions_are_divided_as_the_treebank_divides_them(caption, words):
+def test_captions_are_divided_as_cocos_evaluation_divides_them(caption, words):
+    # the words are what pycocoevalcap's PTBTokenizer (Stanford CoreNLP 3.4.1) answered
     assert tokenise(caption) == words.split()
+
+
+@pytest.mark.parametrize(
+    ("caption", "words"),
+    [
+        ("a man (or woman) [here]", "a man or woman here"),  # -lrb- or woman -rrb-
+        ("5¢ €5 £3 ½", "5 ¢ € 5 £ 3 ½"),  # 5 cents $ 5 # 3 1/2
+        ("a!b", "a b"),  # a!b
+    ],
+)
+def test_captions_are_divided_otherwise_only_where_it_is_said(caption, words):
+    assert tokenise(caption) == words.split()
+
+
+WORDS = [
+    *("हिन्दी", "में", "किताब", "ภาษาไทย", "ที่นี่", "مُحَمَّد", "می\u200cخواهم", "שָׁלוֹם", "தமிழ்"),
+    *("বাংলা", "ന\u0d4d\u200d", "မြန်မာ", "ខ្មែរ", "बच्चे", "한국어", "日本語", "naïve", "tiếng"),
+]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_marks_stay_with_their_letters_in_words_vocabulary_and_bleu(form):
+    pytest.importorskip("sacrebleu")
+    text = unicodedata.normalize(form, f"\u200f{', '.join(WORDS)}!")
+    words = [unicodedata.normalize("NFC", word) for word in WORDS]
+    assert tokenise(text) == words
+    assert tokenise(" ".join(tokenise(text))) == words  # a written caption reads as it was
+    known = build_vocabulary([tokenise(text)], 1)
+    assert known.decode(known.encode(words, 30)) == words
+    assert metrics.bleu([tokenise(text)], [[words]])[0] == pytest.approx(1, abs=1e-12)
+
+
+def test_letters_of_two_spellings_are_one_word():
+    assert tokenise("Cafe\u0301 CAFÉ cafe\u0301") == ["café"] * 3
+    assert tokenise("\u0130stanbul") == ["i\u0307stanbul"]  # as Java lowers it, and Python
+    assert tokenise("co\u00adop\ufeff") == ["coop"]
+    assert tokenise("\u2764\ufe0f 1\ufe0f\u20e3 \U0001f469\u200d\U0001f467 dog") == ["1", "dog"]
+    assert tokenise("x\ud800y") == ["x", "y"]  # what cannot be written
 
 
 def test_only_frequent_words_are_known_and_captions_come_back():

@@ -130,7 +130,7 @@ def test_a_paradigm_of_ones_own_comes_from_a_file(document, attnflow, tmp_path):
     assert code == 2 and "did you mean 'FOCAL'?" in err
 
 
-@pytest.mark.parametrize("ending", ["json", "csv"])
+@pytest.mark.parametrize("ending", ["json", "csv", "CSV"])
 def test_a_file_holds_the_same_numbers(attnflow, document, tmp_path, ending):
     options = ("solve", "--schedule", "soft@t=20,hard", "--times", "1,10,100")
     code, out, err = attnflow(*options, "--out", f"deep/curves.{ending}")

@@ -5,6 +5,7 @@ The layout is COCO's own::
     DIR/annotations/captions_train2017.json    DIR/train2017/000000000009.jpg
     DIR/annotations/captions_val2017.json      DIR/val2017/000000000139.jpg
 
+or with the split file ``dataset_coco.json`` in place of both; up to two folders deeper, too.
 An annotation may hold one field more than COCO's, ``"named": [{"words": [1, 2], "bbox": [x, y,
 width, height]}]``: which words (counted from 0) name the thing in which box of the image. The
 generated set has it; with it, focus can be measured.
@@ -12,22 +13,26 @@ generated set has it; with it, focus can be measured.
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from attnflow.captions.vocabulary import Vocabulary, build_vocabulary, tokenise
 from attnflow.errors import DataError, MissingPart, SettingError
-from attnflow.reading import read_json
+from attnflow.reading import holding, image_size, read_json
 
 YEARS = (2017, 2014)
 PARTS = {"train": "train", "heldout": "val"}
 """Entry of the config that limits a set -> the set's name, which is COCO's."""
 SETS = tuple(PARTS.values())
+KARPATHY = ("dataset_coco.json", "annotations/dataset_coco.json")
+"""Where the split file of Karpathy and Fei-Fei (2015) may be, which is of COCO 2014."""
+LONGEST_SIDE = 1_000_000
+ImageId = int | float | str
 
 
 @dataclass(frozen=True)
@@ -35,18 +40,18 @@ class Picture:
     """An image as COCO lists it.
 
     Attributes:
-        id: COCO's number.
+        id: as the file spells it.
         path: its file.
-        width: in pixels.
-        height: in pixels.
+        width: in pixels; None where neither the file nor a box tells.
+        height: likewise.
         captions: as they were written.
         named: for each caption, pairs of (numbers of words, box as x, y, width, height).
     """
 
-    id: int
+    id: ImageId
     path: Path
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     captions: tuple[str, ...]
     named: tuple[tuple[tuple[tuple[int, ...], tuple[float, ...]], ...], ...]
 
@@ -124,6 +129,7 @@ def read_coco(
         SettingError: a value is not allowed.
     """
     data = Path(data).expanduser()
+    data = holding(data, _has_captions, "COCO's captions") or data
     year = _year(data, year)
     limits = limits or {}
     found = {part: _read(data, part, year, limits.get(part), images) for part in SETS}
@@ -142,42 +148,66 @@ def read_coco(
     return Corpus(sets, vocabulary, year)
 
 
+def _has_captions(folder: Path) -> bool:
+    return any(captions_file(folder, "train", year).is_file() for year in YEARS)
+
+
 def captions_file(data: Path, part: str, year: int) -> Path:
     """Where the captions of a set are."""
-    return data / "annotations" / f"captions_{part}{year}.json"
+    path = data / "annotations" / f"captions_{part}{year}.json"
+    return next((p for p in (path, *map(data.joinpath, KARPATHY)) if p.is_file()), path)
 
 
 def _year(data: Path, asked: int | None) -> int:
     if asked is not None and asked not in YEARS:
         raise SettingError(f"year must be 2014 or 2017, got {asked}")
     for year in YEARS if asked is None else (asked,):
-        if captions_file(data, "train", year).is_file():
+        if (data / "annotations" / f"captions_train{year}.json").is_file():
             return year
     year = asked or 2017
+    if captions_file(data, "train", 2014).is_file():
+        return asked or 2014  # of which the split file is
     raise MissingPart(
         f"no COCO captions at {str(data)!r}: put annotations/captions_train{year}.json, "
-        f"annotations/captions_val{year}.json and the folders train{year} and val{year} of images "
-        f"there (from https://cocodataset.org), or run 'attnflow data generate coco --data DIR'"
+        f"annotations/captions_val{year}.json (or dataset_coco.json) and the folders train{year} "
+        f"and val{year} of images there (from https://cocodataset.org), or run 'attnflow data "
+        f"generate coco --data DIR'"
     )
+
+
+class Entry(NamedTuple):
+    """An image as a file lists it.
+
+    Attributes:
+        id: as it is spelt there.
+        name: of its file, perhaps with folders.
+        size: width and height in pixels; None where the file does not tell.
+    """
+
+    id: ImageId
+    name: str
+    size: tuple[int, int] | None
 
 
 def _read(data: Path, part: str, year: int, limit: int | None, images: bool) -> list[Picture]:
     path = captions_file(data, part, year)
     if not path.is_file():
         raise MissingPart(f"no {path.name} at {str(path.parent)!r}: put COCO's file there")
+    captions: dict[str, list[Any]] = {}
     try:
         document = read_json(path)
+        if "annotations" not in document and "sentences" in document["images"][0]:
+            document = _of_split(document, part, path)
         listed = [_entry(image) for image in document["images"]]
-        captions: dict[int, list[Any]] = {}
         for annotation in document["annotations"]:
             pair = _caption(annotation), tuple(map(_named, annotation.get("named", ())))
-            captions.setdefault(_number(annotation["image_id"]), []).append(pair)
+            captions.setdefault(spelling(annotation["image_id"]), []).append(pair)
     except DataError:
         raise
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError) as error:
         said = f"{type(error).__name__}: {error}"
         raise DataError(f"{str(path)!r} is no COCO caption file ({said})") from error
-    times = Counter(number for number, *_ in listed)
+    times = Counter(spelling(entry.id) for entry in listed)
     twice = [number for number, count in times.items() if count > 1]
     if twice:
         raise DataError(f"{str(path)!r} lists image {twice[0]} {times[twice[0]]} times")
@@ -186,40 +216,68 @@ def _read(data: Path, part: str, year: int, limit: int | None, images: bool) -> 
         raise DataError(
             f"{str(path)!r} has a caption of image {unknown[0]}, which it does not list"
         )
-    folder = data / f"{part}{year}"
-    listed = [entry for entry in listed if entry[0] in captions][:limit]
+    listed = [entry for entry in listed if spelling(entry.id) in captions][:limit]
     if not listed:
         raise DataError(f"{str(path)!r} holds no image with captions")
-    if images:
-        _check_images(folder, [name for _, name, *_ in listed], path)
     return [
-        Picture(
-            number,
-            folder / name,
-            width,
-            height,
-            tuple(caption for caption, _ in captions[number]),
-            tuple(named for _, named in captions[number]),
-        )
-        for number, name, width, height in listed
+        _picture(entry, file, captions[spelling(entry.id)])
+        for entry, file in zip(listed, _files(data, part, year, listed, images), strict=True)
     ]
 
 
-def _entry(image: dict[str, Any]) -> tuple[int, str, int, int]:
-    name = str(image["file_name"])
-    if os.path.basename(name) != name:
+def _of_split(document: dict[str, Any], part: str, path: Path) -> dict[str, Any]:
+    """A part of Karpathy's split file in COCO's form; "restval" is trained on, as is usual."""
+    splits = ("train", "restval") if part == "train" else (part,)
+    images, annotations = [], []
+    for one in document["images"]:
+        if one["split"] in splits:
+            number, name = one.get("cocoid", one["imgid"]), one["filename"]
+            images.append({"id": number, "file_name": f"{one.get('filepath', '')}/{name}"})
+            annotations += [{"image_id": number, "caption": s["raw"]} for s in one["sentences"]]
+    if not images:
+        known = ", ".join(sorted({str(one["split"]) for one in document["images"]}))
+        raise DataError(f"{str(path)!r} holds no image of split {part!r}, only of {known}")
+    return {"images": images, "annotations": annotations}
+
+
+def _picture(entry: Entry, file: Path, captions: list[Any]) -> Picture:
+    texts, named = zip(*captions, strict=True)
+    size = entry.size
+    if any(named) and (size is None or size[0] != size[1]):  # a box needs it
+        shown = image_size(file)
+        if size is not None and size == shown[::-1] != shown:
+            raise DataError(
+                f"image {str(file)!r} is {shown[0]} x {shown[1]} as its EXIF orientation turns it, "
+                f"but listed as {size[0]} x {size[1]}, where its boxes do not fit: turn its pixels "
+                f"or its boxes"
+            )
+        size = size or shown
+    return Picture(entry.id, file, *(size or (None, None)), texts, named)
+
+
+def _entry(image: dict[str, Any]) -> Entry:
+    name = str(image["file_name"]).replace("\\", "/").lstrip("/")
+    if ".." in PurePosixPath(name).parts or not PurePosixPath(name).name:
         raise ValueError(f"file_name {name!r} leads out of the folder")
-    width, height = int(image["width"]), int(image["height"])
-    if min(width, height) < 1:
-        raise ValueError(f"{name!r} must be at least 1 pixel wide and high, got {width} x {height}")
-    return _number(image["id"]), name, width, height
+    size = None
+    if "width" in image and "height" in image:
+        size = int(image["width"]), int(image["height"])
+        if not (1 <= min(size) and max(size) <= LONGEST_SIDE):
+            raise ValueError(
+                f"{name!r} must be at least 1 pixel wide and high (at most {LONGEST_SIDE}), got "
+                f"{size[0]} x {size[1]}"
+            )
+    spelling(image["id"])
+    return Entry(image["id"], name, size)
 
 
-def _number(value: Any) -> int:
-    """COCO's number of an image."""
+def spelling(value: Any) -> str:
+    """An image's id as text; 7, 7.0 and "7" are one id, "007" is another."""
     if isinstance(value, float) and not value.is_integer():
         raise ValueError(f"the number of an image must be whole, got {value}")
-    return int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError(f"the id of an image must be a number or text, got {value!r}")
+    return str(int(value)) if isinstance(value, float) else str(value)
 
 
 def _caption(annotation: dict[str, Any]) -> str:
@@ -242,15 +300,33 @@ def _named(one: dict[str, Any]) -> tuple[tuple[int, ...], tuple[float, ...]]:
     return words, box
 
 
-def _check_images(folder: Path, names: list[str], path: Path) -> None:
-    if not folder.is_dir():
+def _files(
+    data: Path, part: str, year: int, listed: Sequence[Entry], images: bool
+) -> Iterator[Path]:
+    """Where each image is: by its name in the set's folder, or with its folders in the data's."""
+    folder = data / f"{part}{year}"
+    if not images:
+        yield from (folder / PurePosixPath(entry.name).name for entry in listed)
+        return
+    there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+    absent, used = [], dict[Path, str]()
+    for entry in listed:
+        last = PurePosixPath(entry.name).name
+        places = (data / entry.name, folder / entry.name) if "/" in entry.name else ()
+        file = next((place for place in places if place.is_file()), None)
+        if file is None and last not in there:
+            absent.append(last)
+        file = file or folder / last
+        if used.setdefault(file, entry.name) != entry.name:
+            raise DataError(f"{entry.name!r} and {used[file]!r} would both be {str(file)!r}")
+        yield file
+    if absent and not there:
         raise MissingPart(f"no images at {str(folder)!r}: put COCO's folder {folder.name} there")
-    there = {entry.name for entry in os.scandir(folder)}
-    absent = [name for name in names if name not in there]
     if absent:
         more = f" (and {len(absent) - 1} others)" if len(absent) > 1 else ""
         raise DataError(
-            f"image {absent[0]!r}{more}, which {path.name} names, is not in {str(folder)!r}"
+            f"image {absent[0]!r}{more}, which {captions_file(data, part, year).name} names, is "
+            f"not in {str(folder)!r}"
         )
 
 

@@ -194,8 +194,8 @@ def _truth(engine: CaptionEngine, part: CaptionSet, batch: Batch) -> np.ndarray:
     found = np.zeros((*shape, cells), bool)
     size, resize = engine.run.seen
     for place, row in enumerate(batch.rows):
-        if row >= 0:
-            picture = part.pictures[row]
+        picture = part.pictures[row]
+        if row >= 0 and picture.width is not None and picture.height is not None:
             placed = frame(picture.width, picture.height, size, resize)
             boxes = part.boxes[batch.captions[place]]
             boxes = np.where(batch.captions[place][:, None, None] >= 0, boxes, np.nan)

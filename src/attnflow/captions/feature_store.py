@@ -2,7 +2,7 @@
 
 ``features.npy`` is [N, L, D]; ``index.json`` says which image is where and how it was made. A store
 is written beside its place and renamed when complete. An ``.npz`` holds ``features`` [N, L, D] and
-``images``, COCO's numbers [N]; being compressed it is read into memory.
+``images``, COCO's ids [N], numbers or text; being compressed it is read into memory.
 """
 
 import shutil
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from attnflow.captions.coco import CaptionSet
+from attnflow.captions.coco import CaptionSet, spelling
 from attnflow.errors import DataError, MissingPart, SettingError
 from attnflow.files import save_json
 from attnflow.reading import check_zip, read_json, regular
@@ -31,21 +31,21 @@ class Features:
 
     Attributes:
         path: where it is.
-        rows: COCO's number of an image -> where it is in the array.
+        rows: spelling of an image's id -> where it is in the array.
         recipe: how the features were made; empty where that is not known.
         cells: L.
         width: D.
     """
 
     path: Path
-    rows: dict[int, int]
+    rows: dict[str, int]
     recipe: dict[str, Any]
     cells: int
     width: int
 
     def __call__(self, part: CaptionSet, row: int) -> Float[np.ndarray, "L D"]:
         """The features of one image."""
-        return np.asarray(self.array[self.rows[part.pictures[row].id]])
+        return np.asarray(self.array[self.rows[spelling(part.pictures[row].id)]])
 
     @property
     def array(self) -> Float[np.ndarray, "N L D"]:
@@ -60,7 +60,7 @@ class Features:
         Raises:
             DataError: one is not.
         """
-        absent = [p.id for p in part.pictures if p.id not in self.rows]
+        absent = [p.id for p in part.pictures if spelling(p.id) not in self.rows]
         if absent:
             raise DataError(
                 f"features {str(self.path)!r} lack image {absent[0]} of {part.name} "
@@ -72,7 +72,7 @@ _OPEN: dict[Path, np.ndarray] = {}
 
 
 def _array(path: Path) -> np.ndarray:
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         with np.load(check_zip(path), allow_pickle=False) as stored:
             return stored["features"]
     return np.load(regular(path / ARRAY), mmap_mode="r", allow_pickle=False)
@@ -80,7 +80,7 @@ def _array(path: Path) -> np.ndarray:
 
 def _index(path: Path) -> tuple[list[Any], dict[str, Any]]:
     """Numbers of the images, and how the features were made."""
-    if path.suffix == ".npz" and path.is_file():
+    if path.suffix.lower() == ".npz" and path.is_file():
         with np.load(check_zip(path), allow_pickle=False) as stored:
             return stored["images"].tolist(), {}
     if (path / INDEX).is_file():
@@ -92,13 +92,11 @@ def _index(path: Path) -> tuple[list[Any], dict[str, Any]]:
     )
 
 
-def _rows(numbers: list[Any]) -> dict[int, int]:
-    """Number of an image -> where it is."""
-    found: dict[int, int] = {}
+def _rows(numbers: list[Any]) -> dict[str, int]:
+    """Spelling of an image's id -> where it is."""
+    found: dict[str, int] = {}
     for place, number in enumerate(numbers):
-        if isinstance(number, float) and not number.is_integer():
-            raise ValueError(f"the numbers of images must be whole, got {number}")
-        if found.setdefault(int(number), place) != place:
+        if found.setdefault(spelling(number), place) != place:
             raise ValueError(f"image {number} is there twice")
     return found
 
@@ -151,7 +149,7 @@ def open_store(place: str | Path) -> Features:
     return Features(path, found.rows, recipe, array.shape[1], array.shape[2])
 
 
-def _put(array: np.ndarray, known: set[int], images: dict[int, int], piece: np.ndarray) -> None:
+def _put(array: np.ndarray, known: set[int], images: dict[str, int], piece: np.ndarray) -> None:
     """Put features of images (number -> place) into an array, which knows some places already."""
     with np.errstate(over="ignore"):
         kept = piece.astype(array.dtype)
@@ -192,8 +190,8 @@ def write_store(
         DataError: features are not finite, or sets have different pictures of one number.
     """
     out, parts = Path(out).expanduser().absolute(), list(parts)
-    numbers = [picture.id for part in parts for picture in part.pictures]
-    places = {number: place for place, number in enumerate(dict.fromkeys(numbers))}
+    ids = {spelling(p.id): p.id for part in parts for p in part.pictures}
+    places = {number: place for place, number in enumerate(ids)}
     if out.exists():
         there = open_store(out) if (out / INDEX).is_file() else None
         if there is None or there.recipe != recipe:
@@ -201,7 +199,7 @@ def write_store(
                 f"out {str(out)!r} holds something else, or features that were made otherwise: "
                 f"name another place"
             )
-        if set(numbers) <= set(there.rows):
+        if ids.keys() <= there.rows.keys():
             return there
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -209,7 +207,7 @@ def write_store(
         temporary.chmod(0o755)
         array, known = None, set()
         for part in parts:
-            images = (picture.id for picture in part.pictures)
+            images = (spelling(picture.id) for picture in part.pictures)
             for piece in compute(part):
                 if array is None:
                     shape = (len(places), *piece.shape[1:])
@@ -220,7 +218,7 @@ def write_store(
                 _put(array, known, {image: places[image] for image in here}, piece)
         if array is not None:
             array.flush()
-        save_json(temporary / INDEX, {"recipe": recipe, "images": list(places)})
+        save_json(temporary / INDEX, {"recipe": recipe, "images": list(ids.values())})
         if out.exists():
             shutil.rmtree(out)
         temporary.rename(out)

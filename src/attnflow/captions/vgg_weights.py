@@ -1,10 +1,12 @@
 """Weights of VGG19 from a file: torchvision's ``.pth``, ``.safetensors`` or ``.npz``.
 
 A file of any kind holds torchvision's names, ``features.0.weight`` [64, 3, 3, 3] and so on
-(out, in, height, width); the classifier's entries are left out. A ``.pth`` is read by PyTorch
+(out, in, height, width), perhaps behind a prefix ("module.", "model.") or within "state_dict", as
+training scripts write it; the classifier's entries are left out. A ``.pth`` is read by PyTorch
 with ``weights_only=True``, which executes nothing that the file holds.
 """
 
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,10 @@ from flax import nnx
 
 from attnflow.captions.encoder import VGG19, VGG19_BLOCKS
 from attnflow.errors import DataError, MissingPart
+from attnflow.reading import check_zip
+
+NAME = re.compile(r"(?:^|\.)features\.(?:module\.)?(\d+\.(?:weight|bias))$")
+"""An entry of a convolution, whatever wraps the network."""
 
 
 def torchvision_names() -> list[str]:
@@ -46,11 +52,12 @@ def load_vgg19(encoder: VGG19, path: str | Path) -> None:
             f"no encoder weights at {str(path)!r}: put torchvision's vgg19 (.pth, .safetensors or "
             f".npz with its names) there"
         )
-    if path.suffix not in _READERS:
+    read = _READERS.get(path.suffix.lower())
+    if read is None:
         known = ", ".join(_READERS)
         raise DataError(f"encoder weights must end in one of {known}, got {str(path)!r}")
     try:
-        found = _READERS[path.suffix](path)
+        found = _features(read(check_zip(path)), path)
     except (MissingPart, DataError):
         raise
     except Exception as error:  # every reader raises its own kinds
@@ -67,9 +74,31 @@ def load_vgg19(encoder: VGG19, path: str | Path) -> None:
         layer.bias[...] = jnp.asarray(bias, jnp.float32)
 
 
-def _entry(found: Any, name: str, shape: tuple[int, ...], path: Path) -> np.ndarray:
-    if name not in found:
-        raise DataError(f"encoder weights {str(path)!r} have no entry {name!r}")
+def _features(entries: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The convolutions' entries under torchvision's names."""
+    found: dict[str, Any] = {}
+    for name in entries:
+        if match := NAME.search(name):
+            plain = f"features.{match[1]}"
+            if plain in found:
+                raise DataError(f"encoder weights {str(path)!r} have {plain!r} more than once")
+            found[plain] = entries[name]
+    lacking = [
+        name
+        for layer in torchvision_names()
+        for name in (f"{layer}.weight", f"{layer}.bias")
+        if name not in found
+    ]
+    if lacking:
+        some = ", ".join(list(entries)[:6]) + (", ..." if len(entries) > 6 else "")
+        raise DataError(
+            f"encoder weights {str(path)!r} have no entry {lacking[0]!r}; their {len(entries)} "
+            f"entries are {some}"
+        )
+    return found
+
+
+def _entry(found: dict[str, Any], name: str, shape: tuple[int, ...], path: Path) -> np.ndarray:
     values = np.asarray(found[name])
     if values.shape != shape:
         raise DataError(
@@ -87,7 +116,9 @@ def _torch(path: Path) -> dict[str, np.ndarray]:
             f"convert the file to .safetensors or .npz"
         ) from error
     found = torch.load(path, map_location="cpu", weights_only=True)
-    return {name: values.numpy() for name, values in found.items()}
+    found = found.get("state_dict", found)
+    tensors = ((name, values) for name, values in found.items() if torch.is_tensor(values))
+    return {name: values.detach().float().numpy() for name, values in tensors}
 
 
 def _safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -101,7 +132,7 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
-    if not zipfile.is_zipfile(path):
+    if not zipfile.is_zipfile(path):  # which NumPy would take for a pickle
         raise DataError(f"encoder weights {str(path)!r} are damaged: not a zip file")
     with np.load(path, allow_pickle=False) as stored:
         return dict(stored)

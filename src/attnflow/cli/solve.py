@@ -100,7 +100,7 @@ class Shared:
 def check_file(name: str) -> Any:
     """The path of a file of curves, checked before anything is computed."""
     path = files.check_place(name, folder=False)
-    if path.suffix not in (".json", ".csv"):
+    if path.suffix.lower() not in (".json", ".csv"):
         raise SettingError(f"out must end in .json or .csv, got {name!r}")
     return path
 
@@ -137,7 +137,7 @@ def deliver(records: list[dict[str, Any]], method: str, out: Any, as_json: bool)
 
     document = records[0] if len(records) == 1 else records
     if out is not None:
-        text = to_csv(records) if out.suffix == ".csv" else output.to_json(document) + "\n"
+        text = to_csv(records) if out.suffix.lower() == ".csv" else output.to_json(document) + "\n"
         output.say(f"wrote {save_text(out, text)}")
     if as_json:
         output.emit(document)
