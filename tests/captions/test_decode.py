@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from attnflow.captions.decode import NEVER, Rule, beam, greedy, rule_of
+from attnflow.captions.decode import NEVER, Rule, beam, greedy, losses_by, rule_of
 from attnflow.captions.decoder import Decoder
-from attnflow.captions.teacher_forcing import unroll, word_losses
+from attnflow.captions.teacher_forcing import unroll
 from attnflow.captions.vocabulary import END, PAD
 from attnflow.train.objective import objective
 from oracles.networks import filled
@@ -44,7 +44,7 @@ def scored(decoder, rule, grid, captions):
     """Log-probability of every caption by teacher forcing, [B, captions]."""
     words = jnp.broadcast_to(jnp.asarray(captions)[None], (len(grid), *np.shape(captions)))
     found = unroll(decoder, grid, words, None, rule.draws)
-    return -word_losses(decoder, rule.scoring, grid, words, found, None).sum(axis=0)
+    return -losses_by(decoder, rule, grid, words, found).sum(axis=0)
 
 
 def every_caption():

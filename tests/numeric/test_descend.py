@@ -10,11 +10,9 @@ import sympy as sp
 
 from attnflow.errors import IntegrationFailed, SettingError
 from attnflow.numeric.descend import _ansatz, _inputs, descend, population_loss
-from attnflow.numeric.pooling import margin, pooling
 from attnflow.numeric.simulate import simulate
-from attnflow.schedule import Schedule
-from attnflow.settings import Setting
-from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
+from attnflow.settings import Schedule, Setting
+from attnflow.symbolic.catalogue import HARD, SOFT
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import alpha, mu
 from oracles import textbook
@@ -58,29 +56,20 @@ def test_the_full_loss_is_the_papers_away_from_the_ansatz(paradigm, general):
 
 @pytest.mark.parametrize("general", [Setting(5, 3), *GENERAL], ids=["plain", "shared", "distinct"])
 def test_on_the_ansatz_the_full_loss_is_the_paradigms_loss(paradigm, general):
-    """What pooling is bound to: L(alpha, mu; C) alpha with (m - k)/k backgrounds a foreground."""
+    """L(alpha, mu; C) with (m - k)/k backgrounds a foreground, by averages and by the loss."""
     name, k = paradigm.name.split("-")[0], general.foreground_segments
     inputs, (matrix, pull) = _inputs(general), _ansatz(general)
-    renamed = Paradigm(f"my-{name}", paradigm.loss)  # not in the table: pooled by its margin
+    by_loss = Paradigm(paradigm.name, paradigm.loss)  # which does not say what it averages
     with jax.enable_x64(True):
         x = jnp.asarray(inputs)
         both = jax.jit(
-            lambda w: [population_loss(p, w, inputs=x, foreground=k) for p in (paradigm, renamed)]
+            lambda w: [population_loss(p, w, inputs=x, foreground=k) for p in (paradigm, by_loss)]
         )
         for mu0, nu0 in ((0.0, 0.0), (1.3, -0.4), (-2.0, 3.0)):
             factor = 1 + (general.segments - k) / k
             wanted = textbook.LOSSES[name](mu0, nu0, factor, general.classes)
             for found in both((jnp.asarray(mu0 * matrix), jnp.asarray(nu0 * pull))):
                 assert float(found) == pytest.approx(wanted, rel=1e-13)
-
-
-def test_a_paradigm_is_pooled_by_its_loss_and_not_by_its_name():
-    assert pooling(SOFT).__name__ == "soft"
-    assert pooling(LVML).args == pooling(power_mean(1)).args == (1.0,)
-    assert pooling(power_mean("1/3")).args == (1 / 3,)
-    for other in (Paradigm("soft", LVML.loss), Paradigm("power-1/3", SOFT.loss), MIXTURE):
-        assert pooling(other).func is margin
-    assert pooling(Paradigm("power-x", SOFT.loss)).func is margin
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 How the next word's probabilities come from the cells follows from what was trained: soft attention
 asks the output layer about the weighted mean, hard attention about the cell of largest weight, and
-LVML (with the power means, and losses of one's own) adds the cells' probabilities by their weights.
+LVML (with all others, and custom losses) adds the cells' probabilities by their weights.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from attnflow.captions.decoder import Carry, Decoder
-from attnflow.captions.teacher_forcing import cell_logits, look, over_cells
+from attnflow.captions.teacher_forcing import (
+    Unrolled,
+    cell_logits,
+    look,
+    over_cells,
+    word_losses,
+)
 from attnflow.captions.vocabulary import END, PAD, START, UNKNOWN
+from attnflow.numeric.pooling import Average, average
 from attnflow.train.objective import Objective, objective
 
 NEVER = (PAD, START, UNKNOWN)
@@ -34,28 +41,26 @@ class Rule:
     draws: bool
     output: str
 
-    @property
-    def scoring(self) -> Objective:
-        """The objective whose losses are minus the log-probabilities of words by this rule."""
-        if self.output == "context":
-            return objective("hard-sampled" if self.draws else "soft")
-        if self.output == "mixture":
-            return objective("lvml")
-        return Objective("largest", "hard", function=_at_largest)
-
-
-def _at_largest(log_weights: Any, each: Any) -> Any:
-    chosen = jnp.argmax(log_weights, axis=-1)[..., None]
-    return -jnp.take_along_axis(each, chosen, axis=-1)[..., 0]
-
 
 def rule_of(trained: Objective) -> Rule:
-    """How captions are written after training a paradigm."""
-    if trained.name == "soft":
-        return Rule(False, "context")
-    if trained.draws:
-        return Rule(True, "context")
-    return Rule(False, "largest" if trained.paradigm in ("hard", "power-0") else "mixture")
+    """How captions are written after training an objective."""
+    if trained.averages_input or trained.draws:
+        return Rule(trained.draws, "context")
+    paradigm = trained.paradigm
+    expected = paradigm is not None and average(paradigm, 2) == Average(False, 0.0)
+    return Rule(False, "largest" if expected else "mixture")
+
+
+def losses_by(
+    decoder: Decoder, rule: Rule, grid: Any, words: Any, found: Unrolled
+) -> Float[Array, "T B K"]:
+    """Minus the log-probability of every word by a rule, 0 where the caption is over."""
+    if rule.output == "largest":
+        chosen = jnp.moveaxis(jnp.argmax(found.log_weights, axis=-1), 1, 0)
+        seen = jax.vmap(lambda cells, which: cells[which])(decoder.from_context(grid), chosen)
+        found = found._replace(seen=jnp.moveaxis(seen, 0, 1) * found.opening)
+    goal = objective("lvml" if rule.output == "mixture" else "soft")
+    return word_losses(decoder, goal, grid, words, found, None)
 
 
 class Written(NamedTuple):

@@ -12,11 +12,11 @@ import numpy as np
 from attnflow.captions import metrics
 from attnflow.captions.coco import SETS, CaptionSet
 from attnflow.captions.config import KIND
-from attnflow.captions.decode import Rule, Written, beam, greedy, rule_of
+from attnflow.captions.decode import Rule, Written, beam, greedy, losses_by, rule_of
 from attnflow.captions.images import cells_within, frame
 from attnflow.captions.pipeline import Batch, ahead, batches
 from attnflow.captions.program import CaptionEngine
-from attnflow.captions.teacher_forcing import unroll, word_losses
+from attnflow.captions.teacher_forcing import unroll
 from attnflow.captions.vocabulary import PAD
 from attnflow.errors import SettingError
 from attnflow.files import atomic
@@ -57,7 +57,7 @@ def load(
     Args:
         path: the folder.
         best: the best checkpoint in place of the newest.
-        losses: losses of one's own that it was trained by, for its ``objective``; nothing here asks
+        losses: custom losses that it was trained by, for its ``objective``; nothing here asks
             for them, as captions are then written by the sum over the cells.
         devices: how many share the work; None for all.
 
@@ -77,7 +77,7 @@ def load(
 
     folder = RunFolder(path, KIND)
     run = settled(folder.config(), kept=True)
-    names = run.schedule.names
+    names = [part.paradigm for part in run.parts()]
     unknown = {name: partial(_absent, name) for name in names if not has_theory(name)}
     objectives = objectives_of(run, {**unknown, **(losses or {})})
     corpus = corpus_of(run, load_vocabulary(folder.path / VOCABULARY))
@@ -93,8 +93,8 @@ def load(
     return CaptionsTrained(engine, put, rows, objectives[stage], folder, stage)
 
 
-def _absent(name: str, log_weights: Any, each: Any) -> Any:
-    raise SettingError(f"the run was trained by a loss of one's own: give losses with {name!r}")
+def _absent(name: str, *_: Any) -> Any:
+    raise SettingError(f"the run was trained by a custom loss: give losses with {name!r}")
 
 
 def measure(
@@ -216,7 +216,7 @@ def _score(
     encoder, decoder = engine.modules(weights, frozen)
     grid = engine.features(encoder, frozen, pixels)
     found = unroll(decoder, grid, words, None, rule.draws)
-    each = word_losses(decoder, rule.scoring, grid, words, found, None)
+    each = losses_by(decoder, rule, grid, words, found)
     log_weights = jnp.moveaxis(found.log_weights, 0, 2)
     present = words != PAD
     named = present & jnp.any(truth, axis=-1)

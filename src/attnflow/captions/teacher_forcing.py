@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from attnflow.captions.decoder import Carry, Decoder
 from attnflow.captions.vocabulary import PAD, START
+from attnflow.numeric.pooling import average
 from attnflow.train import losses
 from attnflow.train.objective import Objective
 
@@ -173,20 +174,23 @@ def word_losses(
 
     Args:
         decoder: the weights.
-        objective: the paradigm.
+        objective: the paradigm, or a custom loss, which needs the logits of all cells at once.
         grid: of features.
         words: with ``END``, padded.
         found: by ``unroll``.
         dropped: from the number of a word to dropout's factors [B, K, X], or None.
     """
     labels = jnp.moveaxis(words, -1, 0)
-    pooled = objective.name == "soft" or objective.draws
-    seen_cells = None if pooled else decoder.from_context(grid)
+    by_context = objective.averages_input or objective.draws
+    seen_cells = None if by_context else decoder.from_context(grid)
+    vocabulary = decoder.embed[...].shape[0]
+    custom = objective.paradigm is None
+    how = None if by_context or custom else average(objective.paradigm, vocabulary)
 
     def one(given: tuple[Any, ...]) -> Any:
         number, embedded, hidden, log_weights, seen, opening, label = given
         kept = None if dropped is None else dropped(number)
-        if pooled:
+        if by_context:
             logits = decoder.logits(embedded, hidden, seen, kept).astype(jnp.float32)
             each = losses.soft(logits, label)
         else:
@@ -194,12 +198,16 @@ def word_losses(
 
             def of_cells(some: Any, _: Any) -> Any:
                 logits = cell_logits(decoder, parts, kept, some)
-                return losses.label_log_probabilities(logits, label)
+                return logits if how is None else how.of_segments(logits, label)
 
-            vocabulary = decoder.embed[...].shape[0]
             pieces, _ = over_cells(of_cells, seen_cells, log_weights, vocabulary)
-            cells = jnp.moveaxis(pieces, 0, 2).reshape(*label.shape, -1)
-            each = objective.of_each(log_weights, cells[..., : log_weights.shape[-1]])
+            count = log_weights.shape[-1]
+            cells = jnp.moveaxis(pieces, 0, 2)
+            cells = cells.reshape(*label.shape, -1, *cells.shape[4:])[:, :, :count]
+            if how is None:
+                each = objective.of_logits(log_weights, cells, label)
+            else:
+                each = how.loss(log_weights, cells)
         return jnp.where(label == PAD, 0.0, each)
 
     given = jnp.arange(len(labels)), *found[:5], labels

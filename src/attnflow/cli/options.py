@@ -6,8 +6,9 @@ sentence.
 """
 
 import inspect
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,8 +17,7 @@ from typer import Option
 from attnflow.errors import SettingError
 
 if TYPE_CHECKING:
-    from attnflow.schedule import Schedule
-    from attnflow.settings import Setting
+    from attnflow.settings import Schedule, Setting
     from attnflow.symbolic.paradigm import Paradigm
 
 MOST_POINTS = 10_000_000
@@ -262,10 +262,9 @@ class TimeOptions:
 Schedules = Annotated[
     str | None,
     _text(
-        "Paradigms in turn, each with what ends it: soft@t=200,hard; soft@alpha=0.6,hard; "
-        "soft@theory,hard.",
+        "Paradigms in turn, each with the time it ends at, as in soft:200,hard.",
         "--schedule",
-        metavar="A@END,B",
+        metavar="A:T,B",
         panel=PARADIGM,
     ),
 ]
@@ -302,6 +301,7 @@ class ParadigmOptions:
 
     def build(self) -> "list[Paradigm]":
         """The paradigms in the order named, each once; all built-in ones where none is."""
+        from attnflow.cli.userfile import load_paradigm
         from attnflow.symbolic.catalogue import CATALOGUE, paradigm
 
         names = [n.strip() for text in self.paradigm or () for n in text.split(",")]
@@ -310,42 +310,29 @@ class ParadigmOptions:
         found: list[Paradigm] = []
         for name in names:
             found += CATALOGUE.values() if name == "all" else [paradigm(name)]
-        found += self.custom()
+        found += [load_paradigm(place) for place in self.paradigm_file or ()]
         return list(dict.fromkeys(found))
 
-    def custom(self) -> "list[Paradigm]":
-        """Those from a user's files."""
-        from attnflow.cli.userfile import load_paradigm
 
-        return [load_paradigm(place) for place in self.paradigm_file or ()]
-
-
-def build_schedule(
-    text: str, custom: "list[Paradigm]", setting: "Setting", initial: tuple[float, float]
-) -> "Schedule":
-    """The Schedule that a text like "soft@t=200,hard" spells, every end a time.
-
-    Args:
-        text: the schedule.
-        custom: paradigms that it may name beside the built-in ones.
-        setting: where theory and focus weights have their times.
-        initial: (mu0, nu0).
+def build_schedule(text: str) -> "Schedule":
+    """The Schedule that a text like "soft:200,hard" spells, its paradigms looked up.
 
     Raises:
         SettingError: the text does not spell one.
     """
-    from attnflow.schedule import Schedule
+    from attnflow.settings import Schedule
     from attnflow.symbolic.catalogue import paradigm
 
-    known = {one.name: one for one in custom}
-    stages = [
-        replace(stage, paradigm=known.get(stage.name) or paradigm(stage.name))
-        for stage in Schedule(text).stages
-    ]
-    schedule = Schedule(stages)
-    if schedule.units <= {"t", "epoch"}:
-        schedule.parts  # noqa: B018  # says what the flow does not have
-        return schedule
-    from attnflow.numeric.best_schedule import timed
-
-    return timed(schedule, setting, initial)
+    parts = []
+    pieces = text.split(",")
+    for place, piece in enumerate(pieces):
+        name, colon, end = (p.strip() for p in piece.partition(":"))
+        if not name or (colon and not end):
+            raise SettingError(f"schedule must read like soft:200,hard, got {text!r}")
+        if not colon and place < len(pieces) - 1:
+            raise SettingError(
+                f"schedule must give every part but the last the time at which it ends, as in "
+                f"soft:200,hard, got {text!r}"
+            )
+        parts.append((paradigm(name), number(end) if colon else math.inf))
+    return Schedule(parts)

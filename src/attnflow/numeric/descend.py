@@ -17,13 +17,12 @@ from jaxtyping import ArrayLike, Float
 
 from attnflow.environment import library
 from attnflow.errors import IntegrationFailed, SettingError
-from attnflow.numeric.pooling import pooling
+from attnflow.numeric.pooling import margin, pooled_loss
 from attnflow.numeric.precision import float64, traced
 from attnflow.numeric.problem import Problem, normalise
 from attnflow.numeric.steps import check_momentum
-from attnflow.numeric.trajectory import Trajectory
-from attnflow.schedule import Schedule
-from attnflow.settings import Setting, check, nonnegative, positive, whole
+from attnflow.numeric.trajectory import Trajectory, lowered_loss
+from attnflow.settings import Schedule, Setting, check, nonnegative, positive, whole
 from attnflow.symbolic.paradigm import Paradigm, nearest
 
 OPTIMIZERS = ("sgd", "adam")
@@ -56,8 +55,8 @@ def descend(
     ``simulate(..., learning_rate=, momentum=)`` of second. Adam's steps have a length of about
     ``learning_rate`` in every entry whatever the gradient, and are on no scale of the flow.
 
-    What attention pools is that of numeric/pooling.py: soft attention averages inputs, hard
-    attention losses, LVML probabilities; other paradigms use their loss of weight and margin.
+    What attention pools is what the paradigm ``averages``, as in real networks; one given by its
+    loss alone uses it at the weight and the mean margin of the true segments.
     Memory and time of a step grow as m C (C + background directions).
 
     Args:
@@ -321,11 +320,13 @@ def population_loss(
     """
     W, w = weights
     logits, scores = inputs @ W.T, inputs @ w
-    true = jnp.broadcast_to(jnp.arange(scores.shape[-1]) < foreground, scores.shape)
-    losses = pooling(paradigm)(
-        logits, jax.nn.log_softmax(scores), jnp.arange(inputs.shape[0]), true
-    )
-    return jnp.mean(losses)
+    labels, log_weights = jnp.arange(inputs.shape[0]), jax.nn.log_softmax(scores)
+    if paradigm.averages is not None:
+        return jnp.mean(pooled_loss(paradigm, log_weights, logits, labels))
+    each = jnp.exp(log_weights)
+    alpha, rest = (jnp.sum(part, axis=-1) for part in (each[:, :foreground], each[:, foreground:]))
+    mu = jnp.mean(margin(logits[:, :foreground], labels[:, None]), axis=-1)
+    return jnp.mean(lowered_loss(paradigm)(alpha, rest, mu, float(logits.shape[-1])))
 
 
 def _measure(weights: tuple[Any, Any], ansatz: tuple[Any, Any]) -> Any:

@@ -5,8 +5,8 @@ from functools import lru_cache
 import sympy as sp
 
 from attnflow.errors import ParadigmError
-from attnflow.symbolic.paradigm import Paradigm, nearest
-from attnflow.symbols import C, alpha, beta, mu
+from attnflow.symbolic.paradigm import INPUT, Paradigm, averaging, nearest
+from attnflow.symbols import beta
 
 _PAPER = (
     "Vashisht and Ramaswamy, On the Learning Dynamics of Attention Networks, "
@@ -16,23 +16,23 @@ _PAPER = (
 LARGEST_POWER = 10
 """Numerator of a power mean's exponent: its formulas hold powers up to that order, spelt out."""
 
-SOFT = Paradigm(
+SOFT = averaging(
     "soft",
-    -sp.log(sp.exp(alpha * mu) / (sp.exp(alpha * mu) + C - 1)),
-    "Soft attention",
-    f"{_PAPER}: the classifier sees the weighted input",
+    INPUT,
+    title="Soft attention",
+    source=f"{_PAPER}: the classifier sees the weighted input",
 )
-HARD = Paradigm(
+HARD = averaging(
     "hard",
-    -alpha * sp.log(beta) + (1 - alpha) * sp.log(C),
-    "Hard attention",
-    f"{_PAPER}: expected loss of a sampled segment",
+    sp.log(beta),
+    title="Hard attention",
+    source=f"{_PAPER}: expected loss of a sampled segment",
 )
-LVML = Paradigm(
+LVML = averaging(
     "lvml",
-    -sp.log(alpha * beta + (1 - alpha) / C),
-    "LVML",
-    f"{_PAPER}: latent-variable marginal likelihood",
+    beta,
+    title="LVML",
+    source=f"{_PAPER}: latent-variable marginal likelihood",
 )
 
 
@@ -62,19 +62,18 @@ def power_mean(exponent: sp.Rational | int | str) -> Paradigm:
             f"the exponent of a power mean must be a fraction with a numerator from "
             f"-{LARGEST_POWER} to {LARGEST_POWER}, such as 1/3, got {s}"
         )
-    if s == 0:
-        loss = HARD.loss
-    else:
-        loss = -sp.log(alpha * beta**s + (1 - alpha) * C ** (-s)) / s
-    return Paradigm(
-        f"power-{s}", loss, f"Power mean (s = {s})", "power mean of the segments' probabilities"
+    return averaging(
+        f"power-{s}",
+        sp.log(beta) if s == 0 else beta**s,
+        title=f"Power mean (s = {s})",
+        source="power mean of the segments' probabilities",
     )
 
 
 CATALOGUE: dict[str, Paradigm] = {p.name: p for p in (SOFT, HARD, LVML)}
 
 
-def paradigm(given: object) -> Paradigm:
+def paradigm(given: "str | Paradigm") -> Paradigm:
     """The paradigm of that name ("soft", "hard", "lvml", "power-1/2", ...), or the object itself.
 
     Raises:

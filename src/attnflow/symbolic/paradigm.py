@@ -2,7 +2,10 @@
 
 import difflib
 from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
 
+import mpmath
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
@@ -15,11 +18,25 @@ _NOT_ONE_FORMULA = (
 )
 
 
+class Averaged(Enum):
+    """What attention may average besides a function of a segment's class probability."""
+
+    INPUT = "input"
+
+
+INPUT = Averaged.INPUT
+"""The segments themselves: the classifier sees their weighted mean, as in soft attention."""
+
+
+_ONE_SIGN = ({(0.0, True, False)}, {(0.0, False, True)})
+
+
 @dataclass(frozen=True)
 class Paradigm:
     """How focus and classification are trained together: a loss of (alpha, mu) with parameter C.
 
-    Everything else (flow, first integral, closed form, LaTeX, numerics) is derived from ``loss``.
+    Everything else is derived: flow, first integral, closed form, LaTeX and numerics from ``loss``,
+    the loss of real networks from ``averages``.
 
     Args:
         name: short lower-case word, as typed on a command line.
@@ -27,16 +44,21 @@ class Paradigm:
             written as in a paper; stable numerical forms are found from it. Exact numbers only.
         title: how figures and documents call it.
         source: where the loss comes from.
+        averages: what attention averages: INPUT, or a strictly monotone function q of ``beta``
+            (or ``mu``) and ``C``; None where the loss is no such average, which has a theory but
+            does not say how to train real networks. ``averaging`` writes the loss for it.
 
     Raises:
         ParadigmError: no expression, other symbols, floats, a loss without alpha or mu, or one that
-            is not a single real differentiable formula.
+            is not a single real differentiable formula; or ``averages`` is not monotone, or its
+            loss is another.
     """
 
     name: str
     loss: sp.Expr
     title: str = ""
     source: str = field(default="", compare=False)
+    averages: "sp.Expr | Averaged | None" = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or any(c in self.name for c in " :,"):
@@ -44,7 +66,7 @@ class Paradigm:
                 f"a paradigm's name must be a word without spaces, commas or colons, "
                 f"got {self.name!r}"
             )
-        loss = _expression(self.name, self.loss)
+        loss = _expression(f"loss of {self.name!r}", self.loss)
         object.__setattr__(self, "loss", loss)
         object.__setattr__(self, "title", self.title or self.name)
         unknown = loss.free_symbols - {alpha, beta, mu, C}
@@ -71,6 +93,32 @@ class Paradigm:
             raise ParadigmError(
                 f"the loss of {self.name!r} must depend on alpha and on mu (or beta), got {loss}"
             )
+        if self.averages is not None:
+            self._check_average()
+
+    def _check_average(self) -> None:
+        """Refuse a q that is not monotone, or whose average has another loss, at sample points."""
+        if self.averages is not INPUT:
+            object.__setattr__(self, "averages", _quantity(self.name, self.averages))
+        in_p = in_probability(self.averages)
+        q, slope = (sp.lambdify((p, C), e, "mpmath") for e in (in_p, sp.diff(in_p, p)))
+        loss = sp.lambdify((alpha, mu, C), self.expanded, "mpmath")
+        for classes in (2, 7):
+            slopes = [complex(slope(n / 23, classes)) for n in (1, 2, 5, 12, 21, 22)]
+            if {(v.imag, v.real > 0, v.real < 0) for v in slopes} not in _ONE_SIGN:
+                raise ParadigmError(
+                    f"what {self.name!r} averages must be a real, strictly monotone function of "
+                    f"beta between 0 and 1, got {self.averages}"
+                )
+            for weight, margin in ((0.3, 1.0), (0.6, -2.0)):
+                on_true = mpmath.exp(margin) / (mpmath.exp(margin) + classes - 1)
+                pooled = weight * q(on_true, classes) + (1 - weight) * q(1 / classes, classes)
+                gap = q(mpmath.exp(-loss(weight, margin, classes)), classes) - pooled
+                if not abs(gap) < 1e-9 * (1 + abs(pooled)):
+                    raise ParadigmError(
+                        f"the loss of {self.name!r} is not that of averaging {self.averages}: "
+                        "build the paradigm with averaging(), or leave averages out"
+                    )
 
     @property
     def expanded(self) -> sp.Expr:
@@ -81,7 +129,7 @@ class Paradigm:
         return self.name
 
 
-def _expression(name: str, given: object) -> sp.Expr:
+def _expression(what: str, given: object) -> sp.Expr:
     """What was given as a sympy expression."""
     try:
         expression = sp.sympify(given)
@@ -89,51 +137,91 @@ def _expression(name: str, given: object) -> sp.Expr:
         expression = None
     if isinstance(expression, sp.Expr) and not isinstance(expression, sp.MatrixExpr):
         return expression
-    raise ParadigmError(f"the loss of {name!r} must be a sympy expression, got {given!r}")
+    raise ParadigmError(f"the {what} must be a sympy expression, got {given!r}")
+
+
+def _quantity(name: str, given: object) -> sp.Expr:
+    """A function of beta or mu, and C, as ``averages`` may be."""
+    q = _expression(f"q of {name!r}", given)
+    if not q.free_symbols & {mu, beta}:
+        raise ParadigmError(f"q of {name!r} must depend on mu or beta, got {q}")
+    if q.free_symbols - {mu, beta, C} or q.atoms(sp.Float):
+        raise ParadigmError(
+            f"q of {name!r} may hold mu, beta and C of attnflow.symbols and exact numbers only, "
+            f"got {q}"
+        )
+    return q
 
 
 def averaging(
-    name: str, q: sp.Expr, *, title: str = "", source: str = "", inverse: sp.Expr | None = None
+    name: str,
+    q: "sp.Expr | Averaged",
+    *,
+    title: str = "",
+    source: str = "",
+    inverse: sp.Expr | None = None,
 ) -> Paradigm:
     """The paradigm whose attention averages a quantity ``q`` of the segments.
 
     A foreground segment has q(mu), a background segment q(0); attention pools them to
     alpha q(mu) + (1 - alpha) q(0), and the loss is minus the log of the true-class probability
-    that belongs to the pooled value. q = mu gives soft attention, q = log(beta) hard attention,
+    that belongs to the pooled value. q = INPUT gives soft attention, q = log(beta) hard attention,
     q = beta the latent-variable marginal likelihood, q = beta^s a power mean between the two.
+    (q = mu averages the margin of each segment, which has the theory of soft attention.)
 
     Args:
         name: the paradigm's name.
-        q: expression in ``mu`` or ``beta`` (and C), strictly monotone.
+        q: INPUT, or an expression in ``mu`` or ``beta`` (and C), strictly monotone.
         title: as for Paradigm.
         source: as for Paradigm.
         inverse: the probability as a function of the pooled value, as an expression in ``beta``
             (standing for that value), where it cannot be solved for automatically.
 
     Raises:
-        ParadigmError: q does not depend on mu, or its inverse was not found.
+        ParadigmError: q does not depend on mu, is not monotone, or its inverse was not found.
+
+    Example:
+        >>> averaging("root", sp.sqrt(beta)).loss
+        -2*log(alpha*sqrt(beta) + (1 - alpha)/sqrt(C))
     """
-    q = sp.sympify(q)
-    value, p = sp.Symbol("q", real=True), sp.Symbol("p", positive=True)
-    if not q.free_symbols & {mu, beta}:
-        raise ParadigmError(f"q of {name!r} must depend on mu or beta, got {q}")
-    pooled = alpha * q + (1 - alpha) * q.subs({mu: 0, beta: 1 / C})
-    if inverse is not None:
-        probability_of = sp.sympify(inverse).subs(beta, value)
-    elif mu in q.free_symbols and not (q.has(sp.exp) or beta in q.free_symbols):
-        probability_of = probability.subs(mu, _solve(name, q - value, mu, value))
+    averages = q if isinstance(q, Averaged) else _quantity(name, q)
+    average = mu if isinstance(averages, Averaged) else averages
+    on_true, elsewhere = average, average.subs({mu: 0, beta: 1 / C})
+    base, power = average.as_base_exp()
+    if inverse is None and average == sp.log(beta):
+        loss = -alpha * on_true + (1 - alpha) * sp.log(C)
+    elif inverse is None and base == beta and power.is_number:
+        loss = -sp.log(alpha * on_true + (1 - alpha) * elsewhere) / power
     else:
-        in_p = _in_probability(q, p)
-        probability_of = _solve(name, in_p - value, p, value)
-    loss = -sp.log(probability_of.subs(value, pooled))
-    if probability_of.has(sp.exp) and q.has(sp.log):
-        loss = sp.expand_log(loss, force=True)
-    return Paradigm(name, loss, title, source)
+        value = sp.Symbol("q", real=True)
+        probability_of = _inverse(name, average, value, inverse)
+        pooled = alpha * on_true + (1 - alpha) * elsewhere
+        loss = -sp.log(probability_of.subs(value, pooled))
+        if probability_of.has(sp.exp) and average.has(sp.log):
+            loss = sp.expand_log(loss, force=True)
+    return Paradigm(name, loss, title, source, averages=averages)
 
 
-def _in_probability(q: sp.Expr, p: sp.Symbol) -> sp.Expr:
-    """q(mu) written with the probability p alone: mu = log((C - 1) p/(1 - p))."""
+def _inverse(name: str, q: sp.Expr, value: sp.Symbol, inverse: sp.Expr | None) -> sp.Expr:
+    """The probability as a function of the value of q: as given, or solved for."""
+    if inverse is not None:
+        return sp.sympify(inverse).subs(beta, value)
+    if mu in q.free_symbols and not (q.has(sp.exp) or beta in q.free_symbols):
+        return probability.subs(mu, _solve(name, q - value, mu, value))
+    return _solve(name, in_probability(q) - value, p, value)
+
+
+p = sp.Symbol("p", positive=True)
+"""The probability that ``in_probability`` writes with."""
+
+
+def in_probability(q: "sp.Expr | Averaged | None") -> Any:
+    """q(mu) written with the probability p alone: mu = log((C - 1) p/(1 - p)); INPUT as mu."""
     odds = (C - 1) * p / (1 - p)
+    if q is None or isinstance(q, Averaged):
+        return sp.log(odds)
+    if mu not in q.free_symbols:
+        return q.subs(beta, p)
     replaced = q.subs(beta, p).subs(sp.exp(mu) + C - 1, (C - 1) / (1 - p))
     replaced = replaced.replace(
         lambda e: isinstance(e, sp.exp) and e.has(mu), lambda e: odds ** sp.cancel(e.exp / mu)

@@ -67,7 +67,13 @@ def _chunk_loss(
     segments = compose(engine, networks, base, inputs)
     log_weights = log_weights_of(networks.focus, segments, inputs, replica)
     each = objective.losses(
-        networks.classifier, segments, log_weights, inputs.labels, noise, baseline, share
+        networks.classifier,
+        segments,
+        log_weights,
+        inputs.labels,
+        noise=noise,
+        baseline=baseline,
+        responsibilities=share,
     )
     alpha: Any = jax.lax.stop_gradient(weight_on_true(inputs, log_weights))
     alpha = jnp.sum(jnp.where(present, alpha, 0))

@@ -16,7 +16,7 @@ from attnflow.numeric.focus import focus_score
 from attnflow.settings import Setting
 from attnflow.train.config import Replica
 from attnflow.train.loop import Trained
-from attnflow.train.objective import has_theory, objective
+from attnflow.train.objective import has_theory, paradigm_of
 
 RATES = np.logspace(-4, 2, 61)
 """Effective rates among which the one is looked for that a real classifier learns at."""
@@ -84,7 +84,7 @@ def _held(members: list[tuple[Trained, Replica, list[dict[str, Any]]]]) -> Held:
     exact = trained.engine.exact
     setting = made.setting or made.setting_of_fit
     times = np.array([row["time"] for row in rows])
-    paradigm = objective(rows[0]["paradigm"]).paradigm
+    paradigm = paradigm_of(rows[0]["paradigm"])
     initial = start_at(alphas, setting)
 
     def curves(rates: Any) -> np.ndarray:

@@ -12,9 +12,8 @@ import jax
 import numpy as np
 
 from attnflow.errors import SettingError
-from attnflow.schedule import Amount, Schedule
 from attnflow.train import parallel
-from attnflow.train.config import Training, from_dict
+from attnflow.train.config import Part, Training, from_dict, parse_schedule, stage_at, unreached
 from attnflow.train.epoch import diverged
 from attnflow.train.known_truth import any_known
 from attnflow.train.networks.contract import find_pair
@@ -24,6 +23,9 @@ from attnflow.train.parallel import once
 from attnflow.train.program import Engine, build
 from attnflow.train.run_folder import RunFolder
 from attnflow.train.tasks import TASKS, Task, task
+
+THEORY_TARGET = 0.9
+"""The focus weight that a switch proposed by theory reaches soonest."""
 
 Progress = Callable[[int, int, list[dict[str, Any]]], None]
 """(epochs done, epochs in all, the rows of the last one) -> None."""
@@ -39,7 +41,7 @@ class Trained:
         rows: metrics, one row an epoch and run.
         folder: where the run is on disk, or None.
         stage: the part of the schedule that it ended in, from 0.
-        schedule: with the switch time that theory proposed; None if not asked for.
+        parts: of the schedule, with the switch time that theory proposed; None if not asked for.
     """
 
     engine: Engine
@@ -47,13 +49,14 @@ class Trained:
     rows: list[dict[str, Any]]
     folder: RunFolder | None = None
     stage: int = 0
-    schedule: Schedule | None = None
+    parts: tuple[Part, ...] | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What one should know of this run: of its inputs, and of its schedule."""
-        schedule = self.schedule or self.engine.run.schedule
-        return (*self.engine.task.remarks, *schedule.unreached(self.stage))
+        run = self.engine.run
+        parts = self.parts or parse_schedule(run.paradigm, run.epochs or 1)
+        return (*self.engine.task.remarks, *unreached(parts, self.stage))
 
 
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -111,7 +114,8 @@ def train(
         task: a task of one's own in place of the config's.
         networks: a maker of networks of one's own in place of the config's, where they are then
             called "own"; ``load`` needs it again.
-        losses: losses of one's own by the names that the config's paradigm uses.
+        losses: custom losses by the names that the config's paradigm uses; each takes log-weights
+            [B, m], logits [B, m, C] and labels [B], and gives a loss an input [B].
         resume: go on with the run in ``out``; it ends with the weights of an unbroken run. Where
             nothing is there yet, it starts. The number of devices may have changed: from there on
             the weights are then equal to rounding.
@@ -139,15 +143,15 @@ def train(
             )
         run = kept
     run = (run or Training()).resolved()
-    schedule = run.schedule
-    objectives = [objective(name, losses) for name in schedule.names]
+    parts = parse_schedule(run.paradigm, run.epochs or 1)
+    objectives = [objective(part.paradigm, losses) for part in parts]
     made = task if task is not None else task_of(run)
     if folder is not None and begun:
         once(partial(folder.check_data, made.fingerprint(), training=True))
-    schedule = _at_theorys_time(schedule, objectives, made, run)
+    parts = tuple(_at_theorys_time(part, parts, objectives, made, run) for part in parts)
     shared = parallel.devices(devices)
-    _comparable(run, schedule)
-    _knowable(run, schedule, made)
+    _comparable(run, parts)
+    _knowable(run, parts, made)
     pair = networks or find_pair(run.networks or "linear")
     engine = build(made, run, pair, shared)
     state, stage, first = engine.start(pair), 0, 0
@@ -167,7 +171,7 @@ def train(
     writes = folder is not None and parallel.first()
     try:
         for epoch in range(first, run.epochs or 1):
-            stage = _stage(run, schedule, stage, epoch, rows, engine)
+            stage = _stage(run, parts, stage, epoch, rows, engine)
             state, new = _epoch(engine, objectives[stage], state, epoch)
             rows += new
             done = epoch + 1
@@ -180,7 +184,7 @@ def train(
     finally:
         if folder is not None:
             folder.close()
-    return Trained(engine, state, rows, folder, stage, schedule)
+    return Trained(engine, state, rows, folder, stage, parts)
 
 
 def _restored(
@@ -205,48 +209,46 @@ def _restored(
 
 
 def _at_theorys_time(
-    schedule: Schedule, objectives: list[Objective], made: Task, run: Training
-) -> Schedule:
-    """The schedule with the time at which theory would switch, where it is to say so."""
-    if "theory" not in schedule.units:
-        return schedule
-    if len(schedule.stages) != 2:
+    part: Part, parts: tuple[Part, ...], objectives: list[Objective], made: Task, run: Training
+) -> Part:
+    """A part that ends when theory says, with the time at which that is."""
+    if part.kind != "theory":
+        return part
+    if len(parts) != 2:
         raise SettingError(
-            f"theory proposes one switch between two paradigms, got {len(schedule.stages)} "
-            "paradigms"
+            f"theory proposes one switch between two paradigms, got {len(parts)} paradigms"
         )
     if run.optimizer != "sgd":
         raise SettingError(f"theory proposes a switch for the optimizer sgd, got {run.optimizer!r}")
-    from attnflow.numeric.best_schedule import TARGET, best_switch
+    from attnflow.numeric.best_schedule import best_switch
 
+    paradigms = []
     for one in objectives:
-        if one.function is not None:
-            raise SettingError(
-                f"theory has no switch time for a loss of one's own, got {one.name!r}"
-            )
+        if one.paradigm is None:
+            raise SettingError(f"theory has no switch time for a custom loss, got {one.name!r}")
+        paradigms.append(one.paradigm)
     setting = made.setting or made.setting_of_fit
-    first, then = (one.paradigm for one in objectives)
-    time = float(best_switch(setting, TARGET, first, then).switch_time)
-    begin, end = schedule.stages
-    return Schedule([replace(begin, end=Amount("theory", time)), end])
+    found = best_switch(setting, THEORY_TARGET, *paradigms)
+    return replace(part, value=float(found.switch_time))
 
 
-def _comparable(run: Training, schedule: Schedule) -> None:
+def _comparable(run: Training, parts: tuple[Part, ...]) -> None:
     """Refuse switches that would fall at different epochs in the runs trained at once."""
-    if schedule.units - {"epoch"} and len(run.learning_rates or ()) > 1:
+    moving = any(part.kind in ("time", "theory", "focus") for part in parts)
+    if moving and len(run.learning_rates or ()) > 1:
         raise SettingError(
             "several learning rates at once need switches by epoch: at one time or focus weight "
             "they would be at different epochs"
         )
 
 
-def _knowable(run: Training, schedule: Schedule, made: Task) -> None:
+def _knowable(run: Training, parts: tuple[Part, ...], made: Task) -> None:
     """Refuse what asks for the true segments of a task where none is known."""
     if any_known(made.sets["train"]):
         return
     for asked, what in (
         (run.fixed_focus, "a fixed focus"),
-        ("alpha" in schedule.units, "a switch by focus"),
+        (any(part.kind == "focus" for part in parts), "a switch by focus"),
     ):
         if asked:
             raise SettingError(
@@ -257,7 +259,7 @@ def _knowable(run: Training, schedule: Schedule, made: Task) -> None:
 
 def _stage(
     run: Training,
-    schedule: Schedule,
+    parts: tuple[Part, ...],
     stage: int,
     epoch: int,
     rows: list[dict[str, Any]],
@@ -268,8 +270,8 @@ def _stage(
     last = [row["alpha"] for row in rows if row["epoch"] == epoch and row["alpha"] is not None]
     passed = engine.time_after(epoch, rate)
     focus = float(np.mean(last)) if last else -math.inf
-    reached = {"epoch": epoch, "alpha": focus, "t": passed, "theory": passed}
-    return schedule.stage_at(stage, reached)
+    reached = {"epoch": epoch, "focus": focus, "time": passed, "theory": passed}
+    return stage_at(parts, stage, reached)
 
 
 def _epoch(

@@ -1,15 +1,18 @@
-"""The losses of the paradigms for any network: from log-weights and per-segment log-probabilities.
+"""The losses of the paradigms for any network.
 
-Each takes plain arrays, so it works in any training loop of one's own::
+They take plain arrays and so work in any training loop::
 
     log_weights = losses.log_weights(focus(segments), mask)              # [B, m]
+    loss = losses.pooled_loss(paradigm, log_weights, classifier(segments), labels).mean()
+
+or, from the label's log-probability on each segment::
+
     log_probabilities = losses.label_log_probabilities(classifier(segments), labels)
     loss = losses.lvml(log_weights, log_probabilities).mean()
 
 Nothing here leaves log space before it must: a product of small numbers is a sum of logarithms,
 a sum of products a logsumexp. A masked segment has log-weight -inf, weight exactly 0 and gradient
-exactly 0. The formulas themselves are those of numeric/pooling.py, which tests bind to the
-paradigms' symbolic losses.
+exactly 0.
 """
 
 from typing import Any
@@ -19,8 +22,10 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float, Int
 
-from attnflow.numeric import pooling
+from attnflow.numeric.pooling import cross_entropy, exponential_mean
 from attnflow.numeric.pooling import label_log_probabilities as label_log_probabilities
+from attnflow.numeric.pooling import margin as margin
+from attnflow.numeric.pooling import pooled_loss as pooled_loss
 
 
 def log_weights(
@@ -60,14 +65,14 @@ def soft(logits: Float[Array, "... C"], labels: Int[Array, "..."]) -> Float[Arra
         logits: classifier(weighted_input(log_weights, segments)).
         labels: classes, 0 to C - 1.
     """
-    return pooling.cross_entropy(logits, labels)
+    return cross_entropy(logits, labels)
 
 
 def hard(
     log_weights: Float[Array, "... m"], log_probabilities: Float[Array, "... m"]
 ) -> Float[Array, "..."]:
     """Hard attention, exactly: the expected cross entropy of a segment drawn by its weight."""
-    return pooling.expected_loss(log_weights, log_probabilities)
+    return power_mean(0.0, log_weights, log_probabilities)
 
 
 def hard_sampled(
@@ -132,7 +137,7 @@ def lvml(
     log_weights: Float[Array, "... m"], log_probabilities: Float[Array, "... m"]
 ) -> Float[Array, "..."]:
     """Latent-variable marginal likelihood, exactly: minus the log of the mean probability."""
-    return pooling.power_mean_loss(1.0, log_weights, log_probabilities)
+    return power_mean(1.0, log_weights, log_probabilities)
 
 
 def power_mean(
@@ -141,9 +146,7 @@ def power_mean(
     log_probabilities: Float[Array, "... m"],
 ) -> Float[Array, "..."]:
     """Minus the log of the power mean of probabilities: exponent 1 is ``lvml``, 0 is ``hard``."""
-    if exponent == 0:
-        return hard(log_weights, log_probabilities)
-    return pooling.power_mean_loss(exponent, log_weights, log_probabilities)
+    return -exponential_mean(exponent, log_weights, log_probabilities)
 
 
 def responsibilities(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from attnflow.numeric.pooling import margin, margins
 from attnflow.train import losses
 from attnflow.train.config import Replica
 from attnflow.train.epoch import batch_gradient, noise_of
@@ -37,7 +38,7 @@ def measure_sets(
 
     alpha: mean weight on the true segment; beta: mean probability of the class there;
     focus_true: share of inputs whose largest weight is there; accuracy: by the largest weight's
-    segment; mu: mean log-odds of the class there against the mean of the others' logits; nu: mean
+    segment; mu: mean margin of the class there (numeric/pooling.py); nu: mean
     score there above the mean of the others. Where several segments may be true: macro_f1 too (of
     the same rule as accuracy), and all but these two over the inputs of known truth; these two
     alone where there is none.
@@ -58,7 +59,7 @@ def measure_sets(
                 "alpha": mean_known(weight_on_true(part, out.log_weights), part),
                 "beta": mean_known(class_on_true(part, out.log_weights, out.each), part),
                 "focus_true": mean_known(right, part),
-                **_coordinates(engine, out, part),
+                **_coordinates(out, part),
             }
         if part.truth is not None:
             found[name]["macro_f1"] = macro_f1(part.labels, top, engine.task.classes)
@@ -81,25 +82,21 @@ def measure_sets(
     return found
 
 
-def _coordinates(engine: "Engine", out: Outputs, part: Mosaics) -> dict[str, Any]:
+def _coordinates(out: Outputs, part: Mosaics) -> dict[str, Any]:
     """The simple setting's mu and nu as networks of any kind show them."""
     raw = out.raw
     present = jnp.ones(raw.shape, bool) if part.mask is None else part.mask
     if part.truth is None:
         rows, there = jnp.arange(len(part)), place(part)
         others = present & (jnp.arange(raw.shape[1])[None] != there[:, None])
-        outputs = out.at(rows, there)
-        label = outputs[rows, part.labels]
-        rest = (jnp.sum(outputs, axis=1) - label) / (engine.task.classes - 1)
+        mu = jnp.mean(margin(out.at(rows, there), part.labels))
         above = raw[rows, there] - _mean(raw, others)
-        return {"mu": jnp.mean(label - rest), "nu": _mean(above, others.any(axis=1))}
-    rest = out.logits - jnp.mean(out.logits, axis=-1, keepdims=True)
-    margins = out.of_label(rest) * (engine.task.classes / (engine.task.classes - 1))
-
+        return {"mu": mu, "nu": _mean(above, others.any(axis=1))}
+    of_label = out.of_label(margins(out.logits))
     others = present & ~part.truth
     both = part.truth.any(axis=1) & others.any(axis=1)
     above = _mean(raw, part.truth) - _mean(raw, others)
-    return {"mu": mean_known(_mean(margins, part.truth), part), "nu": _mean(above, both)}
+    return {"mu": mean_known(_mean(of_label, part.truth), part), "nu": _mean(above, both)}
 
 
 def _mean(values: Any, where: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a training step minimises, by the name of the paradigm: one object for every loss."""
+"""What a training step minimises: a paradigm's loss, an estimator of it, or a custom function."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,43 +7,47 @@ from typing import Any
 import jax.numpy as jnp
 
 from attnflow.errors import ParadigmError, SettingError
-from attnflow.numeric.pooling import power_exponent
-from attnflow.symbolic.catalogue import CATALOGUE, paradigm
-from attnflow.symbolic.paradigm import nearest
+from attnflow.numeric.pooling import average, pooled_loss
+from attnflow.symbolic.catalogue import CATALOGUE, HARD, LVML, paradigm
+from attnflow.symbolic.paradigm import INPUT, Paradigm, nearest
 from attnflow.train import losses
 
-Loss = Callable[[Any, Any], Any]
-"""(log-weights [B, m], log-probability of the label on each segment [B, m]) -> losses [B]."""
+Loss = Callable[[Any, Any, Any], Any]
+"""(log-weights [B, m], logits [B, m, C], labels [B]) -> losses [B]."""
 
-ESTIMATORS = {"hard-sampled": "hard", "lvml-em": "lvml"}
+SAMPLED, EM = "hard-sampled", "lvml-em"
+ESTIMATORS = {SAMPLED: HARD, EM: LVML}
 """Other ways to train a paradigm -> the paradigm itself."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A paradigm as a loss of networks' outputs.
+    """A loss of networks' outputs.
 
     Attributes:
-        name: as the user says it.
-        paradigm: name of the symbolic paradigm that it realises.
-        exponent: of a power mean; None for the others.
-        function: a loss of one's own; None for ours.
+        name: of the paradigm, the estimator or the custom loss, as rows of metrics have it.
+        paradigm: the symbolic paradigm that it realises; None for a custom loss.
+        function: the custom loss.
     """
 
     name: str
-    paradigm: str
-    exponent: float | None = None
+    paradigm: Paradigm | None
     function: Loss | None = None
 
     @property
     def draws(self) -> bool:
         """Whether a segment is drawn for each input."""
-        return self.name == "hard-sampled"
+        return self.function is None and self.name == SAMPLED
 
     @property
     def needs_responsibilities(self) -> bool:
         """Whether an E step comes before each epoch."""
-        return self.name == "lvml-em"
+        return self.function is None and self.name == EM
+
+    @property
+    def averages_input(self) -> bool:
+        """Whether the classifier sees the weighted input."""
+        return self.paradigm is not None and self.paradigm.averages is INPUT
 
     def losses(
         self,
@@ -51,9 +55,10 @@ class Objective:
         segments: Any,
         log_weights: Any,
         labels: Any,
-        noise: Any,
-        baseline: Any,
-        responsibilities: Any,
+        *,
+        noise: Any = None,
+        baseline: Any = 0.0,
+        responsibilities: Any = None,
     ) -> Any:
         """The loss of each input of a batch, float32 [B].
 
@@ -66,63 +71,69 @@ class Objective:
             baseline: running mean of the loss, used there too.
             responsibilities: of the last E step, [B, m], or None.
         """
-        if self.name == "soft":
+        if self.averages_input:
             pooled = losses.weighted_input(log_weights, segments)
             return losses.soft(classifier(pooled).astype(jnp.float32), labels)
         logits = classifier(segments).astype(jnp.float32)
-        each = losses.label_log_probabilities(logits, labels)
         if self.draws:
+            each = losses.label_log_probabilities(logits, labels)
             drawn = jnp.argmax(log_weights + noise, axis=-1)
             return losses.at_draw(drawn, log_weights, each, baseline)
         if self.needs_responsibilities:
+            each = losses.label_log_probabilities(logits, labels)
             return losses.em(responsibilities, log_weights, each)
-        return self.of_each(log_weights, each)
+        return self.of_logits(log_weights, logits, labels)
 
-    def of_each(self, log_weights: Any, each: Any) -> Any:
-        """The loss from every segment's log-probability of the label, [..., m] to [...].
-
-        For paradigms that are exact sums over the segments, and for losses of one's own.
+    def of_logits(self, log_weights: Any, logits: Any, labels: Any) -> Any:
+        """The loss [B] from log-weights [B, m], logits [B, m, C] and labels [B].
 
         Raises:
-            SettingError: a loss of one's own gives something else than a number an input.
+            SettingError: a custom loss gives something else than a number an input.
         """
-        if self.function is not None:
-            found, rows = self.function(log_weights, each), log_weights.shape[:-1]
-            if jnp.shape(found) != rows:  # a mean would count inputs that only fill up a batch
-                raise SettingError(
-                    f"loss {self.name!r} must give a number for each input, {rows}, got shape "
-                    f"{jnp.shape(found)}"
-                )
-            return found
-        if self.exponent is not None:
-            return losses.power_mean(self.exponent, log_weights, each)
-        return {"hard": losses.hard, "lvml": losses.lvml}[self.name](log_weights, each)
+        if self.function is None:
+            assert self.paradigm is not None
+            return pooled_loss(self.paradigm, log_weights, logits, labels)
+        values, rows = self.function(log_weights, logits, labels), log_weights.shape[:-1]
+        if jnp.shape(values) != rows:  # a mean would count inputs that only fill up a batch
+            raise SettingError(
+                f"loss {self.name!r} must give a number for each input, {rows}, got shape "
+                f"{jnp.shape(values)}"
+            )
+        return values
 
 
-def objective(name: str, own: Mapping[str, Loss] | None = None) -> Objective:
-    """The objective of that name.
+def objective(given: str | Paradigm, custom: Mapping[str, Loss] | None = None) -> Objective:
+    """The objective of that name, or of a Paradigm.
 
     Args:
-        name: as the user says it.
-        own: losses of one's own by name, which come before ours.
+        given: a Paradigm, or the name of a paradigm, an estimator or a custom loss.
+        custom: custom losses by name, which come before ours.
 
     Raises:
-        ParadigmError: no paradigm, or none that real networks can be trained by, has this name.
+        ParadigmError: there is none of this name, or the paradigm does not say what it averages.
     """
-    if own is not None and name in own:
-        return Objective(name, name, function=own[name])
-    if name in ESTIMATORS:
-        return Objective(name, ESTIMATORS[name])
-    if name in CATALOGUE:
-        return Objective(name, name)
-    if not name.startswith("power-"):
-        names = [*CATALOGUE, *ESTIMATORS, "power-S", *(own or ())]
-        raise ParadigmError(f"unknown paradigm {name!r}{nearest(name, names)}")
-    found = paradigm(name)
-    exponent = 0.0 if found.name == "power-0" else power_exponent(found)
-    if exponent is None:
-        raise ParadigmError(f"paradigm {name!r} has no loss for real networks")
-    return Objective(found.name, found.name, exponent)
+    if isinstance(given, str):
+        if custom is not None and given in custom:
+            return Objective(given, None, custom[given])
+        if given in ESTIMATORS:
+            return Objective(given, ESTIMATORS[given])
+        if given not in CATALOGUE and not given.startswith("power-"):
+            names = [*CATALOGUE, *ESTIMATORS, "power-S", *(custom or ())]
+            raise ParadigmError(f"unknown paradigm {given!r}{nearest(given, names)}")
+    known = paradigm(given)
+    average(known, 2)  # refuses one that does not say what it averages
+    return Objective(known.name, known)
+
+
+def paradigm_of(name: str) -> Paradigm:
+    """The symbolic paradigm that a name of a row of metrics stands for.
+
+    Raises:
+        ParadigmError: it is that of a custom loss, which has no theory.
+    """
+    known = objective(name).paradigm
+    assert known is not None
+    return known
 
 
 def has_theory(name: str) -> bool:

@@ -10,11 +10,11 @@ import numpy as np
 
 from attnflow.errors import SettingError
 from attnflow.numeric.closed_form import solve
-from attnflow.schedule import Schedule
-from attnflow.settings import Setting
+from attnflow.settings import Schedule, Setting
+from attnflow.symbolic.paradigm import Paradigm
 from attnflow.train.fixed_focus import start_at
 from attnflow.train.loop import Trained
-from attnflow.train.objective import objective
+from attnflow.train.objective import paradigm_of
 
 QUANTITIES = ("mu", "nu", "alpha", "beta", "loss")
 
@@ -52,14 +52,14 @@ def curves(rows: Sequence[dict[str, Any]], part: str = "train") -> dict[str, np.
 
 def schedule_of(rows: Sequence[dict[str, Any]]) -> Schedule:
     """The symbolic paradigms that a run went through, with the times at which it switched."""
-    parts: list[tuple[str, float | None]] = []
+    parts: list[tuple[Paradigm, float]] = []
     last = 0.0
     for row in rows:
-        name = objective(row["paradigm"]).paradigm
-        if parts and parts[-1][0] != name:
+        one = paradigm_of(row["paradigm"])
+        if parts and parts[-1][0] != one:
             parts[-1] = (parts[-1][0], last)
-        if not parts or parts[-1][0] != name:
-            parts.append((name, None))
+        if not parts or parts[-1][0] != one:
+            parts.append((one, math.inf))
         last = row["time"]
     return Schedule(parts)
 
@@ -98,19 +98,18 @@ def theory_over_practice(trained: Trained, replica: int = 0) -> Practice:
         path = solve(schedule_of(rows), setting, times, start_at(alpha, setting), freeze="focus")
         found.pop("nu")  # the focus network is not asked
     # a row at a switch was measured under the paradigm that led to it
-    order = [p.name for p in path.paradigms]
-    names = [objective(row["paradigm"]).paradigm for row in rows if "train" in row["sets"]]
-    path = replace(path, stage=np.minimum(np.asarray(path.stage), _stages(names, order)))
+    each = [paradigm_of(row["paradigm"]) for row in rows if "train" in row["sets"]]
+    path = replace(path, stage=np.minimum(np.asarray(path.stage), _stages(each, path.paradigms)))
     theory = {name: np.asarray(getattr(path, name)) for name in found}
     deviation = {name: float(np.max(np.abs(found[name] - theory[name]))) for name in found}
     return Practice(times, found, theory, deviation)
 
 
-def _stages(names: Sequence[str], order: Sequence[str]) -> np.ndarray:
-    """The part of a schedule that each name of a sequence belongs to."""
+def _stages(each: Sequence[Paradigm], order: Sequence[Paradigm]) -> np.ndarray:
+    """The part of a schedule that each paradigm of a sequence belongs to."""
     stage, found = 0, []
-    for name in names:
-        while order[stage] != name:
+    for one in each:
+        while order[stage] != one:
             stage += 1
         found.append(stage)
     return np.array(found)
