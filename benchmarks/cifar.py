@@ -55,13 +55,13 @@ class Study:
     @property
     def schedules(self) -> tuple[str, ...]:
         """Paradigms alone, soft then hard, early and late, and the orders theory calls better."""
-        hybrid = f"soft:{self.late},hard"
-        order = f"lvml:{self.early},soft:{self.late},hard"
+        hybrid = f"soft@epoch={self.late},hard"
+        order = f"lvml@epoch={self.early},soft@epoch={self.late},hard"
         if self.kinds == "hybrid":
             return "soft", "lvml", hybrid, order
         if self.kinds == "four":
             return "soft", "hard", "lvml", hybrid
-        others = f"soft:{self.early},hard", f"lvml:{self.late},hard"
+        others = f"soft@epoch={self.early},hard", f"lvml@epoch={self.late},hard"
         return "soft", "hard", "lvml", hybrid, *others, order
 
     @property

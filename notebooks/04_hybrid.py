@@ -100,8 +100,7 @@ if QUICK:
     schedule = af.best_schedule(setting, 0.9, order=("lvml", "soft", "hard"))
 else:
     schedule = af.best_schedule(setting, 0.9)
-for part, end in schedule.schedule.parts:
-    print(f"{part:5} until {end:.1f}")
+print(schedule.schedule)
 print(f"0.9 at {schedule.time:.2f}")
 
 # %% [markdown]
@@ -153,7 +152,7 @@ assert 0.7 < lvml.total_time / soft.total_time < 0.8
 last = switches["soft"][list(targets).index(0.99)]
 assert last.alternatives["soft"] > 1000 * last.total_time
 assert abs(schedule.time - 508.89) < 0.01 and schedule.time < lvml.total_time
-assert [part for part, _ in schedule.schedule.parts] == ["lvml", "soft", "hard"]
+assert schedule.schedule.names == ("lvml", "soft", "hard")
 # a neighbouring switch is worse, on either side
 for shift in (-5.0, 5.0):
     moved = af.Schedule([("lvml", lvml.switch_time + shift), ("hard", None)])

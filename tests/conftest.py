@@ -76,11 +76,15 @@ CACHE = {
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """A cache of compiled programs that all workers of this run share."""
+    """A cache of compiled programs that all workers of this run share.
+
+    ATTNFLOW_TEST_CACHE names a folder that keeps them from run to run.
+    """
     place = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         place = place.parent
-    wanted = {**CACHE, "jax_compilation_cache_dir": str(place / "compiled")}
+    kept = os.environ.get("ATTNFLOW_TEST_CACHE", str(place / "compiled"))
+    wanted = {**CACHE, "jax_compilation_cache_dir": kept}
     before = {name: getattr(jax.config, name) for name in CACHE}
     for name, value in wanted.items():
         jax.config.update(name, value)

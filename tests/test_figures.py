@@ -18,7 +18,8 @@ from attnflow.numeric.compare import compare
 from attnflow.palette import COLOURS, DASHES, MARKERS
 from attnflow.plots.figures import FIGURES, draw, draw_all
 from attnflow.plots.style import FORMATS, TIME_LABEL, sparse, time_axis
-from attnflow.settings import Schedule, Setting
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting
 from attnflow.symbolic.catalogue import HARD, SOFT
 from attnflow.symbolic.paradigm import Paradigm
 

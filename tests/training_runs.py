@@ -7,7 +7,7 @@ from attnflow.train.config import Training
 from attnflow.train.run_folder import digest
 
 SMALL = Training(train=800, heldout=400, test=400, epochs=8, batch=32)
-TINY = replace(SMALL, epochs=6, paradigm="soft:3,lvml")  # equal shapes compile once
+TINY = replace(SMALL, epochs=6, paradigm="soft@epoch=3,lvml")  # equal shapes compile once
 EXACT = Training(task="orthogonal", segments=5, classes=4, epochs=20, passes=5)
 
 

@@ -24,11 +24,13 @@ __all__ = [
     "simulate",
     "solve",
     "time_to_focus",
+    "timed",
 ]
 
 if TYPE_CHECKING:
     from attnflow.numeric.best_schedule import best_schedule as best_schedule
     from attnflow.numeric.best_schedule import best_switch as best_switch
+    from attnflow.numeric.best_schedule import timed as timed
     from attnflow.numeric.closed_form import solve as solve
     from attnflow.numeric.compare import compare as compare
     from attnflow.numeric.crossings import crossings as crossings
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from attnflow.numeric.events import time_to_focus as time_to_focus
     from attnflow.numeric.simulate import simulate as simulate
     from attnflow.numeric.trajectory import Trajectory as Trajectory
-    from attnflow.settings import Schedule as Schedule
+    from attnflow.schedule import Schedule as Schedule
     from attnflow.settings import Setting as Setting
     from attnflow.symbolic.catalogue import power_mean as power_mean
     from attnflow.symbolic.derivation.derived import derive as derive
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 else:
     _HOMES = {
         "Setting": "settings",
-        "Schedule": "settings",
+        "Schedule": "schedule",
         "Paradigm": "symbolic.paradigm",
         "averaging": "symbolic.paradigm",
         "power_mean": "symbolic.catalogue",
@@ -59,6 +61,7 @@ else:
         "compare": "numeric.compare",
         "best_switch": "numeric.best_schedule",
         "best_schedule": "numeric.best_schedule",
+        "timed": "numeric.best_schedule",
         "crossings": "numeric.crossings",
         "time_to_focus": "numeric.events",
     }

@@ -1,8 +1,7 @@
-"""What a user chooses: the setting of the simple problem and the schedule of paradigms."""
+"""What a user chooses: the setting of the simple problem, and the checks of numbers."""
 
-import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ FURTHEST = 300.0
 """How far from 0 a start may be: e^(2 mu), which paces hold, is a float64 up to 354."""
 
 
-def _numbers(value: Any) -> np.ndarray | None:
+def concrete(value: Any) -> np.ndarray | None:
     """The value as a float array if it is concrete, None for tracers or a tree placeholder."""
     if isinstance(value, bool | str) or value is None:
         return np.asarray(np.nan)
@@ -49,7 +48,7 @@ def check(name: str, value: Any, allowed: str, holds: Any) -> None:
     Raises:
         SettingError: naming argument, value and what is allowed.
     """
-    numbers = _numbers(value)
+    numbers = concrete(value)
     if numbers is None:
         return
     with np.errstate(invalid="ignore"):
@@ -133,7 +132,7 @@ class Setting:
             "a whole number of at least 1",
             whole(1),
         )
-        total, carrying = (_numbers(v) for v in (self.segments, self.foreground_segments))
+        total, carrying = (concrete(v) for v in (self.segments, self.foreground_segments))
         if total is not None and carrying is not None and np.any(carrying >= total):
             raise SettingError(
                 f"foreground_segments must be less than segments (m = {self.segments}), "
@@ -156,48 +155,3 @@ class Setting:
         """All fields as plain Python values, for records and JSON."""
         plain = {name: np.asarray(v).tolist() for name, v in self.numbers().items()}
         return {**plain, "background": self.background}
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Paradigms joined in time: ``Schedule([("soft", 200.0), ("hard", inf)])``.
-
-    Each part is (paradigm, time at which it ends); times increase strictly and the last is
-    infinite (None and a missing time mean infinity too). Time is continuous, t = step x learning
-    rate.
-
-    Args:
-        parts: the parts in order; a paradigm is a name or a Paradigm.
-
-    Raises:
-        SettingError: no part, times not increasing or not positive, or a finite last end.
-    """
-
-    parts: tuple[tuple[Any, float], ...]
-
-    def __init__(self, parts: Iterable[Sequence[Any]]) -> None:
-        cleaned = []
-        for part in parts:
-            paradigm, end = (
-                (part, None) if isinstance(part, str) else (part[0], *part[1:2], None)[:2]
-            )
-            cleaned.append((paradigm, math.inf if end is None else end))
-        if not cleaned:
-            raise SettingError("schedule must have at least one part (paradigm, end), got none")
-        previous = 0.0
-        for paradigm, end in cleaned:
-            ends = _numbers(end)
-            if ends is None:
-                continue
-            if np.isnan(ends) or not ends > previous:
-                raise SettingError(
-                    f"schedule times must be positive and increase strictly, "
-                    f"got {end} after {previous:g} for {getattr(paradigm, 'name', paradigm)}"
-                )
-            previous = float(ends)
-        last = _numbers(cleaned[-1][1])
-        if last is None or not np.isinf(last):
-            raise SettingError(
-                f"the last part of a schedule must end at infinity, got {cleaned[-1][1]}"
-            )
-        object.__setattr__(self, "parts", tuple(cleaned))

@@ -28,7 +28,7 @@ def compared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare") / "results"
     out = StringIO()
     with redirect_stdout(out):
-        code = run([*QUICK, "--schedule", "soft:20,hard", "--out", str(folder), "--json"])
+        code = run([*QUICK, "--schedule", "soft@t=20,hard", "--out", str(folder), "--json"])
     assert code == 0
     return folder, json.loads(out.getvalue())
 
@@ -45,7 +45,7 @@ def test_everything_promised_is_in_the_folder(compared):
 def test_deviations_are_told_for_each_paradigm_and_method(compared):
     _, document = compared
     assert document["agrees"] is True
-    assert list(document["deviation"]) == ["hard", "soft:20,hard"]
+    assert list(document["deviation"]) == ["hard", "soft@t=20,hard"]
     for methods in document["deviation"].values():
         assert max(methods["closed form"].values()) == 0
         worst = max(methods["simulation"].values())

@@ -90,23 +90,27 @@ REFUSED = {
         "unknown paradigm 'sofft'; did you mean 'soft'?",
     ),
     "power": (("solve", "--paradigm", "power-x"), "exact number such as 1/2, got 'x'"),
-    "schedule": (("solve", "--schedule", "soft:200,hart"), "did you mean 'hard'?"),
-    "schedule no times": (
-        ("solve", "--schedule", "soft,hard"),
-        "give every part but the last the time",
+    "schedule": (("solve", "--schedule", "soft@t=200,hart"), "did you mean 'hard'?"),
+    "schedule old": (
+        ("solve", "--schedule", "soft:200, hard"),
+        "every end of a schedule has a unit: write soft@t=200, hard, got",
     ),
-    "schedule empty": (
-        ("solve", "--schedule", ""),
-        "schedule must read like soft:200,hard, got ''",
+    "schedule old, compared": (("compare", "--schedule", "soft:9,hard"), "write soft@t=9,hard"),
+    "schedule epochs": (
+        ("solve", "--schedule", "soft@epoch=5,hard"),
+        "the flow has no epochs, got 'soft@epoch=5,hard': end soft at a time, as in soft@t=200",
     ),
-    "schedule falls": (
-        ("solve", "--schedule", "soft:9,hard:5,lvml"),
-        "increase strictly, got 5 after 9",
+    "schedule rate": (
+        ("simulate", "--schedule", "soft@t=5,hard:rate=0.1"),
+        "'hard:rate=0.1' is for training only",
     ),
-    "schedule ends": (("solve", "--schedule", "soft:9,hard:50"), "must end at infinity, got 50"),
-    "schedule nan": (
-        ("solve", "--schedule", "soft:nan,hard"),
-        "must be positive and increase strictly, got nan",
+    "schedule never": (
+        ("solve", "--schedule", "soft@alpha=0.04,hard"),
+        "target must be above the focus weight at the start",
+    ),
+    "schedule frozen": (
+        ("solve", "--schedule", "soft@theory,hard", "--freeze", "focus"),
+        "a schedule under --freeze needs times",
     ),
     "alpha one": ((*SOLVE, "--alpha", "1"), "alpha must be a number above 0 and below 1, got 1"),
     "alpha zero": ((*SOLVE, "--alpha", "0", "--freeze", "focus"), "above 0 and below 1, got 0"),
@@ -123,7 +127,7 @@ REFUSED = {
     "times and points": ((*SOLVE, "--points", "5"), "either --times or --points, not both"),
     "times and start": ((*SOLVE, "--start-time", "5"), "either --times or --start-time, not both"),
     "two sources": (
-        (*SOLVE, "--schedule", "soft:5,hard"),
+        (*SOLVE, "--schedule", "soft@t=5,hard"),
         "either --schedule or --paradigm, not both",
     ),
     "tolerance": (
@@ -147,8 +151,12 @@ REFUSED = {
     "target nan": (("switch", "--target", "nan"), "got nan"),
     "no target": (("switch",), "'--target'"),
     "switch times": (
-        ("switch", "--target", ".9", "--schedule", "soft:2,hard"),
-        "names without times",
+        ("switch", "--target", ".9", "--schedule", "soft@t=2,hard"),
+        "switch chooses the times itself: write soft@theory,hard, got 'soft@t=2,hard'",
+    ),
+    "switch old": (
+        ("switch", "--target", ".9", "--schedule", "soft, hard"),
+        "write soft@theory,hard, got 'soft, hard'",
     ),
     "one curve": (("crossings", "--paradigm", "soft"), "at least two paradigms, got 'soft' only"),
     "until": (

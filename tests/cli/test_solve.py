@@ -59,11 +59,11 @@ def test_simulation_options_reach_the_integrator(document):
 
 
 def test_a_schedule_is_solved_piecewise(document):
-    found = document("solve", "--schedule", "soft:200,hard", "--times", "100,300,1000")
+    found = document("solve", "--schedule", "soft@t=200,hard", "--times", "100,300,1000")
     expected = solve(
         Schedule([("soft", 200.0), ("hard", math.inf)]), Setting(20, 20), [100.0, 300.0, 1000.0]
     )
-    assert found["paradigm"] == "soft:200,hard"
+    assert found["paradigm"] == "soft@t=200,hard"
     assert found["nu"] == np.asarray(expected.nu).tolist()
 
 
@@ -132,7 +132,7 @@ def test_a_paradigm_of_ones_own_comes_from_a_file(document, attnflow, tmp_path):
 
 @pytest.mark.parametrize("ending", ["json", "csv", "CSV"])
 def test_a_file_holds_the_same_numbers(attnflow, document, tmp_path, ending):
-    options = ("solve", "--schedule", "soft:20,hard", "--times", "1,10,100")
+    options = ("solve", "--schedule", "soft@t=20,hard", "--times", "1,10,100")
     code, out, err = attnflow(*options, "--out", f"deep/curves.{ending}")
     assert (code, out) == (0, "") and "wrote" in err
     text = (tmp_path / "deep" / f"curves.{ending}").read_text()
@@ -141,7 +141,7 @@ def test_a_file_holds_the_same_numbers(attnflow, document, tmp_path, ending):
         assert json.loads(text) == found
     else:
         rows = list(csv.DictReader(text.splitlines()))
-        assert [row["paradigm"] for row in rows] == ["soft:20,hard"] * 3
+        assert [row["paradigm"] for row in rows] == ["soft@t=20,hard"] * 3
         assert [float(row["mu"]) for row in rows] == found["mu"]
         assert [float(row["time"]) for row in rows] == found["times"]
     assert [p.name for p in (tmp_path / "deep").iterdir()] == [f"curves.{ending}"]

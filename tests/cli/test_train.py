@@ -19,7 +19,7 @@ def run(tmp_path_factory, compiled_once):
     place = tmp_path_factory.mktemp("runs") / "small"
     printed = StringIO()
     with redirect_stdout(printed):
-        code = call(["train", *SMALL, "-p", "soft:2,lvml", "--out", str(place), "--json"])
+        code = call(["train", *SMALL, "-p", "soft@epoch=2,lvml", "--out", str(place), "--json"])
     assert code == 0
     return place, json.loads(printed.getvalue())
 
@@ -58,7 +58,7 @@ def test_report_is_a_page_with_every_run_and_its_figures(attnflow, run, tmp_path
     code, out, err = attnflow("report", place, "o", "--out", "page")
     assert code == 0, err
     text = (tmp_path / "page" / "report.md").read_text()
-    assert printed["weights"] in text and "soft:2,lvml" in text
+    assert printed["weights"] in text and "soft@epoch=2,lvml" in text
     figures = {file.stem for file in (tmp_path / "page" / "figures").iterdir()}
     assert figures == {"curves", "signatures1", "mosaics-small", "theory-o"}
     assert all(f"figures/{name}.svg" in text for name in figures)
@@ -114,8 +114,8 @@ def test_fit_names_effective_rates_and_classes(document, attnflow, tmp_path):
         (["train", "--devices", "0"], 2, "devices must be a whole number from 1 to"),
         (["train", "--coordinator", "here"], 2, "coordinator must read HOST:PORT, got 'here'"),
         (["train", "--process-id", "two"], 2, "process-id must be a whole number, got 'two'"),
-        (["train", "-p", "soft:theory"], 2, "paradigm must be a name, hybrid, or names each"),
-        (["train", "-p", "soft:t=0,hard"], 2, "the time at which soft ends must be a finite"),
+        (["train", "-p", "soft@theory"], 2, "the last stage of a schedule has no end"),
+        (["train", "-p", "soft@t=0,hard"], 2, "the t at which soft ends must be a finite"),
         (["report", "nowhere", "--format", "pdf"], 2, "format must be one of markdown, html"),
         (["report", "nowhere"], 2, "holds no run"),
         (["fit", "nowhere"], 2, "holds no run"),

@@ -15,7 +15,8 @@ from attnflow.numeric.best_schedule import best_schedule, best_switch
 from attnflow.numeric.closed_form import solve
 from attnflow.numeric.events import course, time_to_focus
 from attnflow.numeric.switch_search import Race
-from attnflow.settings import Schedule, Setting
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
 from attnflow.symbolic.paradigm import Paradigm
 

@@ -22,7 +22,8 @@ from attnflow.numeric.compare import (
 from attnflow.numeric.dataset import CURVES
 from attnflow.numeric.summary import agreement, agrees, summary
 from attnflow.numeric.trajectory import Trajectory
-from attnflow.settings import Schedule, Setting
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting
 from attnflow.symbolic.catalogue import HARD, SOFT
 from attnflow.symbolic.paradigm import Paradigm
 
@@ -67,11 +68,11 @@ def test_every_curve_is_labelled_by_paradigm_method_and_time(dataset: xr.Dataset
         assert dataset[name].dtype == np.float64
         assert dataset[name].attrs["long_name"] and dataset[name].attrs["units"]
         assert np.isfinite(dataset[name].values).all()
-    assert list(dataset["paradigm"].values) == ["soft", "hard", "soft:20,hard"]
+    assert list(dataset["paradigm"].values) == ["soft", "hard", "soft@t=20,hard"]
     assert list(dataset["title"].values) == [
         "Soft attention",
         "Hard attention",
-        "soft to 20, then hard",
+        "soft@t=20,hard",
     ]
     assert list(dataset["method"].values) == ["closed form", "simulation"]
     assert dataset["time"].attrs["units"] == "step x learning rate"
@@ -101,7 +102,7 @@ def test_the_curves_are_those_of_the_solvers(dataset: xr.Dataset) -> None:
 
 
 def test_closed_form_and_simulation_agree(dataset: xr.Dataset) -> None:
-    assert agreement(dataset) == {"soft": True, "hard": True, "soft:20,hard": True}
+    assert agreement(dataset) == {"soft": True, "hard": True, "soft@t=20,hard": True}
     assert agrees(dataset)
     # the simulation is asked for 1e-10 a step; both conserve the first integral
     assert float(dataset["max_deviation"].max()) < 1e-9
@@ -115,7 +116,7 @@ def test_global_64_bit_mode_stays_off(dataset: xr.Dataset) -> None:
 
 
 def test_time_to_a_focus_level_is_when_alpha_is_there(dataset: xr.Dataset) -> None:
-    for label, entry in (("soft", "soft"), ("hard", "hard"), ("soft:20,hard", HALF)):
+    for label, entry in (("soft", "soft"), ("hard", "hard"), ("soft@t=20,hard", HALF)):
         reached = dataset["time_to_focus"].sel({"paradigm": label, "method": "closed form"})
         time = reached.sel(focus_level=0.5).item()
         # cubic interpolation over spacing 2.5 of a curve that varies over tens
@@ -130,7 +131,7 @@ def test_level_curves_add_up_to_the_first_integral(dataset: xr.Dataset) -> None:
     at_nu = np.interp(row["nu"], dataset["nu_grid"], dataset["level_nu"])
     # linear interpolation on 121 points
     np.testing.assert_allclose(at_mu + at_nu, row["first_integral"], atol=5e-3)
-    assert np.isnan(dataset["level_mu"].sel(paradigm="soft:20,hard")).all()
+    assert np.isnan(dataset["level_mu"].sel(paradigm="soft@t=20,hard")).all()
 
 
 def test_summary_is_plain_and_json_takes_it(dataset: xr.Dataset) -> None:
@@ -212,7 +213,7 @@ def test_drift_is_the_change_of_the_first_integral_over_the_size_of_its_terms() 
 
 
 def test_a_schedule_drifts_from_the_start_of_each_part_only(dataset: xr.Dataset) -> None:
-    row = dataset.sel({"paradigm": "soft:20,hard", "method": "closed form"})
+    row = dataset.sel({"paradigm": "soft@t=20,hard", "method": "closed form"})
     level = row["first_integral"].values
     assert abs(level[-1] - level[0]) > 1e-3  # the parts have different first integrals
     assert row["drift"].max() < 1e-12
@@ -282,7 +283,7 @@ def test_labels_name_paradigms_and_the_ends_of_schedules() -> None:
     assert label_of("lvml") == "lvml"
     assert label_of(MIXED) == "mixed"
     assert label_of(Schedule([("lvml", 0.1), ("soft", 1234567.5), ("hard", None)])) == (
-        "lvml:0.1,soft:1234567.5,hard"
+        "lvml@t=0.1,soft@t=1234567.5,hard"
     )
 
 

@@ -10,7 +10,8 @@ import attnflow.numeric.crossings as module
 from attnflow.errors import SettingError
 from attnflow.numeric.closed_form import solve
 from attnflow.numeric.crossings import crossings
-from attnflow.settings import Schedule, Setting
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting
 from attnflow.symbolic.catalogue import power_mean
 from oracles import high_precision
 

@@ -11,7 +11,8 @@ import sympy as sp
 from attnflow.errors import IntegrationFailed, SettingError
 from attnflow.numeric.descend import _ansatz, _inputs, descend, population_loss
 from attnflow.numeric.simulate import simulate
-from attnflow.settings import Schedule, Setting
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting
 from attnflow.symbolic.catalogue import HARD, SOFT
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import alpha, mu

@@ -9,7 +9,8 @@ from scipy.integrate import solve_ivp
 
 from attnflow.numeric.closed_form import solve
 from attnflow.numeric.events import time_to_focus
-from attnflow.settings import Schedule, Setting
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import alpha, mu
 from oracles import textbook

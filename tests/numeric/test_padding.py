@@ -12,7 +12,8 @@ from attnflow.numeric import simulate as simulation
 from attnflow.numeric.closed_form import FEW, solve
 from attnflow.numeric.padding import SHARED, cut, length, lengthened
 from attnflow.numeric.simulate import simulate
-from attnflow.settings import Schedule, Setting
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting
 
 
 @given(st.integers(0, 3 * SHARED))

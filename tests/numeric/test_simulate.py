@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import attnflow.numeric.simulate as module
 from attnflow.errors import IntegrationFailed, ParadigmError, PrecisionError, SettingError
 from attnflow.numeric.simulate import SOLVERS, simulate
-from attnflow.settings import Schedule, Setting
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting
 from attnflow.symbolic.catalogue import HARD, SOFT
 from attnflow.symbolic.paradigm import Paradigm, averaging
 from attnflow.symbols import alpha, beta, mu
@@ -304,7 +305,7 @@ def test_failure_names_paradigm_setting_time_and_remedy():
 
 
 def test_too_few_steps_are_a_failure_in_a_schedule_too():
-    with pytest.raises(IntegrationFailed, match=r"of soft until 200, hard in .*stopped at t = \d"):
+    with pytest.raises(IntegrationFailed, match=r"of soft@t=200,hard in .*stopped at t = \d"):
         simulate(
             Schedule([("soft", 200.0), ("hard", None)]),
             Setting(20, 20),

@@ -10,7 +10,7 @@ import pytest
 
 from attnflow.errors import DataError, SettingError
 from attnflow.train import evaluation as ev
-from attnflow.train.config import from_toml, parse_schedule, stage_at, to_toml
+from attnflow.train.config import from_toml, to_toml
 from attnflow.train.loop import train
 from attnflow.train.theory import theory_over_practice
 from training_runs import SMALL, TINY
@@ -81,28 +81,6 @@ def test_config_reads_back_equal(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text, message",
-    [
-        ("soft:,hard", "paradigm must be a name, hybrid, or names each but the last with"),
-        ("soft,hard", "paradigm must be a name, hybrid"),
-        ("soft:3,hard:9", "paradigm must be a name, hybrid"),
-        ("soft:0,hard", "the epoch at which soft ends must be a whole number of at least 1"),
-        ("soft:focus=2,hard", "the focus at which soft ends must be above 0 and below 1"),
-        ("soft:9,lvml:4,hard", "epochs of a schedule must increase"),
-    ],
-)
-def test_schedules_that_make_no_sense_are_refused(text, message):
-    with pytest.raises(SettingError, match=message):
-        parse_schedule(text, 10)
-
-
-def test_a_time_is_reached_in_spite_of_rounding():
-    parts = parse_schedule("soft:t=29,hard", 10)
-    assert 100 * 0.29 < 29 and stage_at(parts, 0, {"time": 100 * 0.29}) == 1
-    assert stage_at(parts, 0, {"time": 28.99}) == 0
-
-
-@pytest.mark.parametrize(
     "change, message",
     [
         ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
@@ -127,7 +105,7 @@ def test_contradictions_are_refused(tmp_path):
         (tmp_path / "x.toml").write_text("seeds = 3")
         from_toml(tmp_path / "x.toml")
     with pytest.raises(SettingError, match="several learning rates at once need switches by epoch"):
-        train(replace(TINY, paradigm="soft:focus=0.5,hard", learning_rates=(0.1, 0.2)))
+        train(replace(TINY, paradigm="soft@alpha=0.5,hard", learning_rates=(0.1, 0.2)))
     with pytest.raises(SettingError, match="data is for cifar10, cifar100 and hatexplain only"):
         train(replace(TINY, data="x"))
     train(replace(TINY, epochs=1), tmp_path / "run")

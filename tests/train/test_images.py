@@ -65,7 +65,7 @@ def test_an_archive_in_the_official_format_trains(archive):
 def test_the_papers_networks_train_on_it_and_switch_when_theory_says(archive):
     # 12 steps of 0.02 / (1 - 0.9) an epoch: t = 27.9, where theory switches, is within the 12th
     run = config(archive, networks="cifar", learning_rates=(0.02,), epochs=14)
-    change = {"paradigm": "soft:theory,hard"}
+    change = {"paradigm": "soft@theory,hard"}
     trained = train(Training(**{**run.as_dict(), **change}))
     names = [row["paradigm"] for row in trained.rows]
     assert names == 12 * ["soft"] + 2 * ["hard"]

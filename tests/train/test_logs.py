@@ -17,7 +17,7 @@ from attnflow.train.report.page import Page
 from attnflow.train.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("compiled_once", "compiled_lightly")
-RUN = Training(train=800, heldout=400, test=400, epochs=4, batch=32, paradigm="soft:2,lvml")
+RUN = Training(train=800, heldout=400, test=400, epochs=4, batch=32, paradigm="soft@epoch=2,lvml")
 
 
 class Stop(Exception):

@@ -99,7 +99,7 @@ def mixed(shape, classes, rngs):
 
 
 def test_they_learn_repeat_and_resume_bit_for_bit(tmp_path):
-    run = replace(TINY, paradigm="soft:3,hard-sampled", learning_rates=(0.02,))
+    run = replace(TINY, paradigm="soft@epoch=3,hard-sampled", learning_rates=(0.02,))
 
     class Interrupted(Exception):
         pass

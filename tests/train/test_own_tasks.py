@@ -104,7 +104,7 @@ def test_where_no_true_segment_is_known_what_needs_one_is_refused(tmp_path):
         ev.signature(trained, "heldout")
     for run, what in (
         (replace(RUN, fixed_focus=(0.5,)), "a fixed focus"),
-        (replace(RUN, paradigm="soft:focus=0.5,hard"), "a switch by focus"),
+        (replace(RUN, paradigm="soft@alpha=0.5,hard"), "a switch by focus"),
     ):
         with pytest.raises(SettingError, match=f"{what} needs .* true segments are known; task ba"):
             train(run, task=bags(0.0))

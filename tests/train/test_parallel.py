@@ -22,7 +22,7 @@ from attnflow.train.config import Training
 from attnflow.train.loop import train
 from attnflow.train import evaluation as ev
 
-TINY = Training(train=200, heldout=50, test=50, epochs=4, batch=30, paradigm="soft:2,hard")
+TINY = Training(train=200, heldout=50, test=50, epochs=4, batch=30, paradigm="soft@epoch=2,hard")
 EXACT = Training(task="orthogonal", segments=4, classes=3, epochs=3, passes=5)
 
 def losses(trained):
@@ -202,11 +202,20 @@ def test_two_processes_take_the_steps_of_one_and_one_of_them_writes(spell, tmp_p
     from attnflow.train.loop import train
 
     task = ["train", "--train", "200", "--heldout", "50", "--test", "50", "--batch", "30"]
-    command = [*task, "-p", "soft:2,hard", "--epochs", "4", "--json", "--out", tmp_path / "two"]
+    command = [
+        *task,
+        "-p",
+        "soft@epoch=2,hard",
+        "--epochs",
+        "4",
+        "--json",
+        "--out",
+        tmp_path / "two",
+    ]
     codes, said = together(command, spell)
     assert codes == [0, 0], said
     alone = train(
-        Training(train=200, heldout=50, test=50, epochs=4, batch=30, paradigm="soft:2,hard")
+        Training(train=200, heldout=50, test=50, epochs=4, batch=30, paradigm="soft@epoch=2,hard")
     )
     ours = curve(tmp_path / "two")
     np.testing.assert_allclose(ours, [row["loss"] for row in alone.rows], rtol=2e-4)

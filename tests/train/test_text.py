@@ -100,7 +100,7 @@ def test_every_paradigm_finds_class_and_planted_words(trained, paradigm):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("paradigm", [*PARADIGMS, "soft:3,hard"])
+@pytest.mark.parametrize("paradigm", [*PARADIGMS, "soft@epoch=3,hard"])
 def test_words_in_context_are_learned_too(small, paradigm):
     run = replace(small, networks="text-transformer", learning_rates=(0.001,), epochs=8)
     shown = ev.evaluate(train(replace(run, paradigm=paradigm)))["sets"]["test"]

@@ -26,7 +26,7 @@ SLOW = pytest.mark.slow
         pytest.param("hard", marks=SLOW),
         pytest.param("lvml", marks=SLOW),
         pytest.param("power-1/2", marks=SLOW),
-        pytest.param("soft:10,hard", marks=SLOW),
+        pytest.param("soft@epoch=10,hard", marks=SLOW),
     ],
 )
 def test_deviation_from_theory_falls_in_proportion_to_the_learning_rate(paradigm):

@@ -13,12 +13,13 @@ import pytest
 
 from attnflow import Setting
 from attnflow.errors import ParadigmError, SettingError, TrainingFailed
+from attnflow.numeric.best_schedule import TARGET
 from attnflow.symbolic.catalogue import LVML
 from attnflow.train import evaluation as ev
 from attnflow.train import losses
 from attnflow.train.config import Training, to_toml
 from attnflow.train.evaluation import load
-from attnflow.train.loop import THEORY_TARGET, train
+from attnflow.train.loop import train
 from attnflow.train.networks.named import TwoLayer
 from attnflow.train.parallel import Devices
 from attnflow.train.program import build
@@ -40,7 +41,7 @@ SLOW = pytest.mark.slow
         pytest.param("hard-sampled", marks=SLOW),
         pytest.param("lvml-em", marks=SLOW),
         pytest.param("power-1/2", marks=SLOW),
-        pytest.param("lvml:3,soft:5,hard", marks=SLOW),
+        pytest.param("lvml@epoch=3,soft@epoch=5,hard", marks=SLOW),
     ],
 )
 def test_every_paradigm_learns_focus_and_class_far_above_chance(paradigm):
@@ -60,7 +61,7 @@ def test_a_hybrid_is_its_first_part_until_it_switches():
 
 
 def test_a_focus_criterion_switches_after_the_epoch_that_meets_it():
-    trained = train(replace(SMALL, paradigm="soft:focus=0.6,hard"))
+    trained = train(replace(SMALL, paradigm="soft@alpha=0.6,hard"))
     names = [row["paradigm"] for row in trained.rows]
     first = names.index("hard")
     alphas = [row["alpha"] for row in trained.rows]
@@ -68,7 +69,7 @@ def test_a_focus_criterion_switches_after_the_epoch_that_meets_it():
 
 
 def test_a_run_says_which_part_of_its_schedule_never_began(tmp_path):
-    run = replace(TINY, epochs=1, paradigm="soft:focus=0.99,lvml:4,hard")
+    run = replace(TINY, epochs=1, paradigm="soft@alpha=0.99,lvml@epoch=4,hard")
     [said] = train(run, tmp_path / "run").remarks
     assert said.startswith("lvml and hard never began: soft was to end at focus weight 0.99")
     assert load(tmp_path / "run").remarks == (said,)
@@ -78,9 +79,9 @@ def test_a_run_says_which_part_of_its_schedule_never_began(tmp_path):
 def test_a_run_too_short_for_theorys_switch_says_when_that_would_be(tmp_path):
     from attnflow import best_switch
 
-    run = replace(EXACT, paradigm="soft:theory,hard", epochs=1, passes=1)
+    run = replace(EXACT, paradigm="soft@theory,hard", epochs=1, passes=1)
     [said] = train(run, tmp_path / "run").remarks
-    proposed = best_switch(Setting(5, 4), THEORY_TARGET, "soft", "hard")
+    proposed = best_switch(Setting(5, 4), TARGET, "soft", "hard")
     assert f"at theory's switch time {float(proposed.switch_time):g}, and" in said
     [again] = load(tmp_path / "run").remarks
     assert "at theory's switch time, and" in again
@@ -90,7 +91,7 @@ def test_a_run_too_short_for_theorys_switch_says_when_that_would_be(tmp_path):
 def test_theory_proposes_the_switch_time_in_the_simple_setting():
     from attnflow import best_switch
 
-    trained = train(replace(EXACT, paradigm="lvml:theory,hard", epochs=60, passes=10))
+    trained = train(replace(EXACT, paradigm="lvml@theory,hard", epochs=60, passes=10))
     best = best_switch(Setting(5, 4), 0.9, "lvml", "hard").switch_time
     switched = [row["time"] for row in trained.rows if row["paradigm"] == "lvml"][-1]
     assert switched == pytest.approx(best, abs=1.0)  # epochs last 1
@@ -185,7 +186,7 @@ train(from_toml(sys.argv[1]), sys.argv[2], resume=True,
 
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_resumes_bit_for_bit(tmp_path):
-    run = replace(TINY, epochs=40, paradigm="soft:20,hard-sampled")
+    run = replace(TINY, epochs=40, paradigm="soft@epoch=20,hard-sampled")
     (tmp_path / "run.toml").write_text(to_toml(run))
     unbroken = train(run)
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "run.toml"), str(tmp_path / "run")]
@@ -298,7 +299,7 @@ def test_a_custom_loss_trains_and_evaluates(tmp_path):
     def focal(log_weights, logits, labels):
         return losses.pooled_loss(LVML, log_weights, logits, labels) ** 2
 
-    run = replace(SMALL, paradigm="soft:2,focal", epochs=5)
+    run = replace(SMALL, paradigm="soft@epoch=2,focal", epochs=5)
     trained = train(run, tmp_path, losses={"focal": focal})
     assert [row["paradigm"] for row in trained.rows] == ["soft"] * 2 + ["focal"] * 3
     found = ev.evaluate(ev.load(tmp_path))
@@ -306,12 +307,12 @@ def test_a_custom_loss_trains_and_evaluates(tmp_path):
     assert found["sets"]["test"]["argmax"]["accuracy"] > 60
     with pytest.raises(ParadigmError, match="unknown paradigm 'focal'"):
         train(run)
-    adam = replace(run, paradigm="soft:theory,hard", optimizer="adam", momentum=None)
+    adam = replace(run, paradigm="soft@theory,hard", optimizer="adam", momentum=None)
     with pytest.raises(SettingError, match="a switch for the optimizer sgd, got 'adam'"):
         train(adam)
     with pytest.raises(
         SettingError, match="theory has no switch time for a custom loss, got 'focal'"
     ):
-        train(replace(run, paradigm="soft:theory,focal"), losses={"focal": focal})
+        train(replace(run, paradigm="soft@theory,focal"), losses={"focal": focal})
     with pytest.raises(SettingError, match=r"'mean' must give a number for each input, \(32,\)"):
         train(replace(run, paradigm="mean"), losses={"mean": lambda *given: focal(*given).mean()})

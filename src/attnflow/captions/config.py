@@ -8,14 +8,13 @@ from attnflow.captions.decoder import OUTPUTS, STARTS
 from attnflow.captions.encoder import ENCODERS
 from attnflow.captions.images import RESIZES
 from attnflow.errors import SettingError
+from attnflow.schedule import Schedule
 from attnflow.settings import check, nonnegative, positive, whole
 from attnflow.train.config import (
     DTYPES,
     MOST_SEED,
     OPTIMIZERS,
     RATE_SCHEDULES,
-    Part,
-    parse_schedule,
 )
 from attnflow.train.logs import EPOCH_COLUMNS, RUN_COLUMNS
 from attnflow.train.run_folder import Kind
@@ -53,8 +52,7 @@ class CaptionTraining:
         year: 2014 or 2017; None for the one that is there.
         features: store of precomputed features in place of images and encoder.
         paradigm: "soft", "hard", "hard-sampled", "lvml", "power-S", "hybrid" (soft for half the
-            epochs, then hard-sampled, with a fresh optimiser), or a schedule by epoch or time
-            such as "soft:5,lvml".
+            epochs, then hard), or a schedule by epoch or time (``attnflow.schedule``).
         train: training images; None for all.
         heldout: validation images; None for all.
         min_count: how often a word must occur to be known.
@@ -103,7 +101,7 @@ class CaptionTraining:
     data: str | None = None
     year: int | None = None
     features: str | None = None
-    paradigm: str = "hybrid"
+    paradigm: str = "soft@epoch=50%,hard-sampled:fresh"
     train: int | None = None
     heldout: int | None = None
     min_count: int = 5
@@ -172,24 +170,20 @@ class CaptionTraining:
             raise SettingError(f"encoder_weights are for vgg19 only, got them with {self.encoder}")
         if self.features is not None and (self.encoder_weights or self.train_encoder):
             raise SettingError("features come from an encoder already: leave its options out")
-        self.parts()
+        if self.schedule.units - {"epoch", "t"}:
+            raise SettingError(
+                f"captions switch by epoch (soft@epoch=5,lvml) or time (soft@t=90,lvml), "
+                f"got {self.paradigm!r}"
+            )
 
-    def parts(self) -> tuple[Part, ...]:
-        """The parts of the schedule; "hybrid" ends in sampled hard attention, as published.
+    @property
+    def schedule(self) -> Schedule:
+        """The paradigms in turn, shares of the epochs as epochs.
 
         Raises:
-            SettingError: it cannot be read, or a part does not end by epoch or time.
+            SettingError: it cannot be read.
         """
-        parts = parse_schedule(self.paradigm, self.epochs)
-        if self.paradigm == "hybrid":
-            parts = (*parts[:-1], Part("hard-sampled"))
-        for part in parts:
-            if part.kind not in ("epoch", "time", "end"):
-                raise SettingError(
-                    f"captions switch by epoch (soft:5,lvml) or time (soft:t=90,lvml), "
-                    f"got {self.paradigm!r}"
-                )
-        return parts
+        return Schedule(self.paradigm, bare="epoch").over(self.epochs)
 
     @property
     def seen(self) -> tuple[int, str]:

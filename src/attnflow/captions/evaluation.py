@@ -77,7 +77,7 @@ def load(
 
     folder = RunFolder(path, KIND)
     run = settled(folder.config(), kept=True)
-    names = [part.paradigm for part in run.parts()]
+    names = run.schedule.names
     unknown = {name: partial(_absent, name) for name in names if not has_theory(name)}
     objectives = objectives_of(run, {**unknown, **(losses or {})})
     corpus = corpus_of(run, load_vocabulary(folder.path / VOCABULARY))

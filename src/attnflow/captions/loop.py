@@ -19,7 +19,7 @@ from attnflow.captions.program import CaptionEngine, build
 from attnflow.captions.vocabulary import Vocabulary, load_vocabulary
 from attnflow.errors import SettingError
 from attnflow.train import parallel
-from attnflow.train.config import from_anywhere, stage_at, unreached
+from attnflow.train.config import from_anywhere
 from attnflow.train.epoch import diverged
 from attnflow.train.objective import Loss, Objective, objective
 from attnflow.train.run_folder import RunFolder
@@ -55,7 +55,7 @@ class CaptionsTrained:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What one should know of this run's schedule."""
-        return unreached(self.engine.run.parts(), self.stage)
+        return self.engine.run.schedule.unreached(self.stage)
 
 
 def corpus_of(run: CaptionTraining, vocabulary: Vocabulary | None = None) -> Corpus:
@@ -117,7 +117,7 @@ def objectives_of(run: CaptionTraining, own: Mapping[str, Loss] | None = None) -
         ParadigmError: a name is not known.
         SettingError: a paradigm needs what captions do not have.
     """
-    found = [objective(part.paradigm, own) for part in run.parts()]
+    found = [objective(name, own) for name in run.schedule.names]
     for one in found:
         if one.needs_responsibilities:
             raise SettingError(
@@ -231,7 +231,10 @@ def _loop(
         first = at.step if epoch == at.epoch else 0
         following = _stage(engine, stage, epoch) if not first else stage
         if following != stage:
-            stage, state = following, engine.renewed(state)
+            begun = engine.run.schedule.stages[stage + 1 : following + 1]
+            stage = following
+            if any(one.fresh for one in begun):
+                state = engine.renewed(state)
         goal = objectives[stage]
         began = time.perf_counter()
         found = batches(
@@ -275,9 +278,8 @@ def _loop(
 
 def _stage(engine: CaptionEngine, stage: int, epoch: int) -> int:
     """Which part of the schedule the next epoch belongs to."""
-    parts = engine.run.parts()
-    reached = {"epoch": epoch, "time": engine.time_after(epoch * engine.steps)}
-    return stage_at(parts, stage, reached)
+    reached = {"epoch": epoch, "t": engine.time_after(epoch * engine.steps)}
+    return engine.run.schedule.stage_at(stage, reached)
 
 
 def _mean_loss(state: Any) -> float:

@@ -37,8 +37,8 @@ class Comparison:
     schedule: Annotated[
         list[str] | None,
         Option(
-            metavar="A:T,B",
-            help="A schedule, as in soft:200,hard, beside the paradigms; repeatable.",
+            metavar="A@END,B",
+            help="A schedule, as in soft@t=200,hard, beside the paradigms; repeatable.",
             rich_help_panel=PARADIGM,
         ),
     ] = None
@@ -91,8 +91,9 @@ def compare(
     built = setting.build()
     when = times.arguments(built, POINTS)
     entries: list[Any] = which.build() if which.given or not comparison.schedule else []
-    entries += [build_schedule(text) for text in comparison.schedule or ()]
     initial = start.build(built)
+    known = list(entries)
+    entries += [build_schedule(s, known, built, initial) for s in comparison.schedule or ()]
     from attnflow.cli.comparison import run, show
 
     command = shlex.join(["attnflow", *sys.argv[1:]])
@@ -145,7 +146,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "attnflow compare",
             "attnflow compare -m 100 -C 1000 --horizon 4e5 -p soft -p hard --out DIR",
-            "attnflow compare -p soft -p hard --schedule soft:200,hard --json",
+            "attnflow compare -p soft -p hard --schedule soft@t=200,hard --json",
             "attnflow compare --grid log --horizon 1e8 --start-time 1",
             "attnflow compare -m 5 -C 3 --horizon 100 --descent 0.01",
         ),

@@ -9,7 +9,8 @@ from attnflow.cli import output
 from attnflow.numeric.compare import compare
 from attnflow.numeric.summary import summary
 from attnflow.plots.figures import draw_all
-from attnflow.settings import Schedule, Setting
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting
 
 if TYPE_CHECKING:
     import xarray as xr

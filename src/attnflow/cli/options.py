@@ -6,9 +6,8 @@ sentence.
 """
 
 import inspect
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,7 +16,8 @@ from typer import Option
 from attnflow.errors import SettingError
 
 if TYPE_CHECKING:
-    from attnflow.settings import Schedule, Setting
+    from attnflow.schedule import Schedule
+    from attnflow.settings import Setting
     from attnflow.symbolic.paradigm import Paradigm
 
 MOST_POINTS = 10_000_000
@@ -262,9 +262,10 @@ class TimeOptions:
 Schedules = Annotated[
     str | None,
     _text(
-        "Paradigms in turn, each with the time it ends at, as in soft:200,hard.",
+        "Paradigms in turn, each with what ends it: soft@t=200,hard; soft@alpha=0.6,hard; "
+        "soft@theory,hard.",
         "--schedule",
-        metavar="A:T,B",
+        metavar="A@END,B",
         panel=PARADIGM,
     ),
 ]
@@ -301,7 +302,6 @@ class ParadigmOptions:
 
     def build(self) -> "list[Paradigm]":
         """The paradigms in the order named, each once; all built-in ones where none is."""
-        from attnflow.cli.userfile import load_paradigm
         from attnflow.symbolic.catalogue import CATALOGUE, paradigm
 
         names = [n.strip() for text in self.paradigm or () for n in text.split(",")]
@@ -310,29 +310,42 @@ class ParadigmOptions:
         found: list[Paradigm] = []
         for name in names:
             found += CATALOGUE.values() if name == "all" else [paradigm(name)]
-        found += [load_paradigm(place) for place in self.paradigm_file or ()]
+        found += self.custom()
         return list(dict.fromkeys(found))
 
+    def custom(self) -> "list[Paradigm]":
+        """Those from a user's files."""
+        from attnflow.cli.userfile import load_paradigm
 
-def build_schedule(text: str) -> "Schedule":
-    """The Schedule that a text like "soft:200,hard" spells, its paradigms looked up.
+        return [load_paradigm(place) for place in self.paradigm_file or ()]
+
+
+def build_schedule(
+    text: str, custom: "list[Paradigm]", setting: "Setting", initial: tuple[float, float]
+) -> "Schedule":
+    """The Schedule that a text like "soft@t=200,hard" spells, every end a time.
+
+    Args:
+        text: the schedule.
+        custom: paradigms that it may name beside the built-in ones.
+        setting: where theory and focus weights have their times.
+        initial: (mu0, nu0).
 
     Raises:
         SettingError: the text does not spell one.
     """
-    from attnflow.settings import Schedule
+    from attnflow.schedule import Schedule
     from attnflow.symbolic.catalogue import paradigm
 
-    parts = []
-    pieces = text.split(",")
-    for place, piece in enumerate(pieces):
-        name, colon, end = (p.strip() for p in piece.partition(":"))
-        if not name or (colon and not end):
-            raise SettingError(f"schedule must read like soft:200,hard, got {text!r}")
-        if not colon and place < len(pieces) - 1:
-            raise SettingError(
-                f"schedule must give every part but the last the time at which it ends, as in "
-                f"soft:200,hard, got {text!r}"
-            )
-        parts.append((paradigm(name), number(end) if colon else math.inf))
-    return Schedule(parts)
+    known = {one.name: one for one in custom}
+    stages = [
+        replace(stage, paradigm=known.get(stage.name) or paradigm(stage.name))
+        for stage in Schedule(text).stages
+    ]
+    schedule = Schedule(stages)
+    if schedule.units <= {"t", "epoch"}:
+        schedule.parts  # noqa: B018  # says what the flow does not have
+        return schedule
+    from attnflow.numeric.best_schedule import timed
+
+    return timed(schedule, setting, initial)

@@ -81,12 +81,20 @@ class Shared:
         """Everything checked; the cheap refusals first."""
         out = None if self.out is None else check_file(self.out)
         built = setting.build()
-        if self.schedule is not None and which.given:
-            named = "--paradigm" if which.paradigm else "--paradigm-file"
-            raise contradiction("--schedule", named, "a schedule names its own paradigms")
+        if self.schedule is not None and which.paradigm:
+            raise contradiction("--schedule", "--paradigm", "a schedule names its own paradigms")
         when = times.build(built, POINTS)
-        entries = which.build() if self.schedule is None else [build_schedule(self.schedule)]
-        return Asked(entries, built, when, start.build(built), self.freeze, out)
+        initial = start.build(built)
+        if self.schedule is None:
+            entries: list[Any] = which.build()
+        else:
+            entries = [build_schedule(self.schedule, which.custom(), built, initial)]
+            if self.freeze and any("@" + unit in self.schedule for unit in ("alpha", "theory")):
+                raise SettingError(
+                    f"a schedule under --freeze needs times, as in soft@t=200,hard, got "
+                    f"{self.schedule!r}"
+                )
+        return Asked(entries, built, when, initial, self.freeze, out)
 
 
 def check_file(name: str) -> Any:
@@ -101,7 +109,7 @@ def _examples(name: str, *more: str) -> str:
     return examples(
         f"attnflow {name} --paradigm soft -m 20 -C 20 --times 1,10,1000 --json",
         f"attnflow {name} -p soft -p lvml --horizon 1e6 --grid log --points 50",
-        f"attnflow {name} --schedule soft:200,hard --times 300,1000",
+        f"attnflow {name} --schedule soft@t=200,hard --times 300,1000",
         f"attnflow {name} -p lvml --freeze focus --alpha 0.4 --mu0 -2 --horizon 500",
         f"attnflow {name} --paradigm-file my.py:FOCAL --out curves.csv",
         *more,

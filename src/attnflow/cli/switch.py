@@ -35,7 +35,7 @@ def switch(
     schedule: Annotated[
         str | None,
         Option(
-            metavar="A,B",
+            metavar="A@theory,B",
             help="Keep to this order of paradigms; only the times are chosen.",
             rich_help_panel=PARADIGM,
         ),
@@ -59,29 +59,36 @@ def switch(
 
 
 def order(text: str | None) -> list[str] | None:
-    """The names of a schedule without times."""
+    """The names of a schedule whose times are theory's."""
+    from attnflow.schedule import Schedule
+
     if text is None:
         return None
-    names = [name.strip() for name in text.split(",")]
-    if ":" in text or not all(names):
-        raise SettingError(f"schedule must be names without times, as in soft,hard, got {text!r}")
-    return names
+    if not any(sign in text for sign in "@:"):
+        written = ",".join(name.strip() for name in text.split(",")).replace(",", "@theory,")
+    else:
+        written = text
+    schedule = Schedule(written)
+    if written != text.strip() or schedule.units - {"theory"}:
+        proposed = ",".join(schedule.names).replace(",", "@theory,")
+        raise SettingError(f"switch chooses the times itself: write {proposed}, got {text!r}")
+    return [*schedule.names]
 
 
 def record(best: "BestSchedule") -> dict[str, Any]:
-    """The schedule with the time at which each part ends (the last: null), and the alternatives."""
-    parts = [[str(paradigm), float(end)] for paradigm, end in best.schedule.parts]
+    """The schedule as a text with every digit, the time, and the alternatives."""
     times = {name: float(time) for name, time in best.alternatives.items()}
-    return {"target": best.target, "schedule": parts, "time": best.time, "alternatives": times}
+    return {
+        "target": best.target,
+        "schedule": str(best.schedule),
+        "time": best.time,
+        "alternatives": times,
+    }
 
 
 def show(best: "BestSchedule") -> None:
     """The schedule in words, and the time of every alternative."""
-    parts = best.schedule.parts
-    words = [f"{p} until {end:.6g}" if end < float("inf") else str(p) for p, end in parts]
-    title = (
-        f"alpha = {best.target:g} soonest: {', then '.join(words)}; reached at t = {best.time:.8g}"
-    )
+    title = f"alpha = {best.target:g} soonest: {best.schedule}; reached at t = {best.time:.8g}"
     rows = [
         (name, f"{time:.8g}", f"{time / best.time:.4f}")
         for name, time in sorted(best.alternatives.items(), key=lambda entry: entry[1])
@@ -145,7 +152,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "attnflow switch -m 20 -C 20 --target 0.99",
             "attnflow switch -m 100 -C 1000 --target 0.9 --json",
-            "attnflow switch --target 0.9 --schedule soft,hard",
+            "attnflow switch --target 0.9 --schedule soft@theory,hard",
         ),
     )(switch)
     app.command(

@@ -63,7 +63,7 @@ class TrainingOptions:
         str | None,
         _text(
             "soft, hard, hard-sampled, lvml, lvml-em, power-1/2, hybrid (the default), or "
-            "soft:15,hard; soft:focus=0.6,hard; soft:t=90,hard; soft:theory,hard.",
+            "soft@epoch=15,hard; soft@alpha=0.6,hard; soft@t=90,hard; soft@theory,hard.",
             "--paradigm",
             "-p",
             panel=LEARNING,

@@ -10,18 +10,21 @@ would help and where.
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from attnflow.errors import ParadigmError, SettingError
-from attnflow.numeric.events import course
+from attnflow.numeric.events import course, time_to_focus
 from attnflow.numeric.switch_search import ROUNDING, Order, Race, Run
-from attnflow.settings import Schedule, Setting
+from attnflow.schedule import Amount, Schedule
+from attnflow.settings import Setting
 from attnflow.symbolic.catalogue import paradigm as find_paradigm
 from attnflow.symbolic.paradigm import Paradigm
 
+TARGET = 0.9
+"""The focus weight that a switch proposed by theory reaches soonest."""
 ALL_TRIPLES = 4  # up to so many paradigms every order of three is tried, not only promising ones
 ROUNDS = 6  # parts that Pontryagin's principle may add
 ADVANTAGE = 1e-8  # gain in time per time below which another paradigm is not tried
@@ -169,6 +172,56 @@ def best_switch(
         alternatives={p.name: s.total for p, s in zip(order, singles, strict=True)},
         schedule=_schedule(best),
     )
+
+
+def timed(
+    schedule: Schedule,
+    setting: Setting,
+    initial: tuple[float, float] = (0.0, 0.0),
+    target: float = TARGET,
+) -> Schedule:
+    """The same schedule with every end as a time, as the flow needs it.
+
+    A stage that ends at a focus weight ends when the flow reaches that; the switches of one that
+    leaves its times to theory are those that reach ``target`` soonest (a stage that does not help
+    is left out). Runs from plain Python.
+
+    Args:
+        schedule: the Schedule.
+        setting: Setting, its entries plain numbers.
+        initial: (mu0, nu0), from -300 to 300.
+        target: focus weight that theory's switches reach soonest.
+
+    Raises:
+        SettingError, ParadigmError: an argument is not allowed, theory is to time some switches
+            and not others, or a focus weight is never reached.
+        NoFirstIntegral: a paradigm has none.
+
+    Example:
+        >>> import attnflow as af
+        >>> str(af.timed(af.Schedule("soft@t=200,hard"), af.Setting(20, 20)))
+        'soft@t=200,hard'
+    """
+    if "theory" in schedule.units:
+        if len(schedule.units) > 1:
+            raise SettingError(f"theory times all switches of a schedule or none, got {schedule}")
+        order = [find_paradigm(stage.paradigm) for stage in schedule.stages]
+        return best_schedule(setting, target, initial=initial, order=order).schedule
+    stages = list(schedule.stages)
+    for place, stage in enumerate(stages):
+        if stage.end is None or stage.end.unit != "alpha":
+            continue
+        so_far = Schedule([*stages[:place], replace(stage, end=None)])
+        time = time_to_focus(so_far, setting, stage.end.value, initial)
+        begin = stages[place - 1].end.value if place else 0.0  # pyright: ignore
+        if not begin < time < math.inf:
+            raise SettingError(
+                f"{stage.name} of {schedule} must reach the focus weight {stage.end.value:g} after "
+                f"it begins, at time {begin:g}; it is reached "
+                + ("never" if time == math.inf else f"at time {time:g}")
+            )
+        stages[place] = replace(stage, end=Amount("t", time))
+    return Schedule(stages)
 
 
 def best_schedule(

@@ -35,7 +35,8 @@ from attnflow.numeric.trajectory import (
     per_time,
     reduce_setting,
 )
-from attnflow.settings import Schedule, Setting
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting
 from attnflow.symbolic.first_integral import derive_first_integral
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.paradigm import Paradigm

@@ -8,6 +8,7 @@ again from its file.
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -20,7 +21,8 @@ from attnflow.errors import NoFirstIntegral, SettingError
 from attnflow.numeric.dataset import assemble
 from attnflow.numeric.precision import float64
 from attnflow.numeric.trajectory import Reduced, Trajectory, reduce_setting
-from attnflow.settings import Schedule, Setting, check, check_start, positive, whole
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting, check, check_start, positive, whole
 from attnflow.symbolic.catalogue import CATALOGUE, paradigm
 from attnflow.symbolic.paradigm import Paradigm, nearest
 
@@ -169,22 +171,12 @@ def _entries(given: Any) -> dict[str, Paradigm | Schedule]:
 
 
 def _resolved(schedule: Schedule) -> Schedule:
-    return Schedule([(paradigm(part), end) for part, end in schedule.parts])
+    return Schedule([replace(s, paradigm=paradigm(s.paradigm)) for s in schedule.stages])
 
 
 def label_of(entry: str | Paradigm | Schedule) -> str:
-    """The coordinate label: a paradigm's name, or a schedule's parts as "soft:200,hard"."""
-    if not isinstance(entry, Schedule):
-        return paradigm(entry).name
-    parts = [
-        paradigm(part).name + ("" if math.isinf(end) else f":{_shortest(float(end))}")
-        for part, end in entry.parts
-    ]
-    return ",".join(parts)
-
-
-def _shortest(number: float) -> str:
-    return f"{number:g}" if float(f"{number:g}") == number else repr(number)
+    """The coordinate label: a paradigm's name, or a schedule's text, as "soft@t=200,hard"."""
+    return str(_resolved(entry)) if isinstance(entry, Schedule) else paradigm(entry).name
 
 
 def _methods(given: str | Iterable[str]) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ from attnflow.errors import SettingError
 from attnflow.numeric.closed_form import evaluate
 from attnflow.numeric.precision import traced
 from attnflow.numeric.problem import normalise
-from attnflow.settings import Schedule, Setting, check, positive
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting, check, positive
 from attnflow.symbolic.paradigm import Paradigm
 
 COORDINATES = {"alpha": "nu", "nu": "nu", "mu": "mu", "beta": "mu"}

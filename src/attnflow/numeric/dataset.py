@@ -226,11 +226,7 @@ _DEFINITION = (
 
 
 def _title(parts: Sequence[Paradigm], label: str) -> str:
-    if len(parts) == 1:
-        return parts[0].title
-    ends = [part.partition(":")[2] for part in label.split(",")]
-    named = [f"{p.name} to {end}" if end else p.name for p, end in zip(parts, ends, strict=True)]
-    return ", then ".join(named)
+    return parts[0].title if len(parts) == 1 else label
 
 
 def _from_start(

@@ -22,7 +22,8 @@ from attnflow.numeric.precision import float64, traced
 from attnflow.numeric.problem import Problem, normalise
 from attnflow.numeric.steps import check_momentum
 from attnflow.numeric.trajectory import Trajectory, lowered_loss
-from attnflow.settings import Schedule, Setting, check, nonnegative, positive, whole
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting, check, nonnegative, positive, whole
 from attnflow.symbolic.paradigm import Paradigm, nearest
 
 OPTIMIZERS = ("sgd", "adam")

@@ -22,7 +22,8 @@ from attnflow.numeric.precision import traced
 from attnflow.numeric.problem import normalise
 from attnflow.numeric.special import increment
 from attnflow.numeric.trajectory import STATE, Reduced, reduce_setting
-from attnflow.settings import Schedule, Setting, check
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting, check
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbolic.switch_condition import derive_switch_terms
 from attnflow.symbols import C, mu, rho, tau

@@ -16,7 +16,8 @@ from jax.core import Tracer
 from attnflow.errors import SettingError
 from attnflow.numeric.padding import lengthened
 from attnflow.numeric.precision import traced
-from attnflow.settings import Schedule, Setting, check, check_start, nonnegative
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting, check, check_start, nonnegative
 from attnflow.symbolic.catalogue import paradigm as find_paradigm
 from attnflow.symbolic.paradigm import Paradigm
 
@@ -60,12 +61,8 @@ class Problem:
 
     @property
     def name(self) -> str:
-        """The paradigm's name, or the schedule's as "soft until 200, hard"."""
-        parts = [
-            p.name if traced(end) or np.isinf(end) else f"{p.name} until {float(end):g}"
-            for p, end in zip(self.paradigms, self.ends, strict=True)
-        ]
-        return ", ".join(parts)
+        """The paradigm's name, or the schedule as a text."""
+        return str(Schedule(list(zip(self.paradigms, [*self.ends[:-1], None], strict=True))))
 
     def padded(self) -> "Problem":
         """The same with flat times of one of few lengths; as it is in a transformation or batch."""

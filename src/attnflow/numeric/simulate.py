@@ -28,7 +28,8 @@ from attnflow.numeric.trajectory import (
     lowered_velocity,
     reduce_setting,
 )
-from attnflow.settings import Schedule, Setting, check, positive, whole
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting, check, positive, whole
 from attnflow.symbolic.paradigm import Paradigm, nearest
 
 SOLVERS = {

@@ -73,7 +73,7 @@ def power_mean(exponent: sp.Rational | int | str) -> Paradigm:
 CATALOGUE: dict[str, Paradigm] = {p.name: p for p in (SOFT, HARD, LVML)}
 
 
-def paradigm(given: "str | Paradigm") -> Paradigm:
+def paradigm(given: object) -> Paradigm:
     """The paradigm of that name ("soft", "hard", "lvml", "power-1/2", ...), or the object itself.
 
     Raises:

@@ -1,13 +1,12 @@
 """What a training run is: one frozen record, checked, written as TOML and read back equal."""
 
-import math
-import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from attnflow.errors import SettingError
 from attnflow.reading import read_toml
+from attnflow.schedule import Schedule
 from attnflow.settings import check, nonnegative, positive, whole
 
 OPTIMIZERS = ("sgd", "adam")
@@ -19,7 +18,6 @@ COUNTS = (
 )
 """Entries that are whole numbers of at least 1."""
 MOST_SEED = 2**32 - 1
-SWITCHES = "an epoch (soft:15,hard), focus=ALPHA, t=TIME or theory"
 
 SEVERAL = frozenset({"seeds", "learning_rates", "fixed_focus"})
 """Entries that hold a list."""
@@ -88,106 +86,6 @@ class Replica(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Part:
-    """A paradigm of a schedule, and what ends it.
-
-    Attributes:
-        paradigm: name of the paradigm.
-        kind: "epoch", "focus", "time", "theory", or "end" for the last.
-        value: the epoch, the focus weight or the time (theory's: infinite until it is known).
-    """
-
-    paradigm: str
-    kind: str = "end"
-    value: float = math.inf
-
-
-def parse_schedule(text: str, epochs: int) -> tuple[Part, ...]:
-    """The parts of a schedule: "soft", "hybrid", "soft:15,hard", "soft:focus=0.6,lvml", ...
-
-    "hybrid" is soft attention for the first half of the epochs, then hard.
-
-    Raises:
-        SettingError: it reads otherwise, or the epochs do not increase.
-    """
-    if text == "hybrid":
-        return Part("soft", "epoch", float(max(1, epochs // 2))), Part("hard")
-    parts = []
-    last = 0.0
-    for place, piece in enumerate(pieces := text.split(",")):
-        name, colon, until = (word.strip() for word in piece.partition(":"))
-        final = place == len(pieces) - 1
-        part = None if bool(colon) == final or not name else _part(name, until, final)
-        if part is None:
-            raise SettingError(
-                f"paradigm must be a name, hybrid, or names each but the last with {SWITCHES}, "
-                f"got {text!r}"
-            )
-        if part.kind == "epoch":
-            if not part.value > last:
-                raise SettingError(f"epochs of a schedule must increase, got {text!r}")
-            last = part.value
-        parts.append(part)
-    return tuple(parts)
-
-
-def stage_at(parts: tuple[Part, ...], stage: int, reached: dict[str, float]) -> int:
-    """Which part of a schedule comes next.
-
-    Args:
-        parts: of the schedule.
-        stage: the part so far; there is no way back.
-        reached: what has been reached of each kind of switch.
-    """
-    # a time is a product of rounded numbers: 100 steps of 0.29 are not quite 29
-    while stage + 1 < len(parts) and reached[parts[stage].kind] >= parts[stage].value * (1 - 1e-9):
-        stage += 1
-    return stage
-
-
-_ENDS = {
-    "epoch": "after epoch {:g}",
-    "focus": "at focus weight {:g}",
-    "time": "at time {:g}",
-    "theory": "at theory's switch time {:g}",
-}
-
-
-def unreached(parts: tuple[Part, ...], stage: int) -> tuple[str, ...]:
-    """A sentence for a run that ended in that part of its schedule, if it is not the last."""
-    if stage + 1 >= len(parts):
-        return ()
-    part, left = parts[stage], " and ".join(after.paradigm for after in parts[stage + 1 :])
-    end = _ENDS[part.kind].format(part.value).removesuffix(" inf")
-    return (f"{left} never began: {part.paradigm} was to end {end}, and the run went no further",)
-
-
-def _part(name: str, until: str, final: bool) -> Part | None:
-    if final:
-        return Part(name)
-    if until == "theory":
-        return Part(name, "theory")
-    found = re.fullmatch(r"(?:(focus|t)=)?([0-9.eE+]+)", until)
-    if not found:
-        return None
-    try:
-        value = float(found[2])
-    except ValueError:
-        return None
-    kind = {"focus": "focus", "t": "time", None: "epoch"}[found[1]]
-    good = {"epoch": whole(1), "focus": lambda v: (v > 0) & (v < 1), "time": positive}[kind]
-    check(f"the {kind} at which {name} ends", value, _ALLOWED[kind], good)
-    return Part(name, kind, value)
-
-
-_ALLOWED = {
-    "epoch": "a whole number of at least 1",
-    "focus": "above 0 and below 1",
-    "time": "a finite number above 0",
-}
-
-
-@dataclass(frozen=True)
 class Training:
     """A training run.
 
@@ -197,7 +95,8 @@ class Training:
         task: "digits", "orthogonal", "cifar10", "cifar100" or "hatexplain", or a function of one's
             own that returns a task, as "FILE.py:NAME".
         paradigm: "soft", "hard", "hard-sampled", "lvml", "lvml-em", "power-S", "hybrid" (soft for
-            half the epochs, then hard), or a schedule such as "soft:15,hard".
+            half the epochs, then hard), or a schedule such as "soft@epoch=15,hard"
+            (``attnflow.schedule``).
         segments: m, but for posts, which have as many as they have words.
         classes: C, for the orthogonal task.
         train: number of training inputs; None with the orthogonal task is the exact population.
@@ -307,8 +206,13 @@ class Training:
         for name in ("data", "task", "networks"):
             filled |= from_anywhere(name, getattr(self, name))
         run = Training(**{**self.as_dict(), **filled})
-        parse_schedule(run.paradigm, run.epochs or 1)
+        run.schedule  # noqa: B018  # can be read
         return run
+
+    @property
+    def schedule(self) -> Schedule:
+        """The paradigms in turn, shares of the epochs as epochs."""
+        return Schedule(self.paradigm, bare="epoch").over(self.epochs or 1)
 
     @property
     def replicas(self) -> tuple[Replica, ...]:

@@ -12,8 +12,9 @@ import jax
 import numpy as np
 
 from attnflow.errors import SettingError
+from attnflow.schedule import Amount, Schedule
 from attnflow.train import parallel
-from attnflow.train.config import Part, Training, from_dict, parse_schedule, stage_at, unreached
+from attnflow.train.config import Training, from_dict
 from attnflow.train.epoch import diverged
 from attnflow.train.known_truth import any_known
 from attnflow.train.networks.contract import find_pair
@@ -23,9 +24,6 @@ from attnflow.train.parallel import once
 from attnflow.train.program import Engine, build
 from attnflow.train.run_folder import RunFolder
 from attnflow.train.tasks import TASKS, Task, task
-
-THEORY_TARGET = 0.9
-"""The focus weight that a switch proposed by theory reaches soonest."""
 
 Progress = Callable[[int, int, list[dict[str, Any]]], None]
 """(epochs done, epochs in all, the rows of the last one) -> None."""
@@ -41,7 +39,7 @@ class Trained:
         rows: metrics, one row an epoch and run.
         folder: where the run is on disk, or None.
         stage: the part of the schedule that it ended in, from 0.
-        parts: of the schedule, with the switch time that theory proposed; None if not asked for.
+        schedule: with the switch time that theory proposed; None if not asked for.
     """
 
     engine: Engine
@@ -49,14 +47,13 @@ class Trained:
     rows: list[dict[str, Any]]
     folder: RunFolder | None = None
     stage: int = 0
-    parts: tuple[Part, ...] | None = None
+    schedule: Schedule | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What one should know of this run: of its inputs, and of its schedule."""
-        run = self.engine.run
-        parts = self.parts or parse_schedule(run.paradigm, run.epochs or 1)
-        return (*self.engine.task.remarks, *unreached(parts, self.stage))
+        schedule = self.schedule or self.engine.run.schedule
+        return (*self.engine.task.remarks, *schedule.unreached(self.stage))
 
 
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -143,15 +140,15 @@ def train(
             )
         run = kept
     run = (run or Training()).resolved()
-    parts = parse_schedule(run.paradigm, run.epochs or 1)
-    objectives = [objective(part.paradigm, losses) for part in parts]
+    schedule = run.schedule
+    objectives = [objective(name, losses) for name in schedule.names]
     made = task if task is not None else task_of(run)
     if folder is not None and begun:
         once(partial(folder.check_data, made.fingerprint(), training=True))
-    parts = tuple(_at_theorys_time(part, parts, objectives, made, run) for part in parts)
+    schedule = _at_theorys_time(schedule, objectives, made, run)
     shared = parallel.devices(devices)
-    _comparable(run, parts)
-    _knowable(run, parts, made)
+    _comparable(run, schedule)
+    _knowable(run, schedule, made)
     pair = networks or find_pair(run.networks or "linear")
     engine = build(made, run, pair, shared)
     state, stage, first = engine.start(pair), 0, 0
@@ -171,7 +168,7 @@ def train(
     writes = folder is not None and parallel.first()
     try:
         for epoch in range(first, run.epochs or 1):
-            stage = _stage(run, parts, stage, epoch, rows, engine)
+            stage = _stage(run, schedule, stage, epoch, rows, engine)
             state, new = _epoch(engine, objectives[stage], state, epoch)
             rows += new
             done = epoch + 1
@@ -184,7 +181,7 @@ def train(
     finally:
         if folder is not None:
             folder.close()
-    return Trained(engine, state, rows, folder, stage, parts)
+    return Trained(engine, state, rows, folder, stage, schedule)
 
 
 def _restored(
@@ -209,18 +206,19 @@ def _restored(
 
 
 def _at_theorys_time(
-    part: Part, parts: tuple[Part, ...], objectives: list[Objective], made: Task, run: Training
-) -> Part:
-    """A part that ends when theory says, with the time at which that is."""
-    if part.kind != "theory":
-        return part
-    if len(parts) != 2:
+    schedule: Schedule, objectives: list[Objective], made: Task, run: Training
+) -> Schedule:
+    """The schedule with the time at which theory would switch, where it is to say so."""
+    if "theory" not in schedule.units:
+        return schedule
+    if len(schedule.stages) != 2:
         raise SettingError(
-            f"theory proposes one switch between two paradigms, got {len(parts)} paradigms"
+            f"theory proposes one switch between two paradigms, got {len(schedule.stages)} "
+            "paradigms"
         )
     if run.optimizer != "sgd":
         raise SettingError(f"theory proposes a switch for the optimizer sgd, got {run.optimizer!r}")
-    from attnflow.numeric.best_schedule import best_switch
+    from attnflow.numeric.best_schedule import TARGET, best_switch
 
     paradigms = []
     for one in objectives:
@@ -228,27 +226,27 @@ def _at_theorys_time(
             raise SettingError(f"theory has no switch time for a custom loss, got {one.name!r}")
         paradigms.append(one.paradigm)
     setting = made.setting or made.setting_of_fit
-    found = best_switch(setting, THEORY_TARGET, *paradigms)
-    return replace(part, value=float(found.switch_time))
+    time = float(best_switch(setting, TARGET, *paradigms).switch_time)
+    begin, end = schedule.stages
+    return Schedule([replace(begin, end=Amount("theory", time)), end])
 
 
-def _comparable(run: Training, parts: tuple[Part, ...]) -> None:
+def _comparable(run: Training, schedule: Schedule) -> None:
     """Refuse switches that would fall at different epochs in the runs trained at once."""
-    moving = any(part.kind in ("time", "theory", "focus") for part in parts)
-    if moving and len(run.learning_rates or ()) > 1:
+    if schedule.units - {"epoch"} and len(run.learning_rates or ()) > 1:
         raise SettingError(
             "several learning rates at once need switches by epoch: at one time or focus weight "
             "they would be at different epochs"
         )
 
 
-def _knowable(run: Training, parts: tuple[Part, ...], made: Task) -> None:
+def _knowable(run: Training, schedule: Schedule, made: Task) -> None:
     """Refuse what asks for the true segments of a task where none is known."""
     if any_known(made.sets["train"]):
         return
     for asked, what in (
         (run.fixed_focus, "a fixed focus"),
-        (any(part.kind == "focus" for part in parts), "a switch by focus"),
+        ("alpha" in schedule.units, "a switch by focus"),
     ):
         if asked:
             raise SettingError(
@@ -259,7 +257,7 @@ def _knowable(run: Training, parts: tuple[Part, ...], made: Task) -> None:
 
 def _stage(
     run: Training,
-    parts: tuple[Part, ...],
+    schedule: Schedule,
     stage: int,
     epoch: int,
     rows: list[dict[str, Any]],
@@ -270,8 +268,8 @@ def _stage(
     last = [row["alpha"] for row in rows if row["epoch"] == epoch and row["alpha"] is not None]
     passed = engine.time_after(epoch, rate)
     focus = float(np.mean(last)) if last else -math.inf
-    reached = {"epoch": epoch, "focus": focus, "time": passed, "theory": passed}
-    return stage_at(parts, stage, reached)
+    reached = {"epoch": epoch, "alpha": focus, "t": passed, "theory": passed}
+    return schedule.stage_at(stage, reached)
 
 
 def _epoch(

@@ -10,7 +10,8 @@ import numpy as np
 
 from attnflow.errors import SettingError
 from attnflow.numeric.closed_form import solve
-from attnflow.settings import Schedule, Setting
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.train.fixed_focus import start_at
 from attnflow.train.loop import Trained
@@ -52,14 +53,14 @@ def curves(rows: Sequence[dict[str, Any]], part: str = "train") -> dict[str, np.
 
 def schedule_of(rows: Sequence[dict[str, Any]]) -> Schedule:
     """The symbolic paradigms that a run went through, with the times at which it switched."""
-    parts: list[tuple[Paradigm, float]] = []
+    parts: list[tuple[Paradigm, float | None]] = []
     last = 0.0
     for row in rows:
         one = paradigm_of(row["paradigm"])
         if parts and parts[-1][0] != one:
             parts[-1] = (parts[-1][0], last)
         if not parts or parts[-1][0] != one:
-            parts.append((one, math.inf))
+            parts.append((one, None))
         last = row["time"]
     return Schedule(parts)
 
