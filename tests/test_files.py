@@ -18,7 +18,6 @@ from attnflow.files import (
     check_place,
     load_dataset,
     new_folder,
-    read_file,
     save_dataset,
     save_json,
     save_text,
@@ -182,21 +181,3 @@ def test_what_is_no_name_of_a_place_is_refused(tmp_path: Path, name: str) -> Non
     for write in (lambda: save_text(place, "x"), lambda: check_place(place, folder=False)):
         with pytest.raises(SettingError, match="must (name|be) a place"):
             write()
-
-
-def test_only_regular_files_are_read(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "bytes").write_bytes(b"\xff")
-    for name, message in (
-        (tmp_path / "pipe", "must be a regular file, got a pipe or a device"),
-        (Path("/dev/zero"), "must be a regular file"),
-        (tmp_path, "must be a regular file, got a folder"),
-        (tmp_path / "none", "cannot be read: No such file"),
-        (tmp_path / "bytes", "no text in UTF-8"),
-    ):
-        with pytest.raises(SettingError, match=message):
-            read_file(name)
-    save_text(tmp_path / "ok", "long")
-    with pytest.raises(SettingError, match="must have at most 3 bytes, got 4"):
-        read_file(tmp_path / "ok", most=3)
-    assert read_file(tmp_path / "ok") == "long"

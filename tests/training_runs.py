@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from attnflow.train import evaluation as ev
+from attnflow.train.checkpoints import digest
 from attnflow.train.config import Training
-from attnflow.train.run_folder import digest
 
 SMALL = Training(train=800, heldout=400, test=400, epochs=8, batch=32)
 TINY = replace(SMALL, epochs=6, paradigm="soft@epoch=3,lvml")  # equal shapes compile once

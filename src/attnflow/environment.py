@@ -27,7 +27,6 @@ PACKAGES = (
     "matplotlib",
     "flax",
     "optax",
-    "orbax-checkpoint",
     "scikit-learn",
     "pillow",
 )
@@ -134,7 +133,8 @@ def typesetter() -> str | None:
 _LIBRARIES = (
     ("training", "flax", "attnflow train", "train"),
     ("optimisers", "optax", "attnflow train", "train"),
-    ("checkpoints", "orbax-checkpoint", "attnflow train", "train"),
+    ("locks of runs", "filelock", "attnflow train", "train"),
+    ("configs of runs", "tomli-w", "attnflow train", "train"),
     ("images", "pillow", "tasks and captions with images", "train"),
     ("digits and scores", "scikit-learn", "attnflow train, attnflow evaluate", "train"),
     ("TensorBoard logs", "tensorboardX", "attnflow train --tensorboard", "tensorboard"),
@@ -147,7 +147,7 @@ _LIBRARIES = (
 )
 """Name, distribution, what needs it, and the extra that brings it."""
 
-_MODULES = {"PIL": "pillow", "sklearn": "scikit-learn", "orbax": "orbax-checkpoint"}
+_MODULES = {"PIL": "pillow", "sklearn": "scikit-learn", "tomli_w": "tomli-w"}
 """Module -> the distribution that brings it, where their names differ."""
 
 

@@ -20,9 +20,6 @@ from attnflow.errors import SettingError
 if TYPE_CHECKING:
     import xarray as xr
 
-MOST_BYTES = 2**30
-"""Of a file that is read whole as text."""
-
 DIMENSIONS = ("paradigm", "method", "time")
 """What every curve of a comparison is labelled by; a file without them is not one of ours."""
 
@@ -180,33 +177,6 @@ def check_place(path: str | os.PathLike[str], *, folder: bool) -> Path:
             f"out must be a place that can be written, got {str(path)!r}: {error.strerror}"
         ) from error
     return Path(path)
-
-
-def read_file(path: str | os.PathLike[str], most: int = MOST_BYTES) -> str:
-    """The text (UTF-8) of a regular file of bearable size.
-
-    Raises:
-        SettingError: there is no such file, or it is a pipe, a device, too large or no UTF-8.
-    """
-    path = Path(path)
-    try:
-        if not stat.S_ISREG((status := path.stat()).st_mode):
-            raise SettingError(f"{str(path)!r} must be a regular file, got {_kind(status.st_mode)}")
-        if status.st_size > most:
-            raise SettingError(
-                f"{str(path)!r} must have at most {most} bytes, got {status.st_size}"
-            )
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        if isinstance(error, SettingError):
-            raise
-        raise SettingError(f"{str(path)!r} is no text in UTF-8: {error}") from error
-
-
-def _kind(mode: int) -> str:
-    return "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
 
 
 def save_text(path: str | os.PathLike[str], text: str | bytes) -> Path:

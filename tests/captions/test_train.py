@@ -23,9 +23,9 @@ from attnflow.errors import ParadigmError, SettingError, TrainingFailed
 from attnflow.reading import read_toml
 from attnflow.symbolic.catalogue import LVML
 from attnflow.train import losses
+from attnflow.train.checkpoints import digest
 from attnflow.train.config import to_toml
 from attnflow.train.parallel import devices
-from attnflow.train.run_folder import digest
 
 pytestmark = pytest.mark.usefixtures("compiled_once", "compiled_lightly")
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "coco-captions-mini.tar"

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -130,12 +129,10 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     metrics.unlink()
     assert ev.evaluate(ev.load(tmp_path))["epochs"] == 1
     metrics.write_bytes(kept)
-    for file in Path(tmp_path / "checkpoints" / "1" / "state").rglob("*"):
-        if file.is_file():
-            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(DataError, match="checkpoint 1 of .* damaged or of other networks") as found:
+    file = tmp_path / "checkpoints" / "1" / "state.npz"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(DataError, match="1' is damaged: .*there is none before it"):
         ev.load(tmp_path)
-    assert "tensorstore_spec" not in str(found.value)
     (tmp_path / "run.json").write_text("[]")
     with pytest.raises(DataError, match="run.json' is damaged: it holds '\\[\\]'"):
         ev.load(tmp_path)

@@ -21,8 +21,9 @@ from attnflow.captions.vocabulary import PAD
 from attnflow.errors import SettingError
 from attnflow.files import atomic
 from attnflow.train import parallel
+from attnflow.train.checkpoints import digest
 from attnflow.train.objective import Loss, Objective, has_theory
-from attnflow.train.run_folder import RunFolder, digest
+from attnflow.train.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from attnflow.captions.loop import CaptionsTrained
@@ -69,6 +70,7 @@ def load(
         VOCABULARY,
         CaptionsTrained,
         corpus_of,
+        fingerprint,
         objectives_of,
         settled,
     )
@@ -81,9 +83,9 @@ def load(
     unknown = {name: partial(_absent, name) for name in names if not has_theory(name)}
     objectives = objectives_of(run, {**unknown, **(losses or {})})
     corpus = corpus_of(run, load_vocabulary(folder.path / VOCABULARY))
+    folder.check_data(fingerprint(corpus, run), training=False)
     engine = build(corpus, run, parallel.devices(devices))
     found = folder.restore(jax.tree.map(np.asarray, engine.start()), best=best)
-    folder.close()
     if found is None:
         raise SettingError(f"{str(path)!r} holds no checkpoint yet: resume its training first")
     state, record, _ = found

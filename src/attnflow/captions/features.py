@@ -17,7 +17,7 @@ from attnflow.captions.loop import corpus_of
 from attnflow.captions.pipeline import Pixels, ahead, batches, check_libraries
 from attnflow.captions.program import encoder_of
 from attnflow.errors import SettingError
-from attnflow.train.run_folder import digest
+from attnflow.train.checkpoints import digest
 
 
 def compute_features(

@@ -1,8 +1,10 @@
 """Trains a caption run from beginning to end, or from where it was interrupted, bit for bit."""
 
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import numpy as np
 from attnflow.captions.coco import PARTS, Corpus, read_coco
 from attnflow.captions.config import KIND, CaptionTraining
 from attnflow.captions.evaluation import measure
-from attnflow.captions.feature_store import recipe_of
+from attnflow.captions.feature_store import open_store, recipe_of
 from attnflow.captions.pipeline import ahead, batches, check_libraries
 from attnflow.captions.program import CaptionEngine, build
 from attnflow.captions.vocabulary import Vocabulary, load_vocabulary
@@ -23,6 +25,7 @@ from attnflow.train.config import from_anywhere
 from attnflow.train.epoch import diverged
 from attnflow.train.objective import Loss, Objective, objective
 from attnflow.train.run_folder import RunFolder
+from attnflow.train.tasks.task import sha256
 
 VOCABULARY = "vocabulary.json"
 WATCHED = 50
@@ -110,6 +113,27 @@ def settled(run: CaptionTraining, *, kept: bool = False) -> CaptionTraining:
     return replace(run, **found)
 
 
+def fingerprint(corpus: Corpus, run: CaptionTraining) -> dict[str, str]:
+    """SHA-256 of what a run rests on: its words; captions, images and their features.
+
+    Of images it is name and size in bytes; of features that were stored, how they were made and
+    what they are of the first and last image.
+    """
+    part, seen = corpus.sets["train"], []
+    for picture in part.pictures:
+        size = picture.path.stat().st_size if run.features is None else 0
+        seen.append(f"{picture.id} {picture.path.name} {size}")
+    stored: list[Any] = []
+    if run.features is not None:
+        features = open_store(run.features)
+        features.check(part)
+        stored = [json.dumps(features.recipe, sort_keys=True), features.cells, features.width]
+        stored += [features(part, row).tobytes().hex() for row in (0, len(part) - 1)]
+    whole = "\n".join(map(str, [*seen, *part.references, *stored]))
+    words = "\n".join(corpus.vocabulary.words)
+    return {"vocabulary": sha256(words), "train": sha256(whole, part.words)}
+
+
 def objectives_of(run: CaptionTraining, own: Mapping[str, Loss] | None = None) -> list[Objective]:
     """What each part of the schedule minimises.
 
@@ -163,10 +187,26 @@ def train(
     if jax.process_count() > 1:
         raise SettingError("captions train in one process, on all of its devices")
     folder = None if out is None else RunFolder(out, KIND)
+    with nullcontext() if folder is None else closing(folder):
+        return _train(run, folder, losses, resume, devices, tensorboard, progress)
+
+
+def _train(
+    run: CaptionTraining | None,
+    folder: RunFolder | None,
+    losses: Mapping[str, Loss] | None,
+    resume: bool,
+    devices: int | None,
+    tensorboard: bool,
+    progress: Progress | None,
+) -> CaptionsTrained:
     begun = folder is not None and resume and folder.exists()
     vocabulary = None
     run = None if run is None else settled(run)
+    if folder is not None and not begun:
+        folder.check_unbegun()  # before the work
     if folder is not None and begun:
+        folder.lock()
         kept = settled(folder.config(), kept=True)
         if run is not None and run != kept:
             raise SettingError(
@@ -176,21 +216,25 @@ def train(
     if run is None:
         raise SettingError("captions need a config with data")
     objectives = objectives_of(run, losses)
-    engine = build(corpus_of(run, vocabulary), run, parallel.devices(devices))
+    corpus = corpus_of(run, vocabulary)
+    if folder is not None and begun:
+        folder.check_data(fingerprint(corpus, run), training=True)
+    engine = build(corpus, run, parallel.devices(devices))
     state = engine.start()
     at = _Place()
     if folder is not None and not begun:
         from attnflow.environment import report
 
-        folder.begin(run, {**report(), "shared_by": engine.devices.count}, tensorboard=tensorboard)
+        record = {
+            **report(),
+            "shared_by": engine.devices.count,
+            "data": fingerprint(corpus, run),
+        }
+        folder.begin(run, record, tensorboard=tensorboard)
         engine.corpus.vocabulary.save(folder.path / VOCABULARY)
     if folder is not None and begun:
         state, at = _restored(folder, engine, state, tensorboard)
-    try:
-        state, at = _loop(engine, objectives, folder, state, at, progress)
-    finally:
-        if folder is not None:
-            folder.close()
+    state, at = _loop(engine, objectives, folder, state, at, progress)
     return CaptionsTrained(engine, state, at.rows, objectives[at.stage], folder, at.stage)
 
 
@@ -207,7 +251,7 @@ class _Place:
 def _restored(
     folder: RunFolder, engine: CaptionEngine, state: Any, tensorboard: bool
 ) -> tuple[Any, _Place]:
-    found = folder.restore(jax.tree.map(np.asarray, state), write=True)
+    found = folder.restore(jax.tree.map(np.asarray, state))
     if found is None:
         return state, _Place(rows=folder.keep_metrics(0, tensorboard=tensorboard))
     held, record, _ = found

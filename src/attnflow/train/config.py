@@ -4,6 +4,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import tomli_w
+
 from attnflow.errors import SettingError
 from attnflow.reading import read_toml
 from attnflow.schedule import Schedule
@@ -243,17 +245,17 @@ def from_anywhere(name: str, value: str | None) -> dict[str, str]:
 
 
 def to_toml(run: Any) -> str:
-    """A config (a record with ``as_dict``) as TOML, which ``from_toml`` reads back equal."""
-    return "".join(f"{name} = {_spell(value)}\n" for name, value in run.as_dict().items())
+    """A config (a record with ``as_dict``) as TOML, which ``from_toml`` reads back equal.
 
-
-def _spell(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "[" + ", ".join(map(_spell, value)) + "]"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    Raises:
+        SettingError: a text in it is no Unicode.
+    """
+    text = tomli_w.dumps(run.as_dict())
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SettingError(f"a config must hold Unicode text, got {error.object!r}") from error
+    return text
 
 
 def from_toml(path: str | Path) -> Training:

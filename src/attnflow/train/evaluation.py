@@ -16,6 +16,7 @@ import numpy as np
 
 from attnflow.errors import SettingError
 from attnflow.train import losses, parallel
+from attnflow.train.checkpoints import digest
 from attnflow.train.config import Replica
 from attnflow.train.known_truth import any_known, class_on_true, weight_on_true
 from attnflow.train.length_buckets import Bucket
@@ -24,7 +25,7 @@ from attnflow.train.networks.contract import find_pair
 from attnflow.train.networks.named import Pair
 from attnflow.train.outputs import compose, in_buckets, read, table_of, working
 from attnflow.train.program import Engine, build
-from attnflow.train.run_folder import RunFolder, digest
+from attnflow.train.run_folder import RunFolder
 from attnflow.train.tasks.task import Mosaics, Task
 
 RULES = ("argmax", "mixture", "pooled")
@@ -61,14 +62,13 @@ def load(
     engine = build(made, run, pair, parallel.devices(devices))
     like = engine.start(pair)
     found = folder.restore(like, best=best)
-    newest = folder.restore(like) if best else found  # says how far the run came
-    folder.close()
-    if found is None or newest is None:
+    if found is None:
         raise SettingError(f"{str(path)!r} holds no checkpoint yet: resume its training first")
     state, _, epoch = found
     state = engine.devices.put(state)
     rows = [row for row in folder.metrics() if row["epoch"] <= epoch]
-    return Trained(engine, state, rows, folder, int(newest[1]["stage"]))
+    stage = int(folder.newest()["stage"])  # how far the run came
+    return Trained(engine, state, rows, folder, stage)
 
 
 def one_run(trained: Trained, replica: int = 0) -> Any:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -131,8 +132,26 @@ def train(
     if networks is not None and (run is not None or not resume):
         run = replace(run or Training(), networks=OWN)
     folder = None if out is None else RunFolder(out)
+    with nullcontext() if folder is None else closing(folder):
+        return _train(run, folder, task, networks, losses, resume, devices, tensorboard, progress)
+
+
+def _train(
+    run: Training | None,
+    folder: RunFolder | None,
+    task: Task | None,
+    networks: Pair | None,
+    losses: Mapping[str, Loss] | None,
+    resume: bool,
+    devices: int | None,
+    tensorboard: bool,
+    progress: Progress | None,
+) -> Trained:
     begun = folder is not None and resume and once(folder.exists)
+    if folder is not None and not begun:
+        once(folder.check_unbegun)  # before the work
     if folder is not None and begun:
+        once(folder.lock)
         kept = from_dict(once(lambda: folder.config().as_dict()))
         if run is not None and run.resolved() != kept:
             raise SettingError(
@@ -166,21 +185,17 @@ def train(
     if folder is not None and begun:
         state, stage, first, rows = _restored(folder, state, engine, tensorboard)
     writes = folder is not None and parallel.first()
-    try:
-        for epoch in range(first, run.epochs or 1):
-            stage = _stage(run, schedule, stage, epoch, rows, engine)
-            state, new = _epoch(engine, objectives[stage], state, epoch)
-            rows += new
-            done = epoch + 1
-            if folder is not None and writes:
-                folder.append(new)
-                if done % run.checkpoint_every == 0 or done == run.epochs:
-                    folder.save(state, done, {"stage": stage}, _score(new))
-            if progress is not None:
-                progress(done, run.epochs or 1, new)
-    finally:
-        if folder is not None:
-            folder.close()
+    for epoch in range(first, run.epochs or 1):
+        stage = _stage(run, schedule, stage, epoch, rows, engine)
+        state, new = _epoch(engine, objectives[stage], state, epoch)
+        rows += new
+        done = epoch + 1
+        if folder is not None and writes:
+            folder.append(new)
+            if done % run.checkpoint_every == 0 or done == run.epochs:
+                folder.save(state, done, {"stage": stage}, _score(new))
+        if progress is not None:
+            progress(done, run.epochs or 1, new)
     return Trained(engine, state, rows, folder, stage, schedule)
 
 
@@ -192,7 +207,7 @@ def _restored(
 
     def restore() -> dict[str, Any]:
         nonlocal held
-        found = folder.restore(state, write=True)
+        found = folder.restore(state)
         stage, epoch = 0, 0
         if found is not None:
             held, record, epoch = found

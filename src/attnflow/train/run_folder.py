@@ -1,28 +1,34 @@
 """The folder of a run: config, versions, metrics and checkpoints, each whole or not there."""
 
-import hashlib
 import json
-import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
+from filelock import FileLock, Timeout
 
 from attnflow.errors import DataError, SettingError
-from attnflow.files import atomic, save_json, save_text
-from attnflow.reading import parse_json, read_toml
+from attnflow.files import atomic, flows, save_json, save_text, written
+from attnflow.reading import LARGEST_JSON, parse_json, read_bytes, read_json, read_toml
+from attnflow.train.checkpoints import Checkpoints
 from attnflow.train.config import from_dict, to_toml
 from attnflow.train.logs import COLUMNS, Boards, check_tensorboard, table
 
 CONFIG, RECORD, METRICS, CHECKPOINTS = "config.toml", "run.json", "metrics.jsonl", "checkpoints"
-TABLE, BOARDS = "metrics.csv", "tensorboard"
-LATEST_KEPT = 2
-ROW = ("epoch", "seed", "learning_rate", "paradigm", "step", "time", "loss", "sets")
-"""What every row of metrics has."""
+TABLE, BOARDS, LOCK = "metrics.csv", "tensorboard", ".lock"
+ROW: dict[str, Any] = {
+    "epoch": int,
+    "seed": int,
+    "learning_rate": int | float,
+    "paradigm": str,
+    "step": int,
+    "time": int | float,
+    "loss": int | float,
+    "sets": dict,
+}
+"""What every row of metrics has, and of which kind it is."""
 
 
 class Kind(NamedTuple):
@@ -41,53 +47,31 @@ PLAIN = Kind(from_dict, COLUMNS)
 """Runs of a focus and a classification network."""
 
 
-def _json(path: Path, text: str, *keys: str) -> dict[str, Any]:
-    """An object of a file, which must have these entries."""
-    found = parse_json(text, repr(str(path)))
-    if not (isinstance(found, dict) and found.keys() >= {*keys}):
-        raise DataError(f"{str(path)!r} is damaged: it holds {text[:40]!r}")
-    return found
+def _object(path: Path, held: Any) -> dict[str, Any]:
+    if not isinstance(held, dict):
+        raise DataError(f"{str(path)!r} is damaged: it holds {str(held)[:40]!r}")
+    return held
 
 
-def _short(error: Exception) -> str:
-    """What an error of the storage says, without the settings that it lists after that."""
-    said = str(error).partition(" [tensorstore_spec")[0].splitlines()
-    return said[0] if said else type(error).__name__
-
-
-def named_leaves(tree: Any) -> dict[str, np.ndarray]:
-    """The leaves of a pytree by path, in the order of the paths, on the host."""
-    paths, _ = jax.tree_util.tree_flatten_with_path(tree)
-    named = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in paths}
-    return dict(sorted(named.items()))
-
-
-def digest(weights: Any) -> str:
-    """SHA-256 over all parameters: path, shape, type and bytes of each, in the order of paths."""
-    found = hashlib.sha256()
-    for name, leaf in named_leaves(weights).items():
-        found.update(f"{name} {leaf.shape} {leaf.dtype.str}\n".encode())
-        found.update(np.ascontiguousarray(leaf).tobytes())
-    return found.hexdigest()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without orbax's remarks on options that were meant."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _row(path: Path, text: bytes) -> dict[str, Any]:
+    """A row of metrics."""
+    row = _object(path, parse_json(text, repr(str(path))))
+    for name, kind in ROW.items():
+        value = row.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise DataError(f"{str(path)!r} is damaged: {name} of a row is {value!r}")
+    for part, values in row["sets"].items():
+        numbers = values.values() if isinstance(values, dict) else [values]
+        if not all(isinstance(v, int | float | None) for v in numbers):
+            raise DataError(f"{str(path)!r} is damaged: set {part} of a row is {values!r}")
+    return row
 
 
 class RunFolder:
     """A run on disk.
 
-    Checkpoints are orbax's: a folder under a temporary name, renamed when complete; the newest
-    two and the best one are kept. Metrics are one JSON object a line and run, and a table.
+    Metrics are one JSON object a line and run, and a table. A process that writes holds the
+    folder's lock until it ends, however it ends.
 
     Args:
         path: the folder.
@@ -97,7 +81,8 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike[str], kind: Kind = PLAIN) -> None:
         """Name the folder; nothing is made or read yet."""
         self.path, self.kind = Path(path), kind
-        self._manager: Any = None
+        self.checkpoints = Checkpoints(self.path / CHECKPOINTS)
+        self._lock: FileLock | None = None
         self._boards: Boards | None = None
 
     def exists(self) -> bool:
@@ -118,30 +103,84 @@ class RunFolder:
         """
         if tensorboard:
             check_tensorboard()
-        if self.exists():
-            raise SettingError(
-                f"out {str(self.path)!r} holds a run already: resume it, or name another place"
-            )
-        save_json(self.path / RECORD, record)
+        self.lock()
+        self.check_unbegun()
         save_text(self.path / METRICS, "")
         save_text(self.path / TABLE, table([], header=True, columns=self.kind.columns))
         if tensorboard:
             (self.path / BOARDS).mkdir(exist_ok=True)
             self._boards = Boards(self.path / BOARDS, 1)
-        save_text(self.path / CONFIG, to_toml(run))
+        text = to_toml(run)
+        save_json(self.path / RECORD, {**record, "config": tomllib.loads(text)})
+        save_text(self.path / CONFIG, text)
+
+    def check_unbegun(self) -> None:
+        """Whether a run may begin here: there is nothing that it would lose.
+
+        Raises:
+            SettingError: there are a run, checkpoints or metrics, or a pipe or device of a name.
+        """
+        if self.exists():
+            raise SettingError(
+                f"out {str(self.path)!r} holds a run already: resume it, or name another place"
+            )
+        metrics = self.path / METRICS
+        full = metrics.is_file() and metrics.stat().st_size
+        if full or self.checkpoints.steps():
+            raise SettingError(
+                f"{str(self.path)!r} holds {'metrics' if full else 'checkpoints'} of a run but no "
+                f"{CONFIG}: put it back ({RECORD} has its entries), or name another place"
+            )
+        for name in (CONFIG, RECORD, METRICS, TABLE):
+            if flows(self.path / name):
+                raise SettingError(f"{str(self.path / name)!r} must be a regular file")
+
+    def lock(self) -> None:
+        """Keep other processes from writing here; until ``close``, or until this process ends.
+
+        Raises:
+            SettingError: another process trains here, or the folder cannot be written.
+        """
+        with written(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / LOCK, timeout=0)
+            try:
+                lock.acquire()
+            except Timeout:
+                raise SettingError(
+                    f"another process trains in {str(self.path)!r}: wait until it has ended, or "
+                    "name another place"
+                ) from None
+        self._lock = lock
+        self.checkpoints.clean()
 
     def config(self) -> Any:
         """The run's config.
 
         Raises:
             SettingError: the folder holds no run.
+            DataError: the config is not the one that the run began with.
         """
-        return self.kind.read(self._entries())
+        entries = self._entries()
+        kept = self.record().get("config", entries)
+        if not isinstance(kept, dict):
+            raise DataError(f"{str(self.path / RECORD)!r} is damaged: its config is {kept!r}")
+        for name in {**kept, **entries}:
+            if kept.get(name) != entries.get(name):
+                raise DataError(
+                    f"{CONFIG} of {str(self.path)!r} says {_entry(name, entries)}, but the run "
+                    f"began with {_entry(name, kept)}: put that back, or begin another run"
+                )
+        return self.kind.read(entries)
 
     def record(self) -> dict[str, Any]:
-        """Versions, devices and data as the run began; empty where that was not kept."""
+        """Versions, devices, config and data as the run began.
+
+        Raises:
+            DataError: it is damaged.
+        """
         path = self.path / RECORD
-        return _json(path, path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return _object(path, read_json(path))
 
     def check_data(self, found: dict[str, str], *, training: bool) -> None:
         """Whether the data are those that the run began with, as far as that was kept.
@@ -154,6 +193,8 @@ class RunFolder:
             DataError: they have changed.
         """
         kept = self.record().get("data", found)
+        if not isinstance(kept, dict):
+            raise DataError(f"{str(self.path / RECORD)!r} is damaged: its data are {kept!r}")
         for name, what in (("vocabulary", "words"), ("train", "training inputs")):
             if (training or name == "vocabulary") and kept.get(name) != found[name]:
                 raise DataError(
@@ -183,16 +224,15 @@ class RunFolder:
         path = self.path / METRICS
         if not path.is_file():
             return []
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-        return [_json(path, line, *ROW) for line in lines]
+        return [_row(path, line) for line in read_bytes(path, LARGEST_JSON).split(b"\n")[:-1]]
 
     def append(self, rows: list[dict[str, Any]]) -> None:
         """Add rows of metrics, and have them on disk before this returns."""
-        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+        with written(self.path), (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
             file.flush()
             os.fsync(file.fileno())
-        with (self.path / TABLE).open("a", encoding="utf-8") as file:
+        with written(self.path), (self.path / TABLE).open("a", encoding="utf-8") as file:
             file.write(table(rows, header=False, columns=self.kind.columns))
         if self._boards is not None:
             self._boards.add(rows)
@@ -221,97 +261,47 @@ class RunFolder:
                 self._boards.add(rows)
         return rows
 
-    def _checkpoints(self, *, write: bool) -> Any:
-        if self._manager is None:
-            import orbax.checkpoint as ocp
-            from orbax.checkpoint import checkpoint_managers as policies
+    def save(self, state: Any, step: int, record: dict[str, Any], score: float) -> None:
+        """Checkpoint the state after an epoch or step; ``score`` says which one is best.
 
-            def score(metrics: Any) -> float:
-                return metrics["score"]
+        Raises:
+            SettingError: it cannot be written.
+        """
+        self.checkpoints.save(state, step, record, score)
 
-            keep = policies.AnyPreservationPolicy(
-                [policies.LatestN(LATEST_KEPT), policies.BestN(get_metric_fn=score, n=1)]
-            )
-            place = (self.path / CHECKPOINTS).absolute()
-            if write:
-                place.mkdir(parents=True, exist_ok=True)
-            here = jax.process_index()
-            with _quiet():
-                options = ocp.CheckpointManagerOptions(
-                    preservation_policy=keep,
-                    best_fn=score,  # else scores are not written, and the newest counts as best
-                    create=False,
-                    read_only=not write,
-                    cleanup_tmp_directories=write,
-                    enable_async_checkpointing=False,
-                    # this process alone: the others of a distributed run do not look here
-                    multiprocessing_options=ocp.options.MultiprocessingOptions(
-                        primary_host=here,
-                        active_processes={here},
-                    ),
-                )
-                self._manager = ocp.CheckpointManager(place, options=options)
-        return self._manager
-
-    def save(self, state: Any, epoch: int, record: dict[str, Any], score: float) -> None:
-        """Checkpoint the state after an epoch; ``score`` says which checkpoint is best."""
-        import orbax.checkpoint as ocp
-
-        self._checkpoints(write=True).save(
-            epoch,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(named_leaves(state)), record=ocp.args.JsonSave(record)
-            ),
-            metrics={"score": score},
-            force=True,
-        )
-
-    def restore(
-        self, like: Any, *, best: bool = False, write: bool = False
-    ) -> tuple[Any, dict[str, Any], int] | None:
-        """(state, record, epoch) of the newest or best checkpoint; None where there is none.
+    def restore(self, like: Any, *, best: bool = False) -> tuple[Any, dict[str, Any], int] | None:
+        """(state, record, step) of the newest or best checkpoint; None where there is none.
 
         The state is on the host, whatever devices it was saved from.
 
         Args:
             like: a state of the same structure.
             best: the best in place of the newest.
-            write: whether the run will go on.
 
         Raises:
             DataError: the checkpoint is damaged or is of other networks.
         """
-        import orbax.checkpoint as ocp
+        step = self.checkpoints.best() if best else max(self.checkpoints.steps(), default=None)
+        return None if step is None else (*self.checkpoints.load(step, like), step)
 
-        if not write and not (self.path / CHECKPOINTS).is_dir():
-            return None
-        manager = self._checkpoints(write=write)
-        epoch = manager.best_step() if best else manager.latest_step()
-        if epoch is None:
-            return None
-        named = named_leaves(like)
-        try:
-            found = manager.restore(
-                epoch,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(named), record=ocp.args.JsonRestore()
-                ),
-            )
-        except Exception as error:  # orbax and its storage raise many kinds
-            raise DataError(
-                f"checkpoint {epoch} of {str(self.path)!r} is damaged or of other networks: "
-                f"{_short(error)}"
-            ) from error
-        paths, structure = jax.tree_util.tree_flatten_with_path(like)
-        leaves = [np.asarray(found["state"][jax.tree_util.keystr(path)]) for path, _ in paths]
-        state = jax.tree_util.tree_unflatten(structure, leaves)
-        return state, dict(found["record"]), int(epoch)
+    def newest(self) -> dict[str, Any]:
+        """The record of the newest checkpoint; empty where there is none.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        steps = self.checkpoints.steps()
+        return self.checkpoints.record(steps[-1]) if steps else {}
 
     def close(self) -> None:
-        """Let go of the checkpoints."""
-        if self._manager is not None:
-            self._manager.close()
-            self._manager = None
+        """Let go of the folder."""
         if self._boards is not None:
             self._boards.close()
             self._boards = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+
+def _entry(name: str, entries: dict[str, Any]) -> str:
+    return f"{name} = {entries[name]!r}" if name in entries else f"nothing of {name}"

@@ -67,7 +67,8 @@ def _whole(what: str, values: Any, shape: tuple[int, ...], least: int, end: int)
     return found.astype(np.int32, copy=False)
 
 
-def _sha256(*parts: Any) -> str:
+def sha256(*parts: Any) -> str:
+    """SHA-256 over texts and arrays."""
     found = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
@@ -163,7 +164,7 @@ class Task:
         """SHA-256 of what a run rests on: the vocabulary; base items and training inputs."""
         inputs = self.sets["train"]
         learned = (self.base, inputs.segments, inputs.labels, inputs.mask)
-        return {"vocabulary": _sha256("\n".join(self.vocabulary)), "train": _sha256(*learned)}
+        return {"vocabulary": sha256("\n".join(self.vocabulary)), "train": sha256(*learned)}
 
     @property
     def tokens(self) -> bool:
