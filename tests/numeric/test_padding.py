@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from attnflow.numeric import closed_form, trajectory
 from attnflow.numeric import simulate as simulation
-from attnflow.numeric.closed_form import FEW, solve
-from attnflow.numeric.padding import SHARED, cut, length, lengthened
+from attnflow.numeric.closed_form import solve
+from attnflow.numeric.padding import SHARED, SHORTEST, cut, length, lengthened
 from attnflow.numeric.simulate import simulate
 from attnflow.schedule import Schedule
 from attnflow.settings import Setting
@@ -18,11 +17,9 @@ from attnflow.settings import Setting
 
 @given(st.integers(0, 3 * SHARED))
 def test_lengths_are_few_and_not_much_longer(count):
-    assert count <= length(count) <= max(2 * count, FEW) and length(length(count)) == length(count)
+    assert count <= length(count) <= max(2 * count, SHORTEST)
+    assert length(length(count)) == length(count)
     assert (length(count) == count) if count > SHARED else (length(count) <= SHARED)
-    # neither a paradigm alone nor a part, which adds its end, goes another way for its company
-    for end in (0, 1):
-        assert (count + end <= FEW) == (length(count) + end <= FEW)
 
 
 @given(arrays(float, array_shapes(min_dims=0, max_dims=3, min_side=0), elements=st.floats(0, 9)))
@@ -32,13 +29,7 @@ def test_what_is_added_is_cut_off_again(values):
     assert lengthened(values).shape == (length(values.size),)
 
 
-@pytest.mark.parametrize(
-    ("compute", "program"),
-    [(solve, closed_form._solve_compiled), (simulate, simulation._integrate)],
-    ids=["solve", "simulate"],
-)
-def test_neighbouring_numbers_of_times_share_their_programs(compute, program):
-    programs = (program, trajectory._observe_compiled, trajectory._invariant_compiled)
+def test_neighbouring_numbers_of_times_share_their_programs():
     times = np.array([[30.0, 1.0], [0.0, 1e4]])
     schedule = Schedule([("soft", 20.0), ("hard", None)])
 
@@ -46,17 +37,17 @@ def test_neighbouring_numbers_of_times_share_their_programs(compute, program):
         return {
             name: (found.mu, found.nu, found.stage, found.loss, found.first_integral)
             for name in ("soft", schedule)
-            for found in [compute(name, Setting(20, 20), at, (0.1, 0.2))]
+            for found in [simulate(name, Setting(20, 20), at, (0.1, 0.2))]
         }
 
     whole = curves(times)
-    before = [p._cache_size() for p in programs]
+    before = simulation._integrate._cache_size()
     for place in [(), (1,), (slice(None), 1), (1, 0), ([0, 1, 0], [1, 1, 1])]:
         for name, values in curves(times[place]).items():
             for value, wanted in zip(values, whole[name], strict=True):
                 assert np.shape(value) == np.shape(times[place])
                 np.testing.assert_allclose(value, wanted[place], rtol=1e-9)
-    assert [p._cache_size() for p in programs] == before
+    assert simulation._integrate._cache_size() == before
 
 
 @pytest.mark.parametrize("compute", [solve, simulate])

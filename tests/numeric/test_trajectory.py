@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnflow import Setting, power_mean, solve
-from attnflow.numeric.closed_form import _solve_compiled
 from oracles import high_precision, textbook
 from tolerances import CLAIM, RESIDUAL, SAME
 
@@ -305,15 +304,6 @@ def test_a_batch_larger_than_one_load_comes_back_in_order():
     for i in (0, 7, 150, 299):
         one = solve("soft", Setting(segments[i], 20), np.array([1.0, 30.0, 1e4]))
         np.testing.assert_allclose(batch.mu[i], one.mu, rtol=CLAIM)
-
-
-def test_a_sweep_compiles_once():
-    times = np.array([1.0, 30.0, 1e4])
-    solve("soft", Setting(20, 20), times)
-    before = _solve_compiled._cache_size()
-    for m, classes in [(2, 2), (7, 1000), (10**6, 3)]:
-        solve("soft", Setting(m, classes, focus_rate=0.5 * m), m * times, (0.1 * m % 5, -1.0))
-    assert _solve_compiled._cache_size() == before
 
 
 # Reading a trajectory

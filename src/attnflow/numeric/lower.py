@@ -1,57 +1,76 @@
-"""The one bridge from sympy to JAX: a table from named function to JAX function.
+"""The one bridge from sympy to numbers: a table from named function to a function of arrays.
+
+A lowered function computes in NumPy where its arguments are NumPy arrays or plain numbers, and in
+JAX where one of them is JAX's.
 
 An expression is brought to its stable form, then printed with the table; a function that the
 table does not hold is refused by name. No other module turns sympy into numbers.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
+from types import FunctionType
 from typing import Any
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 import sympy as sp
 from sympy.printing.lambdarepr import LambdaPrinter
 
 from attnflow.numeric import special
+from attnflow.numeric.namespace import namespace, quiet
 from attnflow.symbolic.algebra.float_form import stable
 from attnflow.symbolic.algebra.functions import refuse_unknown
 
 
 def _log_quotient(n: Any, d: Any, gap: Any) -> Any:
-    near = jnp.abs(gap) < 0.5 * d
-    safe_gap = jnp.where(near, gap, 0.0)
-    safe_quotient = jnp.where(near, 1.0, n / d)
-    return jnp.where(near, special.log1p(safe_gap / d), jnp.log(safe_quotient))
+    xp = namespace(n, d, gap)
+    near = xp.abs(gap) < 0.5 * d
+    safe_gap = xp.where(near, gap, 0.0)
+    safe_quotient = xp.where(near, 1.0, n / d)
+    return xp.where(near, special.log1p(safe_gap / d), xp.log(safe_quotient))
 
 
-TABLE: dict[str, Callable[..., Any]] = {
-    "exp": jnp.exp,
-    "log": jnp.log,
-    "sqrt": jnp.sqrt,
-    "sinh": jnp.sinh,
-    "cosh": jnp.cosh,
-    "tanh": jnp.tanh,
-    "asinh": jnp.arcsinh,
-    "acosh": jnp.arccosh,
-    "atanh": jnp.arctanh,
-    "sin": jnp.sin,
-    "cos": jnp.cos,
-    "tan": jnp.tan,
-    "atan": jnp.arctan,
-    "erf": jax.scipy.special.erf,
-    "erfc": jax.scipy.special.erfc,
-    "Abs": jnp.abs,
-    "sign": jnp.sign,
-    "Max": lambda *u: jnp.stack(jnp.broadcast_arrays(*u)).max(0),
-    "Min": lambda *u: jnp.stack(jnp.broadcast_arrays(*u)).min(0),
+def _extreme(name: str) -> Callable[..., Any]:
+    def of(*values: Any) -> Any:
+        xp = namespace(*values)
+        return getattr(xp.stack(xp.broadcast_arrays(*values)), name)(0)
+
+    return of
+
+
+TABLE: dict[str, str | Callable[..., Any]] = {
+    "exp": "exp",
+    "log": "log",
+    "sqrt": "sqrt",
+    "sinh": "sinh",
+    "cosh": "cosh",
+    "tanh": "tanh",
+    "asinh": "arcsinh",
+    "acosh": "arccosh",
+    "atanh": "arctanh",
+    "sin": "sin",
+    "cos": "cos",
+    "tan": "tan",
+    "atan": "arctan",
+    "erf": special.erf,
+    "erfc": special.erfc,
+    "Abs": "abs",
+    "sign": "sign",
+    "Max": _extreme("max"),
+    "Min": _extreme("min"),
     "log1p": special.log1p,
-    "expm1": jnp.expm1,
+    "expm1": "expm1",
     "log_quotient": _log_quotient,
     "wright_omega": special.wright_omega,
     "Ei": special.expi,
 }
-"""sympy head -> JAX function: the only place where the two meet."""
+"""sympy head -> function, or its name in both namespaces: the only place where they meet."""
+
+
+@cache
+def _functions(xp: Any) -> dict[str, Callable[..., Any]]:
+    """The table for one namespace."""
+    return {head: getattr(xp, f) if isinstance(f, str) else f for head, f in TABLE.items()}
 
 
 class _Printer(LambdaPrinter):
@@ -68,7 +87,7 @@ def lower(
     *,
     as_written: bool = False,
 ) -> Callable[..., Any]:
-    """A pure JAX function of the arguments that computes the expression in its stable form.
+    """A pure function of the arguments that computes the expression in its stable form.
 
     Args:
         expr: any sympy expression in the given symbols.
@@ -76,7 +95,8 @@ def lower(
         as_written: keep the expression as it is, where it was already spelt for floats.
 
     Returns:
-        A function of arrays that broadcast; its dtype follows its inputs.
+        A function of arrays that broadcast, in NumPy or JAX as they are; its dtype follows its
+        inputs.
 
     Raises:
         UnknownFunction: the expression holds a function that the table does not have.
@@ -85,4 +105,19 @@ def lower(
     refuse_unknown(expr, TABLE, arguments, "JAX")
     names = {name: name for name in TABLE}
     printer = _Printer({"fully_qualified_modules": False, "user_functions": names})
-    return sp.lambdify(arguments, expr, modules=[TABLE], printer=printer, cse=True)
+    in_numpy = sp.lambdify(arguments, expr, modules=[_functions(np)], printer=printer, cse=True)
+
+    @cache
+    def in_jax() -> Callable[..., Any]:
+        # the same code, looking up its functions in JAX
+        import jax.numpy as jnp
+
+        return FunctionType(in_numpy.__code__, in_numpy.__globals__ | _functions(jnp))
+
+    def of_either(*values: Any) -> Any:
+        if namespace(*values) is not np:
+            return in_jax()(*values)
+        with quiet():
+            return in_numpy(*values)
+
+    return of_either

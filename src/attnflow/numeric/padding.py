@@ -6,7 +6,6 @@ repeating their last entry, and what is computed of them is cut back.
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from attnflow.numeric.precision import traced
@@ -15,14 +14,14 @@ SHARED = 1024
 """Up to so many times lengths are shared; beyond, a computation costs more than its program."""
 
 SHORTEST = 5
-"""One less than may be few times (numeric/closed_form.py): a part of a schedule adds its end."""
+"""No array becomes shorter."""
 
 
 def length(count: int) -> int:
-    """How long arrays of ``count`` entries become: 5, 6, or the next power of two up to 1024."""
+    """How long arrays of ``count`` entries become: 5, or the next power of two up to 1024."""
     if not 0 < count <= SHARED:
         return count
-    return max(SHORTEST, count) if count <= SHORTEST + 1 else 1 << (count - 1).bit_length()
+    return SHORTEST if count <= SHORTEST else 1 << (count - 1).bit_length()
 
 
 def lengthened(values: Any) -> Any:
@@ -32,12 +31,9 @@ def lengthened(values: Any) -> Any:
 
 
 def cut(values: Any, shape: tuple[int, ...]) -> Any:
-    """From values along such a length those of the entries that there were, in their shape.
-
-    To be called in 64-bit mode.
-    """
+    """From values along such a length those of the entries that there were, in their shape."""
     if np.shape(values) == shape:
         return values
     # concrete arguments give tracers too where a caller's function is being compiled
     held = values if traced(values) else np.asarray(values)
-    return jnp.asarray(held[: np.prod(shape, dtype=int)].reshape(shape))
+    return held[: np.prod(shape, dtype=int)].reshape(shape)

@@ -1,19 +1,14 @@
-"""float64 on demand: run a computation in 64-bit JAX without changing the user's settings."""
+"""float64 on demand: compute in it without changing the user's JAX settings."""
 
+import sys
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
 
-import jax
 import numpy as np
-from jax.core import Tracer
 
 from attnflow.errors import PrecisionError
-
-
-def traced(*trees: Any) -> bool:
-    """Whether any leaf is a tracer, that is, whether a transformation of the user's is running."""
-    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
+from attnflow.numeric.namespace import traced as traced
 
 
 def float64(
@@ -21,9 +16,10 @@ def float64(
 ) -> Callable[..., Any]:
     """Let a function compute in float64, whatever the global JAX setting, which stays as it is.
 
-    Called from plain Python it runs under a local ``jax.enable_x64``; where JAX is globally in
-    32-bit mode the arrays come back as NumPy float64 arrays (JAX would round them to float32 at
-    the next operation), else as JAX arrays. Inside a user's transformation 64-bit mode must be on.
+    Called from plain Python it runs under a local ``jax.enable_x64`` (if JAX is imported at all);
+    where JAX is globally in 32-bit mode the arrays come back as NumPy float64 arrays (JAX would
+    round them to float32 at the next operation), else as JAX arrays. Inside a user's transformation
+    64-bit mode must be on.
 
     Args:
         function: what is decorated.
@@ -38,6 +34,9 @@ def float64(
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        jax = sys.modules.get("jax")
+        if jax is None:
+            return function(*args, **kwargs)
         enabled = jax.dtypes.canonicalize_dtype(np.float64) == np.float64
         if traced(args, kwargs):
             if not enabled:
@@ -48,9 +47,10 @@ def float64(
                 )
             return function(*args, **kwargs)
         if enabled:
-            return function(*args, **kwargs)
-        with jax.enable_x64(True):
-            result = function(*args, **kwargs)
-            return jax.tree.map(lambda a: np.asarray(a) if isinstance(a, jax.Array) else a, result)
+            result, kind, make = function(*args, **kwargs), np.ndarray, jax.numpy.asarray
+        else:
+            with jax.enable_x64(True):
+                result, kind, make = function(*args, **kwargs), jax.Array, np.asarray
+        return jax.tree.map(lambda a: make(a) if isinstance(a, kind | np.generic) else a, result)
 
     return wrapped

@@ -5,15 +5,14 @@ can go straight into a jitted function. It computes nothing and casts no tracer,
 outside 64-bit mode.
 """
 
+import sys
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from attnflow.errors import SettingError
+from attnflow.numeric.namespace import pytree
 from attnflow.numeric.padding import lengthened
 from attnflow.numeric.precision import traced
 from attnflow.schedule import Schedule
@@ -25,7 +24,7 @@ FREEZES = (None, "focus", "classifier")
 """Which part is held: none, alpha (that is, nu), or mu."""
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclass(frozen=True)
 class Problem:
     """The arguments of solve, simulate and descend in one form.
@@ -72,24 +71,28 @@ class Problem:
 
     def cast(self) -> "Problem":
         """The same with every number a float64 JAX array; to be called in 64-bit mode."""
+        import jax
+        import jax.numpy as jnp
+
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), self)
 
     def batched_times(self) -> Any:
         """The times, broadcast to the result's shape."""
-        module = self._module()
-        return jnp.asarray(module.broadcast_to(module.asarray(self.times, np.float64), self.shape))
+        xp = self.namespace
+        return xp.broadcast_to(xp.asarray(self.times, np.float64), self.shape)
 
     def stage(self) -> Any:
         """Index of the part active at each time, the result's shape; at a switch the later part."""
-        module = self._module()
-        times, index = module.asarray(self.times), module.zeros(np.shape(self.times), np.int64)
-        for end in module.asarray(self.ends)[:-1]:
-            index = index + module.asarray(times >= end, np.int64)
-        return jnp.asarray(module.broadcast_to(index, self.shape))
+        xp = self.namespace
+        times, index = xp.asarray(self.times), xp.zeros(np.shape(self.times), np.int64)
+        for end in xp.asarray(self.ends)[:-1]:
+            index = index + xp.asarray(times >= end, np.int64)
+        return xp.broadcast_to(index, self.shape)
 
-    def _module(self) -> Any:
+    @property
+    def namespace(self) -> Any:
         """NumPy for concrete numbers, where JAX would compile each operation for each shape."""
-        return jnp if traced(self) else np
+        return _namespace(self)
 
 
 def normalise(
@@ -143,15 +146,19 @@ def normalise(
     )
 
 
+def _namespace(*values: Any) -> Any:
+    return sys.modules["jax"].numpy if traced(*values) else np
+
+
 def _plain(value: Any) -> Any:
-    """A tracer as it is, anything else as a NumPy float64 array."""
-    if traced(value):
-        return value if isinstance(value, Tracer) else jnp.asarray(value)
-    return np.asarray(value, dtype=np.float64)
+    """What holds a tracer as a JAX array of its type, anything else as a NumPy float64 array."""
+    xp = _namespace(value)
+    return np.asarray(value, dtype=np.float64) if xp is np else xp.asarray(value)
 
 
 def _stacked(ends: list[Any]) -> Any:
-    return jnp.stack(ends) if traced(ends) else np.asarray(ends, dtype=np.float64)
+    xp = _namespace(ends)
+    return np.asarray(ends, dtype=np.float64) if xp is np else xp.stack(ends)
 
 
 def _aligned(setting: Setting, entries: dict[str, Any], batch_shape: tuple[int, ...]) -> Setting:
@@ -159,7 +166,5 @@ def _aligned(setting: Setting, entries: dict[str, Any], batch_shape: tuple[int, 
     arrays = {name: v for name, v in entries.items() if np.ndim(v)}
     if all(np.shape(v) == batch_shape for v in arrays.values()):
         return setting
-    full = {
-        name: (jnp if traced(v) else np).broadcast_to(v, batch_shape) for name, v in arrays.items()
-    }
+    full = {name: _namespace(v).broadcast_to(v, batch_shape) for name, v in arrays.items()}
     return replace(setting, **full)

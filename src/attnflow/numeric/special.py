@@ -1,7 +1,8 @@
-"""Special functions of the gradient flows that JAX lacks or computes badly, for real arguments.
+"""Special functions of the gradient flows that NumPy and JAX lack or compute badly, of reals.
 
-Each is a pure function of arrays: jit, vmap and derivatives of any order work, in forward and
-reverse mode, because every derivative is given in closed form. The result has the dtype of the
+Each is a pure function of arrays, of NumPy's or JAX's by its argument: in JAX jit, vmap and
+derivatives of any order work, in forward and reverse mode, because every derivative is given in
+closed form. The result has the dtype of the
 argument (integers become the default float). float64 results are right to a few units in the last
 place (ulp) over the stated range; results below the smallest normal number may be flushed to zero
 by the device. No branch yields NaN where the function itself is defined, infinities included.
@@ -9,13 +10,17 @@ by the device. No branch yields NaN where the function itself is defined, infini
 
 import math
 from collections.abc import Callable
+from functools import cache, wraps
+from importlib import import_module
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+import numpy as np
 
 from attnflow.numeric import special_coefficients as coefficients
+from attnflow.numeric.namespace import namespace, quiet
+
+Array = Any  # NumPy's or JAX's
+ArrayLike = Any  # or a number
 
 __all__ = [
     "dilog_negexp",
@@ -39,17 +44,19 @@ _DEBYE = tuple(
 _EULER_GAMMA = 0.5772156649015329
 
 
-def _real(x: ArrayLike) -> Array:
-    x = jnp.asarray(x)
-    if jnp.issubdtype(x.dtype, jnp.floating):
-        return x
-    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+def _real(x: ArrayLike) -> tuple[Any, Array]:
+    """The namespace of an argument, and it as an array of floats there."""
+    xp = namespace(x)
+    x = xp.asarray(x)
+    if xp.issubdtype(x.dtype, xp.floating):
+        return xp, x
+    if xp.issubdtype(x.dtype, xp.complexfloating):
         raise TypeError(f"expected a real argument, got dtype {x.dtype}")
-    return x.astype(jnp.result_type(float))
+    return xp, x.astype(xp.result_type(float))
 
 
 def _polynomial(powers: tuple[float, ...], x: Array) -> Array:
-    value = jnp.full_like(x, powers[-1])
+    value = namespace(x).full_like(x, powers[-1])
     for coefficient in powers[-2::-1]:
         value = value * x + coefficient
     return value
@@ -62,30 +69,61 @@ def _rational(pair: tuple[tuple[float, ...], tuple[float, ...]], x: Array) -> Ar
 def _with_derivative(
     derivative: Callable[[Array, Array], Array],
 ) -> Callable[[Callable[[ArrayLike], Array]], Callable[[ArrayLike], Array]]:
-    """Compile a function of one array and give it ``derivative(value, argument)``."""
+    """In JAX compile a function of one array and give it ``derivative(value, argument)``."""
 
     def decorate(function: Callable[[ArrayLike], Array]) -> Callable[[ArrayLike], Array]:
-        result = jax.custom_jvp(jax.jit(function))
-        result.defjvps(lambda tangent, value, x: tangent * derivative(value, _real(x)))
-        return result
+        @cache
+        def compiled() -> Callable[[ArrayLike], Array]:
+            import jax
+
+            def rule(tangent: Array, value: Array, x: ArrayLike) -> Array:
+                return tangent * derivative(value, _real(jax.numpy.asarray(x))[1])
+
+            result = jax.custom_jvp(jax.jit(function))
+            result.defjvps(rule)
+            return result
+
+        @wraps(function)
+        def of_either(x: ArrayLike) -> Array:
+            if namespace(x) is not np:
+                return compiled()(x)
+            with quiet():
+                return function(x)
+
+        return of_either
 
     return decorate
 
 
-@_with_derivative(lambda value, x: 1 / jnp.square(1 + x))
+def erf(x: ArrayLike) -> Array:
+    """The error function, SciPy's or JAX's."""
+    return _scipy(x).erf(x)
+
+
+def erfc(x: ArrayLike) -> Array:
+    """1 - erf(x), SciPy's or JAX's."""
+    return _scipy(x).erfc(x)
+
+
+def _scipy(x: ArrayLike) -> Any:
+    name = "scipy.special" if namespace(x) is np else "jax.scipy.special"
+    return import_module(name)
+
+
+@_with_derivative(lambda value, x: 1 / (1 + x) ** 2)
 def _fraction(x: ArrayLike) -> Array:
     """x/(1 + x), x >= -1, also where x is infinite."""
-    x = _real(x)
+    xp, x = _real(x)
     large = x > 1
-    return jnp.where(large, 1 / (1 + 1 / jnp.where(large, x, 1)), x / (1 + jnp.where(large, 1, x)))
+    return xp.where(large, 1 / (1 + 1 / xp.where(large, x, 1)), x / (1 + xp.where(large, 1, x)))
 
 
 @_with_derivative(lambda value, x: value * (1 - 1 / x))
 def _exp_over(x: ArrayLike) -> Array:
     """e^x/x, without overflow where e^x alone would (709 < x < 716)."""
-    x = _real(x)
-    bounded = jnp.clip(x, -2000, 2000)  # beyond: 0 or infinite anyway; keeps inf/inf away
-    half = jnp.exp(bounded / 2)
+    xp, x = _real(x)
+    bounded = xp.clip(x, -2000, 2000)  # beyond: 0 or infinite anyway; keeps inf/inf away
+    half = xp.exp(bounded / 2)
     return half * (half / bounded)
 
 
@@ -94,55 +132,56 @@ def _sigmoid_slope(value: Array, u: Array) -> Array:
 
 
 @_with_derivative(_sigmoid_slope)
-def sigmoid(u: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+def sigmoid(u: ArrayLike) -> Array:
     """Logistic function 1/(1 + e^-u), relatively accurate in both tails."""
-    u = _real(u)
-    small = jnp.exp(-jnp.abs(u))
-    return jnp.where(u < 0, small, 1) / (1 + small)
+    xp, u = _real(u)
+    small = xp.exp(-xp.abs(u))
+    return xp.where(u < 0, small, 1) / (1 + small)
 
 
 @_with_derivative(lambda value, u: sigmoid(u))
-def softplus(u: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+def softplus(u: ArrayLike) -> Array:
     """log(1 + e^u), relatively accurate for every real u."""
-    u = _real(u)
-    return jnp.maximum(u, 0) + jnp.log1p(jnp.exp(-jnp.abs(u)))
+    xp, u = _real(u)
+    return xp.maximum(u, 0) + xp.log1p(xp.exp(-xp.abs(u)))
 
 
-@_with_derivative(lambda value, x: jnp.expm1(x))
-def phi2(x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+@_with_derivative(lambda value, x: namespace(x).expm1(x))
+def phi2(x: ArrayLike) -> Array:
     """e^x - 1 - x, relatively accurate for every real x, tiny ones included."""
-    x = _real(x)
-    near = jnp.clip(x, -1, 2)
+    xp, x = _real(x)
+    near = xp.clip(x, -1, 2)
     inner = near * near * _polynomial(coefficients.PHI2, near)
-    outer = jnp.exp(x) - (1 + jnp.minimum(x, 100))  # beyond 100 only e^x counts, and inf - inf
-    return jnp.where((x >= -1) & (x <= 2), inner, outer)
+    outer = xp.exp(x) - (1 + xp.minimum(x, 100))  # beyond 100 only e^x counts, and inf - inf
+    return xp.where((x >= -1) & (x <= 2), inner, outer)
 
 
 @_with_derivative(lambda value, x: -_fraction(x))
-def log1pmx(x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+def log1pmx(x: ArrayLike) -> Array:
     """log(1 + x) - x for x >= -1, relatively accurate also for tiny x."""
-    x = _real(x)
-    outer = jnp.log(1 + jnp.minimum(x, jnp.finfo(x.dtype).max)) - x
-    return jnp.where((x >= -0.5) & (x <= 1), _log1pmx_near(x), outer)
+    xp, x = _real(x)
+    outer = xp.log(1 + xp.minimum(x, xp.finfo(x.dtype).max)) - x
+    return xp.where((x >= -0.5) & (x <= 1), _log1pmx_near(x), outer)
 
 
 @_with_derivative(lambda value, x: 1 / (1 + x))
-def log1p(x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+def log1p(x: ArrayLike) -> Array:
     """log(1 + x) for x >= -1; XLA's own errs by a hundred ulp around x = -0.4 on the CPU."""
-    x = _real(x)
-    return jnp.where((x >= -0.5) & (x <= 1), x + _log1pmx_near(x), jnp.log(1 + x))
+    xp, x = _real(x)
+    return xp.where((x >= -0.5) & (x <= 1), x + _log1pmx_near(x), xp.log(1 + x))
 
 
 def _log1pmx_near(x: Array) -> Array:
+    xp = namespace(x)
     # log(1 + x) = 2 atanh(s) with s = x/(2 + x); 2 s - x = -x s leaves no cancellation.
-    x = jnp.clip(x, -0.5, 1)
+    x = xp.clip(x, -0.5, 1)
     s = x / (2 + x)
     square = s * s
     return s * (square * _polynomial(coefficients.ATANH, square) - x)
 
 
 @_with_derivative(lambda omega, z: _fraction(omega))
-def wright_omega(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+def wright_omega(z: ArrayLike) -> Array:
     """Real Wright omega function: the omega > 0 with omega + log(omega) = z.
 
     For z < -1 it is Lambert's W(e^z) by a rational function, else one step of the fourth-order
@@ -154,11 +193,11 @@ def wright_omega(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     Returns:
         omega, of the shape of z; its derivative is omega/(1 + omega).
     """
-    return _omega_and_log(_real(z))[0]
+    return _omega_and_log(_real(z)[1])[0]
 
 
 @_with_derivative(lambda value, z: sigmoid(-value))
-def log_omega(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+def log_omega(z: ArrayLike) -> Array:
     """The real x with x + e^x = z, that is log(wright_omega(z)), relatively accurate everywhere.
 
     Args:
@@ -167,41 +206,42 @@ def log_omega(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     Returns:
         x, of the shape of z; its derivative is 1/(1 + e^x).
     """
-    z = _real(z)
+    xp, z = _real(z)
     omega, far = _omega_and_log(z)
-    offset = jnp.clip(z - 1, -1, 1)
+    offset = xp.clip(z - 1, -1, 1)
     near = offset * _rational(coefficients.LOG_OMEGA, offset)
-    return jnp.where(z < 0, z - omega, jnp.where(z > 2, far, near))
+    return xp.where(z < 0, z - omega, xp.where(z > 2, far, near))
 
 
 def _omega_and_log(z: Array) -> tuple[Array, Array]:
     """omega(z), and log(omega(z)) where z > 2."""
-    y = jnp.exp(jnp.minimum(z, -1))
+    xp = namespace(z)
+    y = xp.exp(xp.minimum(z, -1))
     small = y - y * y * _rational(coefficients.OMEGA_SMALL, y)
-    bounded = jnp.clip(z, -1, jnp.finfo(z.dtype).max)
-    large = jnp.maximum(bounded, 8)
-    log, inverse = jnp.log(large), 1 / large
+    bounded = xp.clip(z, -1, xp.finfo(z.dtype).max)
+    large = xp.maximum(bounded, 8)
+    log, inverse = xp.log(large), 1 / large
     # Asymptotic series of de Bruijn in log(z)/z.
     series = 1 + inverse * (log / 2 - 1 + inverse * (1 + log * (log / 3 - 1.5)))
-    start = jnp.where(
+    start = xp.where(
         bounded < 8,
-        _rational(coefficients.OMEGA_GUESS, jnp.minimum(bounded, 8)),
+        _rational(coefficients.OMEGA_GUESS, xp.minimum(bounded, 8)),
         large - log + log * inverse * series,
     )
-    logarithm = jnp.log(start)
+    logarithm = xp.log(start)
     scale = 1 / (1 + start)
     step = (bounded - start - logarithm) * scale
     weight = 2 + (4 / 3) * step
     change = step * (weight - step * scale) / (weight - 2 * step * scale)
     omega = start + start * change
     logarithm = logarithm + change * (1 - change * (1 / 2 - change / 3))
-    infinite = z == jnp.inf
-    omega = jnp.where(z < -1, small, jnp.where(infinite, z, omega))
-    return omega, jnp.where(infinite, z, logarithm)
+    infinite = z == xp.inf
+    omega = xp.where(z < -1, small, xp.where(infinite, z, omega))
+    return omega, xp.where(infinite, z, logarithm)
 
 
 @_with_derivative(lambda value, x: _exp_over(x))
-def expi(x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+def expi(x: ArrayLike) -> Array:
     """Exponential integral Ei(x), the principal value of Int e^t/t dt from -inf to x.
 
     Args:
@@ -211,60 +251,124 @@ def expi(x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
         Ei(x), of the shape of x: relatively accurate, near its zero x = 0.3725 absolutely.
         Its derivative is e^x/x.
     """
-    x = _real(x)
-    near = jnp.clip(x, -1, 6)
-    inner = _EULER_GAMMA + jnp.log(jnp.abs(near)) + near * _polynomial(coefficients.EIN, near)
-    t = 1 / jnp.where(jnp.abs(x) < 1, 1, x)
-    negative = jnp.clip(-t, 0, 1)
+    xp, x = _real(x)
+    near = xp.clip(x, -1, 6)
+    inner = _EULER_GAMMA + xp.log(xp.abs(near)) + near * _polynomial(coefficients.EIN, near)
+    t = 1 / xp.where(xp.abs(x) < 1, 1, x)
+    negative = xp.clip(-t, 0, 1)
 
     def panel(powers: tuple[float, ...], s: Array) -> Array:
-        return _polynomial(powers, jnp.clip(s, -1, 1))
+        return _polynomial(powers, xp.clip(s, -1, 1))
 
-    outer = jnp.where(
+    outer = xp.where(
         x > 0,
-        jnp.where(
+        xp.where(
             x < 12,
             panel(coefficients.EI_6, 24 * t - 3),
-            jnp.where(
+            xp.where(
                 x < 30,
                 panel(coefficients.EI_12, 40 * t - 7 / 3),
                 panel(coefficients.EI_30, 60 * t - 1),
             ),
         ),
-        jnp.where(
+        xp.where(
             x > -4,
             _rational(coefficients.E1_1, negative),
             _rational(coefficients.E1_4, negative),
         ),
     )
-    return jnp.where((x >= -1) & (x <= 6), inner, _exp_over(x) * outer)
+    return xp.where((x >= -1) & (x <= 6), inner, _exp_over(x) * outer)
 
 
 @_with_derivative(lambda value, u: -softplus(u))
-def dilog_negexp(u: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+def dilog_negexp(u: ArrayLike) -> Array:
     """Dilogarithm Li2(-e^u), relatively accurate for every real u (about -e^u as u -> -inf).
 
     Debye's series in log(1 + e^u) for u <= 0; above, Li2(-y) + Li2(-1/y) = -pi^2/6 - log(y)^2/2.
     """
-    u = _real(u)
-    v = softplus(-jnp.abs(u))
+    xp, u = _real(u)
+    v = softplus(-xp.abs(u))
     inner = -v * (1 + v * (0.25 + v * _polynomial(_DEBYE, v * v)))
-    return jnp.where(u <= 0, inner, -(math.pi**2 / 6) - u * u / 2 - inner)
+    return xp.where(u <= 0, inner, -(math.pi**2 / 6) - u * u / 2 - inner)
 
 
-@jax.custom_jvp
+def log_omega_pair(z: Any) -> tuple[Any, Any]:
+    """(x, e^x) with x + e^x = z, for finite z in float64, as fast as a few exponentials.
+
+    x to a few units of absolute rounding (``log_omega`` keeps digits near its zero as well), e^x
+    relatively. A guess by range, right to some per cent, then two steps of fifth order.
+    """
+    if namespace(z) is not np:
+        return _pair_compiled()(z)
+    with quiet():
+        return _pair(z)
+
+
+def _pair(z: Any) -> tuple[Any, Any]:
+    xp = namespace(z)
+    high = xp.maximum(z, 1.6)
+    far = _rough_log(high)
+    far = _rough_log(high - far * (1 - 1 / (1 + high)))
+    q = xp.clip(z, -2.0, 1.6) - 1  # Taylor's series of x at z = 1
+    near = q * (0.5 + q * (1 / 16 - q * (1 / 192 - q / 3072)))
+    x = xp.where(z > 1.6, far, xp.where(z < -2, z, near))
+    for _ in range(2):
+        grown = xp.exp(x)
+        scale = 1 / (1 + grown)
+        v, a = ((z - x) - grown) * scale, grown * scale / 2
+        # reversion of v = d + a d^2 + a d^3/3 + a d^4/12
+        b, c = a / 3, a / 12
+        d = v * (1 - v * (a - v * (2 * a * a - b - v * (a * (5 * a * a - 5 * b) + c))))
+        x = x + d
+    return x, grown * (1 + d * (1 + d * (0.5 + d * (1 / 6 + d / 24))))
+
+
+def _rough_log(x: Any) -> Any:
+    """The logarithm of a positive number to two digits, where XLA is slow at more by its bits."""
+    xp = namespace(x)
+    if xp is np:
+        return np.log(x)
+    bits = x.view(xp.int64)
+    exponent = (bits - 0x3FE6A09E667F3BCD) >> 52  # so that the mantissa is around 1
+    f = (bits - (exponent << 52)).view(xp.float64) - 1
+    return exponent.astype(xp.float64) * math.log(2) + f * (1 - f * (0.4949 - f * 0.3009))
+
+
+@cache
+def _pair_compiled() -> Callable[[Any], tuple[Any, Any]]:
+    import jax
+
+    function = jax.custom_jvp(_pair)
+
+    @function.defjvp
+    def _(primals: Any, tangents: Any) -> tuple[Any, Any]:
+        x, weight = log_omega_pair(*primals)
+        slope = tangents[0] / (1 + weight)
+        return (x, weight), (slope, weight * slope)
+
+    return function
+
+
 def increment(force: Any, weight: Any) -> Any:
     """delta with delta + weight * expm1(delta) = force, relatively accurate however small.
 
     This is the first integral x + e^x = z between two points of an orbit: weight = e^x at the
     first, delta the change of x, force the change of z.
     """
+    if namespace(force, weight) is not np:
+        return _increment_compiled()(force, weight)
+    with quiet():
+        return _increment(force, weight)
+
+
+def _increment(force: Any, weight: Any) -> Any:
+    xp = namespace(force, weight)
     # the residual is convex and increasing: start above the root, on the nearer of two bounds
-    rising = jnp.minimum(force, jnp.log1p(jnp.maximum(force, 0.0) / weight))
-    falling = jnp.minimum(force / (1 + weight), force + weight)
-    delta = jnp.where(force > 0, rising, falling)
+    rising = xp.minimum(force, xp.log1p(xp.maximum(force, 0.0) / weight))
+    falling = xp.minimum(force / (1 + weight), force + weight)
+    delta = xp.where(force > 0, rising, falling)
     for _ in range(3):
-        grown = weight * jnp.expm1(delta)
+        grown = weight * xp.expm1(delta)
         residual = delta + grown - force
         slope = 1 + weight + grown
         bend = weight + grown
@@ -274,10 +378,18 @@ def increment(force: Any, weight: Any) -> Any:
     return delta
 
 
-@increment.defjvp
-def _increment_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
-    force, weight = primals
-    delta = increment(force, weight)
-    grown = jnp.expm1(delta)
-    tangent = (tangents[0] - grown * tangents[1]) / (1 + weight + weight * grown)
-    return delta, tangent
+@cache
+def _increment_compiled() -> Callable[[Any, Any], Any]:
+    import jax
+
+    function = jax.custom_jvp(_increment)
+
+    @function.defjvp
+    def _(primals: Any, tangents: Any) -> tuple[Any, Any]:
+        force, weight = primals
+        delta = increment(force, weight)
+        grown = jax.numpy.expm1(delta)
+        tangent = (tangents[0] - grown * tangents[1]) / (1 + weight + weight * grown)
+        return delta, tangent
+
+    return function

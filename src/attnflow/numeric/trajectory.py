@@ -1,17 +1,16 @@
 """A Trajectory: times, mu and nu, and everything that follows from them, lowered from the loss."""
 
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+import wrapt
+from jaxtyping import Float, Int
 
 from attnflow.numeric.lower import lower
-from attnflow.numeric.padding import cut, lengthened
-from attnflow.numeric.precision import float64, traced
+from attnflow.numeric.namespace import Array, concrete, namespace, pytree
+from attnflow.numeric.precision import float64
 from attnflow.settings import BACKGROUNDS, Setting
 from attnflow.symbolic.first_integral import derive_first_integral
 from attnflow.symbolic.flow import background_ratio, derive_flow, overall_speed, relative_speed
@@ -56,13 +55,13 @@ def _unflatten(background: str, numbers: Any) -> Setting:
     return setting
 
 
-jax.tree_util.register_pytree_node(Setting, _flatten, _unflatten)
+wrapt.register_post_import_hook(
+    lambda jax: jax.tree_util.register_pytree_node(Setting, _flatten, _unflatten), "jax"
+)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Reduced:
-    """What a setting reduces to: B, C, rho and tau (symbolic/flow.py), as float64 arrays."""
+class Reduced(NamedTuple):
+    """What a setting reduces to: B, C, rho and tau (symbolic/flow.py), of one shape."""
 
     ratio: Any  # B, background segments to a foreground segment
     classes: Any  # C
@@ -70,18 +69,20 @@ class Reduced:
     speed: Any  # tau, overall speed
 
 
+@cache
+def _reductions(background: str) -> tuple[Any, ...]:
+    symbols = (m, C, k, r, s, eta_focus, eta_classifier)
+    formulas = (background_ratio, C, relative_speed(background), overall_speed)
+    return tuple(lower(formula, symbols) for formula in formulas)
+
+
 def reduce_setting(setting: Setting) -> Reduced:
     """The four numbers that the flow depends on, by the formulas of symbolic/flow.py."""
-    symbols = (m, C, k, r, s, eta_focus, eta_classifier)
-    values = [jnp.asarray(v, jnp.float64) for v in setting.numbers().values()]
     assert setting.background in BACKGROUNDS
-    formulas = (
-        background_ratio,
-        C,
-        relative_speed(setting.background),
-        overall_speed,
-    )
-    return Reduced(*(lower(f, symbols)(*values) for f in formulas))
+    numbers = list(setting.numbers().values())
+    xp = namespace(*numbers)
+    values = [xp.asarray(v, np.float64) for v in numbers]
+    return Reduced(*xp.broadcast_arrays(*(f(*values) for f in _reductions(setting.background))))
 
 
 def focus_weights(nu_value: Any, ratio: Any) -> tuple[Any, Any]:
@@ -94,19 +95,19 @@ def focus_weights(nu_value: Any, ratio: Any) -> tuple[Any, Any]:
 
 @lru_cache(maxsize=256)
 def lowered_loss(paradigm: Paradigm) -> Any:
-    """The loss as a JAX function of (alpha, 1 - alpha, mu, C)."""
+    """The loss as a function of (alpha, 1 - alpha, mu, C)."""
     return lower(paradigm.expanded, STATE)
 
 
 @lru_cache(maxsize=256)
 def lowered_velocity(paradigm: Paradigm) -> Any:
-    """(mu', nu') as a JAX function of (alpha, 1 - alpha, mu, C, rho, tau)."""
+    """(mu', nu') as a function of (alpha, 1 - alpha, mu, C, rho, tau)."""
     flow = derive_flow(paradigm)
     parts = [lower(e, (*STATE, rho, tau)) for e in (flow.mu_dot, flow.nu_dot)]
     return lambda *values: tuple(part(*values) for part in parts)
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclass(frozen=True)
 class Trajectory:
     """The state (mu, nu) at given times, and all that follows from it; a JAX pytree.
@@ -126,39 +127,39 @@ class Trajectory:
     from mu and nu by functions lowered from the loss.
     """
 
-    times: Float[Array | np.ndarray, "..."]
-    mu: Float[Array | np.ndarray, "..."]
-    nu: Float[Array | np.ndarray, "..."]
+    times: Float[Array, "..."]
+    mu: Float[Array, "..."]
+    nu: Float[Array, "..."]
     setting: Setting
-    stage: Int[Array | np.ndarray, "..."]
-    distance: Float[Array | np.ndarray, "..."] | None = None
+    stage: Int[Array, "..."]
+    distance: Float[Array, "..."] | None = None
     paradigms: tuple[Paradigm, ...] = field(default=(), metadata={"static": True})
     method: str = field(default="", metadata={"static": True})
 
     @property
     def alpha(self) -> Float[Array, "..."]:
         """Focus weight on the true segments, in (0, 1)."""
-        return _observe(self)["alpha"]
+        return _observe(self, "alpha")
 
     @property
     def complement(self) -> Float[Array, "..."]:
         """1 - alpha, accurate however small."""
-        return _observe(self)["complement"]
+        return _observe(self, "complement")
 
     @property
     def beta(self) -> Float[Array, "..."]:
         """True-class probability on a foreground segment alone."""
-        return _observe(self)["beta"]
+        return _observe(self, "beta")
 
     @property
     def loss(self) -> Float[Array, "..."]:
         """The loss of the paradigm active at each time (nats)."""
-        return _observe(self)["loss"]
+        return _observe(self, "loss")
 
     @property
     def focus_gradient(self) -> Float[Array, "..."]:
         """d nu/dt, the rate at which the focus improves under the active paradigm."""
-        return _observe(self)["focus_gradient"]
+        return _observe(self, "focus_gradient")
 
     @property
     def first_integral(self) -> Float[Array, "..."]:
@@ -167,75 +168,60 @@ class Trajectory:
         Raises:
             NoFirstIntegral: the active paradigm has none.
         """
-        return _observe_invariant(self)
-
-
-def padded(trajectory: Trajectory) -> Trajectory:
-    """The same with flat arrays of one of few lengths; as it is in a transformation or batch."""
-    if traced(trajectory) or any(np.ndim(v) for v in trajectory.setting.numbers().values()):
-        return trajectory
-    shape = np.shape(trajectory.mu)
-    arrays = {name: getattr(trajectory, name) for name in ("times", "mu", "nu", "stage")}
-    flat = {name: lengthened(np.broadcast_to(v, shape)) for name, v in arrays.items()}
-    return replace(trajectory, **flat, distance=None)
+        return _observe(self, "first_integral")
 
 
 def per_time(trajectory: Trajectory) -> Reduced:
     """The reduced setting with trailing axes, so that it broadcasts against the times."""
     reduced = reduce_setting(trajectory.setting)
-    shape = jnp.broadcast_shapes(*(a.shape for a in jax.tree.leaves(reduced)))
-    extra = (1,) * (jnp.ndim(trajectory.mu) - len(shape))
-    return jax.tree.map(lambda a: jnp.reshape(jnp.broadcast_to(a, shape), shape + extra), reduced)
+    extra = (1,) * (np.ndim(trajectory.mu) - np.ndim(reduced.ratio))
+    return Reduced(*(value.reshape(value.shape + extra) for value in reduced))
+
+
+def _state(trajectory: Trajectory, reduced: Reduced) -> tuple[Any, ...]:
+    """(alpha, 1 - alpha, mu, C) along a trajectory."""
+    return (*focus_weights(trajectory.nu, reduced.ratio), trajectory.mu, reduced.classes)
+
+
+def velocities(trajectory: Trajectory) -> list[tuple[Any, Any]]:
+    """(mu', nu') along a trajectory, for each of its paradigms."""
+    reduced = per_time(trajectory)
+    values = (*_state(trajectory, reduced), reduced.focus, reduced.speed)
+    return [lowered_velocity(p)(*values) for p in trajectory.paradigms]
 
 
 def _by_stage(trajectory: Trajectory, values: list[Any]) -> Any:
     """From each paradigm's values, those of the paradigm active at each time."""
+    xp = namespace(trajectory.mu)
     result = values[0]
     for index, value in enumerate(values[1:], start=1):
-        result = jnp.where(trajectory.stage == index, value, result)
-    return result
+        result = xp.where(trajectory.stage == index, value, result)
+    return xp.broadcast_to(result, np.shape(trajectory.mu))
 
 
 @float64
-def _observe(trajectory: Trajectory) -> dict[str, Any]:
-    found = _observe_compiled(padded(trajectory))
-    return {name: cut(value, np.shape(trajectory.mu)) for name, value in found.items()}
-
-
-@jax.jit
-def _observe_compiled(trajectory: Trajectory) -> dict[str, Any]:
+def _observe(trajectory: Trajectory, quantity: str) -> Any:
+    trajectory = concrete(trajectory)
     reduced = per_time(trajectory)
-    weight, rest = focus_weights(trajectory.nu, reduced.ratio)
-    state = (weight, rest, trajectory.mu, reduced.classes)
-    rates = (reduced.focus, reduced.speed)
-    losses = [lowered_loss(p)(*state) for p in trajectory.paradigms]
-    pulls = [lowered_velocity(p)(*state, *rates)[1] for p in trajectory.paradigms]
-    shape = jnp.shape(trajectory.mu)
-    results = {
-        "alpha": weight,
-        "complement": rest,
-        "beta": lower(probability, (mu, C))(trajectory.mu, reduced.classes),
-        "loss": _by_stage(trajectory, losses),
-        "focus_gradient": _by_stage(trajectory, pulls),
-    }
-    return {name: jnp.broadcast_to(value, shape) for name, value in results.items()}
+    weight, rest, at, classes = state = _state(trajectory, reduced)
+    match quantity:
+        case "alpha" | "complement":
+            return weight if quantity == "alpha" else rest
+        case "beta":
+            return lower(probability, (mu, C))(at, classes)
+        case "loss":
+            return _by_stage(trajectory, [lowered_loss(p)(*state) for p in trajectory.paradigms])
+        case "focus_gradient":
+            return _by_stage(trajectory, [nu_dot for _, nu_dot in velocities(trajectory)])
+        case _:
+            return _by_stage(trajectory, [_conserved(p, trajectory) for p in trajectory.paradigms])
 
 
-@float64
-def _observe_invariant(trajectory: Trajectory) -> Any:
-    return cut(_invariant_compiled(padded(trajectory)), np.shape(trajectory.mu))
-
-
-@jax.jit
-def _invariant_compiled(trajectory: Trajectory) -> Any:
+def _conserved(paradigm: Paradigm, trajectory: Trajectory) -> Any:
     reduced = per_time(trajectory)
-
-    def value(paradigm: Paradigm) -> Any:
-        conserved = derive_first_integral(paradigm).conserved
-        phi = potential(paradigm, trajectory.mu, reduced.classes)
-        return lower(conserved, (nu, B, rho, Phi))(trajectory.nu, reduced.ratio, reduced.focus, phi)
-
-    return _by_stage(trajectory, [value(paradigm) for paradigm in trajectory.paradigms])
+    conserved = derive_first_integral(paradigm).conserved
+    phi = potential(paradigm, trajectory.mu, reduced.classes)
+    return lower(conserved, (nu, B, rho, Phi))(trajectory.nu, reduced.ratio, reduced.focus, phi)
 
 
 def potential(paradigm: Paradigm, mu_value: Any, classes: Any) -> Any:
@@ -245,11 +231,16 @@ def potential(paradigm: Paradigm, mu_value: Any, classes: Any) -> Any:
         NoFirstIntegral: the paradigm has none.
     """
     slope = lower(derive_first_integral(paradigm).slope, (mu, C))
-    edges = np.linspace(0.0, 1.0, 25)
     nodes, weights = np.polynomial.legendre.leggauss(16)
-    points = (edges[:-1, None] + (nodes + 1) / 2 / 24).ravel()
-    weight = np.tile(weights / 48, 24)
-    mu_value, classes = jnp.broadcast_arrays(jnp.asarray(mu_value), jnp.asarray(classes))
-    mu_value, classes = mu_value[..., None], classes[..., None]
-    points, weight = (np.reshape(v, (1,) * (mu_value.ndim - 1) + (-1,)) for v in (points, weight))
-    return jnp.sum(mu_value * weight * slope(mu_value * points, classes), axis=-1)
+    points = (np.arange(24)[:, None] + (nodes + 1) / 2).ravel() / 24
+    weights = np.tile(weights / 48, 24)
+    xp = namespace(mu_value, classes)
+    mu_value, classes = xp.broadcast_arrays(xp.asarray(mu_value), xp.asarray(classes))
+    flat, classes = mu_value.reshape(1, -1), classes.reshape(1, -1)
+    # a cacheful at a time where nothing fuses
+    size = max(flat.size, 1) if xp is not np else 1024
+    parts = [
+        weights @ slope(flat[:, i : i + size] * points[:, None], classes[:, i : i + size])
+        for i in range(0, flat.size, size)
+    ]
+    return mu_value * xp.concatenate([*parts, xp.zeros(0)]).reshape(mu_value.shape)
