@@ -57,8 +57,7 @@ def _track(paradigm: Paradigm, freeze: str | None, inputs: Inputs) -> Track:
     """The clock (change of mu; of nu where the classifier is frozen), its drive and its pace."""
     xp = namespace(inputs[1], inputs[2], inputs[0].ratio)
     ratio, classes, focus, speed, mu0, nu0 = (
-        xp.reshape(v, (1, -1))
-        for v in (*inputs[0], *inputs[1:])
+        xp.reshape(v, (1, -1)) for v in (*inputs[0], *inputs[1:])
     )
     slope, rate = _formulas(paradigm, freeze)
     x = nu0 - xp.log(ratio)
@@ -84,9 +83,7 @@ def _settled(track: Track, times: Any) -> tuple[Any, Any]:
     return quadrature.at_rest(track, end, (clock, change))
 
 
-def _lanes(
-    paradigm: Paradigm, freeze: str | None, inputs: Inputs, times: Any
-) -> tuple[Any, Any]:
+def _lanes(paradigm: Paradigm, freeze: str | None, inputs: Inputs, times: Any) -> tuple[Any, Any]:
     """Clock and companion of tracks side by side, one time each; everything of shape (tracks,)."""
     xp = namespace(times, inputs[1])
     later = xp.where(times > 0, times, 1.0)[None]
@@ -100,9 +97,7 @@ def _lanes(
             good & xp.isfinite(clock + change),
             (clock, change),
             lambda: _settled(track, later),
-            lambda which: _settled(
-                _track(paradigm, freeze, _take(inputs, which)), later[:, which]
-            ),
+            lambda which: _settled(_track(paradigm, freeze, _take(inputs, which)), later[:, which]),
         )
     zero = xp.zeros(())
     return xp.where(times > 0, clock[0], zero), xp.where(times > 0, change[0], zero)
@@ -127,14 +122,13 @@ def _corrected(
 
     def careful() -> tuple[Any, Any]:
         xp = namespace(good)
-        return tuple(xp.where(good, a, b) for a, b in zip(values, whole(), strict=True))
+        one, two = (xp.where(good, a, b) for a, b in zip(values, whole(), strict=True))
+        return one, two
 
     return lax.cond(namespace(good).all(good), lambda: values, careful)
 
 
-def _dense(
-    paradigm: Paradigm, freeze: str | None, inputs: Inputs, times: Any
-) -> tuple[Any, Any]:
+def _dense(paradigm: Paradigm, freeze: str | None, inputs: Inputs, times: Any) -> tuple[Any, Any]:
     """Clock and companion of one track (inputs of shape (1,)) at many times, shape (n,)."""
     xp = namespace(times, inputs[1])
     if xp is np and np.all(times[1:] >= times[:-1]):
@@ -189,19 +183,18 @@ def _dense(
     return clock[back], change[back]
 
 
-def _states(
-    paradigm: Paradigm, freeze: str | None, inputs: Inputs, times: Any
-) -> tuple[Any, Any]:
+def _states(paradigm: Paradigm, freeze: str | None, inputs: Inputs, times: Any) -> tuple[Any, Any]:
     """Clock and companion of trajectories (inputs of shape (b,)) at times of shape (b, n)."""
     xp = namespace(times, inputs[1])
     count, each = times.shape
     if each > FEW and not (xp is not np and _elsewhere()):
         single = partial(_dense, paradigm, freeze)
         if count == 1:
-            return tuple(v[None] for v in single(inputs, times[0]))
+            clock, change = single(inputs, times[0])
+            return clock[None], change[None]
         if xp is np:
             rows = [single(_take(inputs, slice(i, i + 1)), times[i]) for i in range(count)]
-            return tuple(np.stack(v) for v in zip(*rows, strict=True))
+            return np.stack([clock for clock, _ in rows]), np.stack([change for _, change in rows])
         from jax import lax
 
         def row(args: Any) -> Any:
@@ -514,6 +507,6 @@ def _refined(problem: Problem, trajectory: Trajectory) -> Trajectory:
 def _edges_of(
     paradigm: Paradigm, setting: Setting, start: tuple[float, float], last: float
 ) -> np.ndarray:
-    inputs = (reduce_setting(setting), *(np.asarray(v, np.float64) for v in start))
+    mu0, nu0 = (np.asarray(v, np.float64) for v in start)
     with quiet():
-        return _edges(paradigm, None, inputs, np.asarray([last]))
+        return _edges(paradigm, None, (reduce_setting(setting), mu0, nu0), np.asarray([last]))

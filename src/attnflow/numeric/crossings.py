@@ -60,7 +60,10 @@ class _Comparison:
         """The logarithm of the time at which the difference changes its sign between two others."""
         while True:  # the interval shrinks GRID times at a time
             logs, apart, _ = self.between(low, high)
-            place = int(np.flatnonzero(np.sign(apart) != np.sign(apart[0]))[0])
+            changes = np.flatnonzero(np.sign(apart) != np.sign(apart[0]))
+            if not changes.size:  # it was rounding that changed it
+                return (low + high) / 2
+            place = int(changes[0])
             low, high = logs[place - 1], logs[place]
             if apart[place] == 0 or high - low <= 2 * np.finfo(float).eps * max(1.0, abs(high)):
                 left, right = abs(apart[place - 1]), abs(apart[place])

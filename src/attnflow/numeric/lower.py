@@ -9,6 +9,7 @@ table does not hold is refused by name. No other module turns sympy into numbers
 
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
+from importlib import import_module
 from types import FunctionType
 from typing import Any
 
@@ -68,8 +69,9 @@ TABLE: dict[str, str | Callable[..., Any]] = {
 
 
 @cache
-def _functions(xp: Any) -> dict[str, Callable[..., Any]]:
+def _functions(in_jax: bool) -> dict[str, Callable[..., Any]]:
     """The table for one namespace."""
+    xp: Any = import_module("jax.numpy" if in_jax else "numpy")
     return {head: getattr(xp, f) if isinstance(f, str) else f for head, f in TABLE.items()}
 
 
@@ -105,14 +107,12 @@ def lower(
     refuse_unknown(expr, TABLE, arguments, "JAX")
     names = {name: name for name in TABLE}
     printer = _Printer({"fully_qualified_modules": False, "user_functions": names})
-    in_numpy = sp.lambdify(arguments, expr, modules=[_functions(np)], printer=printer, cse=True)
+    in_numpy = sp.lambdify(arguments, expr, modules=[_functions(False)], printer=printer, cse=True)
 
     @cache
     def in_jax() -> Callable[..., Any]:
         # the same code, looking up its functions in JAX
-        import jax.numpy as jnp
-
-        return FunctionType(in_numpy.__code__, in_numpy.__globals__ | _functions(jnp))
+        return FunctionType(in_numpy.__code__, in_numpy.__globals__ | _functions(True))
 
     def of_either(*values: Any) -> Any:
         if namespace(*values) is not np:

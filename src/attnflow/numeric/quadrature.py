@@ -26,7 +26,9 @@ from attnflow.numeric.special import increment, log_omega_pair
 
 POINTS = 20  # Gauss points a panel
 PANELS = 160  # most panels of a careful march; about 10 to 60 are used
-QUICK = 48  # most panels tried in a quick march; 2 to 4 are usual, some dozens where the drive bends
+QUICK = (
+    48  # most panels tried in a quick march; 2 to 4 are usual, some dozens where the drive bends
+)
 NOISE = 4e-15  # coefficients below may be rounding (that of e^35 is 35 half-ulps)
 ENDS = 0.01  # pace, relative to its mean so far, below which the velocity is taken to diverge
 TOLERANCE = 1e-15  # size of the last coefficients of the pace in a careful march, over its mean
@@ -40,8 +42,11 @@ WIDEST = 7.0
 
 
 def _tables() -> tuple[np.ndarray, ...]:
-    """Points; integrals to the end and to each point; Chebyshev coefficients of values, and of
-    their running integral; monomials of 2 u - 1; value and two derivatives at the end."""
+    """Points and matrices of a panel of width 1, from values at the points.
+
+    Integrals to the end and to each point; Chebyshev coefficients; those of the running integral;
+    from these to powers of 2 u - 1; value and two derivatives at the end.
+    """
     nodes, weights = np.polynomial.legendre.leggauss(POINTS)
     vander = np.polynomial.legendre.legvander(nodes, POINTS)
     degrees = np.arange(POINTS)
@@ -214,10 +219,9 @@ def march(track: Track, first: Any, last: Any, *, careful: bool, edges: bool = F
         )
         if careful:
             good, width, stuck, ends = _careful(track, state, moved, panels, z, sign, edges)
-            moved = moved._replace(clock=xp.where(ends, np.nan, moved.clock))
         else:
             good, width = _quick(state, moved, panels, z, sign)
-            stuck = zero > 0
+            stuck = ends = zero > 0
         active = ~(state.arrived | state.stuck)
         arrived = active & good & (moved.time >= last)
         on = active & good & ~arrived
@@ -233,6 +237,7 @@ def march(track: Track, first: Any, last: Any, *, careful: bool, edges: bool = F
         if edges:
             beyond = np.arange(PANELS)[:, None] >= state.count
             keep_edges = xp.where((on | arrived) & beyond, moved.clock, state.edges)
+        kept[0] = xp.where(active & ends & ~arrived, np.nan, kept[0])
         return March(
             *kept[:3],
             width=xp.where(active & ~arrived, width, state.width),
@@ -253,9 +258,9 @@ def _quick(state: March, moved: March, panels: Panels, z: Any, sign: Any) -> tup
     pace, drive = panels.pace, panels.drive
     tail = xp.max(xp.abs(_TAIL @ pace), 0, keepdims=True)
     smooth = xp.max(xp.abs(_TAIL @ drive), 0, keepdims=True)
-    good = (tail <= ROUGH * xp.abs(_VALUES[:1] @ pace)) & (
-        smooth <= FINE * xp.max(xp.abs(drive), 0, keepdims=True)
-    )
+    sound = xp.min(pace * sign, 0, keepdims=True) > 0  # no singular end lies within
+    good = sound & (tail <= ROUGH * xp.abs(_VALUES[:1] @ pace))
+    good = good & (smooth <= FINE * xp.max(xp.abs(drive), 0, keepdims=True))
     slope, bend = _END[:1] @ drive, _END[1:2] @ drive / state.width
     rule = _width(z + moved.force, sign * slope, bend)
     return good, xp.where(good, sign * xp.minimum(rule, WIDEST), 0.6 * state.width)
@@ -413,7 +418,8 @@ def plan(track: Track, first: Any, last: Any) -> tuple[Any, Any]:
 
     Args:
         track: one track, entries of shape (1, 1).
-        first, last: the first time above 0 and the last, shape (1, 1).
+        first: the first time above 0, shape (1, 1).
+        last: the last time, shape (1, 1).
 
     Returns:
         A function from a number of panels to their edges (that many + 1), and how many are needed,
@@ -507,7 +513,8 @@ def tabulate(track: Track, edges: Any) -> Table:
         (series[1], xp.abs(changed[-1:])),
     ]
     good = [xp.max(xp.abs(c[-2:]), 0) <= RESOLVED * size[0] + 1e-300 for c, size in checked]
-    good = xp.all((good[0] & good[1] & good[2] & good[3]) | ~live[0])
+    good = good[0] & good[1] & good[2] & good[3] & (xp.min(pace * width, 0) > 0)
+    good = xp.all(good | ~live[0])
     powers = [_POWERS[:POINTS, :POINTS] @ coefficients for coefficients in series]
     first = np.eye(POINTS)[:, :1]
     return Table(
@@ -583,7 +590,8 @@ def _read_blocks(table: Table, times: Any) -> tuple[Any, Any]:
         old = [lax.dynamic_slice(values, block, (1, BLOCK)) for values in kept]
         update = [jnp.where(t > ends[panel], a, b) for a, b in zip(new, old, strict=True)]
         return panel + 1, tuple(
-            lax.dynamic_update_slice(values, a, block) for values, a in zip(kept, update, strict=True)
+            lax.dynamic_update_slice(values, a, block)
+            for values, a in zip(kept, update, strict=True)
         )
 
     def left(carry: Any) -> Any:

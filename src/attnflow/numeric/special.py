@@ -312,15 +312,18 @@ def _pair(z: Any) -> tuple[Any, Any]:
     q = xp.clip(z, -2.0, 1.6) - 1  # Taylor's series of x at z = 1
     near = q * (0.5 + q * (1 / 16 - q * (1 / 192 - q / 3072)))
     x = xp.where(z > 1.6, far, xp.where(z < -2, z, near))
-    for _ in range(2):
-        grown = xp.exp(x)
-        scale = 1 / (1 + grown)
-        v, a = ((z - x) - grown) * scale, grown * scale / 2
-        # reversion of v = d + a d^2 + a d^3/3 + a d^4/12
-        b, c = a / 3, a / 12
-        d = v * (1 - v * (a - v * (2 * a * a - b - v * (a * (5 * a * a - 5 * b) + c))))
-        x = x + d
-    return x, grown * (1 + d * (1 + d * (0.5 + d * (1 / 6 + d / 24))))
+    x = x + _step_to_root(z, x, xp.exp(x))
+    grown = xp.exp(x)
+    d = _step_to_root(z, x, grown)
+    return x + d, grown * (1 + d * (1 + d * (0.5 + d * (1 / 6 + d / 24))))
+
+
+def _step_to_root(z: Any, x: Any, grown: Any) -> Any:
+    """Of fifth order: v = d + a d^2 + b d^3 + c d^4 reverted, the Taylor series of x + e^x."""
+    scale = 1 / (1 + grown)
+    v, a = ((z - x) - grown) * scale, grown * scale / 2
+    b, c = a / 3, a / 12
+    return v * (1 - v * (a - v * (2 * a * a - b - v * (5 * a * (a * a - b) + c))))
 
 
 def _rough_log(x: Any) -> Any:

@@ -1,6 +1,6 @@
 """A Trajectory: times, mu and nu, and everything that follows from them, lowered from the loss."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
