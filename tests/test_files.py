@@ -102,8 +102,52 @@ def test_what_is_not_a_comparison_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="text.nc', which cannot be read"):
         load_dataset(tmp_path / "text.nc")
     xr.Dataset({"a": ("x", [1.0])}).to_netcdf(tmp_path / "other.nc", engine="scipy")
-    with pytest.raises(SettingError, match="other.nc', which has no dimension 'paradigm'"):
+    with pytest.raises(SettingError, match="other.nc', which has no variable 'time'"):
         load_dataset(tmp_path / "other.nc")
+    with pytest.raises(SettingError, match="which is no regular file"):
+        load_dataset(tmp_path)
+    (tmp_path / "four.nc").write_bytes(b"\x89HDF\r\n\x1a\nand no more")
+    with pytest.raises(SettingError, match="is netCDF 4 and cannot be read .*install netCDF4, or"):
+        load_dataset(tmp_path / "four.nc")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.drop_vars("computed"), "has no variable 'computed'"),
+        (lambda d: d.drop_vars("title"), "has no variable 'title'"),
+        (lambda d: d.isel(method=0), r"has 'method' over \(\), not over \('method',\)"),
+        (lambda d: d.transpose(), "has 'mu' over .*'time', 'method', 'paradigm'"),
+        (lambda d: d.assign_coords(time=d["time"].values.astype(str)), "has 'time' of .*numbers"),
+        (lambda d: d.assign_coords(paradigm=[1, 2]), "has 'paradigm' of int.*must be text"),
+        (lambda d: d.assign_attrs(setting="{"), "has a damaged one: its setting is damaged"),
+        (lambda d: d.assign_attrs(setting="[]"), "has another setting"),
+        (lambda d: d.assign_attrs(initial=1.0), "lacks an attribute, or has a damaged one"),
+        (lambda d: d.assign_attrs(tolerance="small"), "lacks an attribute, or has a damaged one"),
+        (lambda d: d.assign_coords(quantity=list("abcdefg")), "has deviations of 'a'"),
+    ],
+)
+def test_a_changed_or_damaged_comparison_says_what_it_lacks(dataset, tmp_path, change, message):
+    change(dataset).to_netcdf(tmp_path / "a.nc", engine="scipy", format="NETCDF3_64BIT")
+    with pytest.raises(SettingError, match=message) as told:
+        load_dataset(tmp_path / "a.nc")
+    assert "\n" not in str(told.value)
+
+
+def test_a_comparison_that_xarray_saved_again_reads_alike(dataset, tmp_path: Path) -> None:
+    pytest.importorskip("netCDF4")
+    path = save_dataset(dataset, tmp_path / "curves.nc")
+    xr.load_dataset(path, engine="scipy").to_netcdf(tmp_path / "four.nc", engine="netcdf4")
+    assert (tmp_path / "four.nc").read_bytes().startswith(b"\x89HDF")
+    assert summary(load_dataset(tmp_path / "four.nc")) == summary(dataset)
+
+
+def test_a_truncated_comparison_is_refused(dataset, tmp_path: Path) -> None:
+    content = save_dataset(dataset, tmp_path / "curves.nc").read_bytes()
+    for cut in (4, 100, 1000, len(content) // 2, len(content) - 900):
+        (tmp_path / "cut.nc").write_bytes(content[:cut])
+        with pytest.raises(SettingError, match="cut.nc', which "):
+            load_dataset(tmp_path / "cut.nc")
 
 
 def test_the_environment_report_is_plain_and_complete() -> None:

@@ -15,13 +15,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attnflow.errors import SettingError
+from attnflow.errors import DataError, SettingError
+from attnflow.reading import parse_json, regular
 
 if TYPE_CHECKING:
     import xarray as xr
 
-DIMENSIONS = ("paradigm", "method", "time")
-"""What every curve of a comparison is labelled by; a file without them is not one of ours."""
+_CELL, _CURVE = ("paradigm", "method"), ("paradigm", "method", "time")
+LAYOUT = {
+    **{name: ((name,), "fiu") for name in ("time", "focus_level", "nu_grid", "mu_grid")},
+    **{name: ((name,), "UO") for name in ("paradigm", "method", "quantity")},
+    **{name: (("paradigm",), "UO") for name in ("title", "reference", "note")},
+    **dict.fromkeys(
+        "mu nu alpha complement beta loss focus_gradient first_integral drift".split(),
+        (_CURVE, "fiu"),
+    ),
+    "deviation": (("quantity", *_CURVE), "fiu"),
+    "max_deviation": (("quantity", *_CELL), "fiu"),
+    "max_drift": (_CELL, "fiu"),
+    "time_to_focus": ((*_CELL, "focus_level"), "fiu"),
+    "computed": (_CELL, "biu"),
+    "level_nu": (("nu_grid",), "fiu"),
+    "level_mu": (("paradigm", "mu_grid"), "fiu"),
+}
+"""What every comparison holds: name -> dimensions, and the kinds of numbers or text."""
 
 
 @contextmanager
@@ -224,7 +241,8 @@ def load_dataset(path: str | os.PathLike[str]) -> "xr.Dataset":
     """Read a comparison back; the file is closed when this returns.
 
     Args:
-        path: a file that ``save_dataset`` wrote.
+        path: a file that ``save_dataset`` wrote, or xarray saved again; netCDF 4 is read where
+            netCDF4 (or h5netcdf) is installed.
 
     Raises:
         SettingError: there is no such file, or it is not a comparison of ours.
@@ -232,21 +250,60 @@ def load_dataset(path: str | os.PathLike[str]) -> "xr.Dataset":
     import xarray as xr
 
     path = Path(path)
-    if not path.is_file():
+
+    def refusal(why: str) -> SettingError:
+        return SettingError(
+            f"path must be a netCDF file written by save_dataset, got {str(path)!r}, which {why}"
+        )
+
+    if not path.exists():
         raise SettingError(
             f"path must be a file written by save_dataset, got no file at {str(path)!r}"
         )
+    version_4 = False
     try:
-        dataset = xr.load_dataset(path, engine="scipy")
-    except Exception as error:  # the reader raises many kinds, none of which says more
-        raise SettingError(
-            f"path must be a netCDF file written by save_dataset, got {str(path)!r}, "
-            f"which cannot be read: {error}"
-        ) from error
-    missing = [name for name in DIMENSIONS if name not in dataset.dims]
-    if missing:
-        raise SettingError(
-            f"path must be a netCDF file written by save_dataset, got {str(path)!r}, "
-            f"which has no dimension {missing[0]!r}"
-        )
+        with regular(path).open("rb") as file:
+            version_4 = file.read(4) == b"\x89HDF"
+        dataset = xr.load_dataset(path, engine=None if version_4 else "scipy", decode_times=False)
+    except DataError as error:
+        raise refusal("is no regular file") from error
+    except Exception as error:  # the readers raise many kinds, few of which say more
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        if version_4:
+            raise refusal(
+                f"is netCDF 4 and cannot be read ({said}): pip install netCDF4, or save it with "
+                f"engine='scipy', format='NETCDF3_64BIT'"
+            ) from error
+        raise refusal(f"cannot be read: {said}") from error
+    if lack := _lack(dataset):
+        raise refusal(lack)
     return dataset
+
+
+def _lack(dataset: "xr.Dataset") -> str:
+    """What a dataset lacks to be a comparison, as the end of a sentence; empty if nothing."""
+    for name, (dimensions, kinds) in LAYOUT.items():
+        if name not in dataset.variables:
+            return f"has no variable {name!r}"
+        variable = dataset.variables[name]
+        if variable.dims != dimensions:
+            return f"has {name!r} over {variable.dims}, not over {dimensions}"
+        if variable.dtype.kind not in kinds:
+            kind = "text" if "U" in kinds else "numbers"
+            return f"has {name!r} of {variable.dtype}, which must be {kind}"
+        if not variable.size:
+            return f"has an empty {name!r}"
+        if "U" in kinds and not all(isinstance(text, str) for text in variable.values):
+            return f"has {name!r} that is no text"
+    unknown = [name for name in dataset["quantity"].values if name not in LAYOUT]
+    if unknown:
+        return f"has deviations of {unknown[0]!r}"
+    try:
+        setting = parse_json(dataset.attrs["setting"], "its setting")
+        float(dataset.attrs["tolerance"])
+        mu, nu = (float(value) for value in dataset.attrs["initial"])
+        if not isinstance(setting, dict) or not {"segments", "classes"} <= setting.keys():
+            return "has another setting"
+    except (KeyError, TypeError, ValueError) as error:
+        return f"lacks an attribute, or has a damaged one: {error}"
+    return ""

@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from attnflow.errors import DataError, SettingError
 
 if TYPE_CHECKING:
@@ -226,6 +224,7 @@ def open_image(
     Raises:
         DataError: it is missing, damaged, no image, too large, or of another size.
     """
+    import numpy as np
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
