@@ -13,6 +13,7 @@ __all__ = [
     "Setting",
     "Trajectory",
     "__version__",
+    "advise",
     "averaging",
     "best_schedule",
     "best_switch",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from attnflow.numeric.advise import advise as advise
     from attnflow.numeric.best_schedule import best_schedule as best_schedule
     from attnflow.numeric.best_schedule import best_switch as best_switch
     from attnflow.numeric.best_schedule import timed as timed
@@ -55,6 +57,7 @@ else:
         "power_mean": "symbolic.catalogue",
         "derive": "symbolic.derivation.derived",
         "Trajectory": "numeric.trajectory",
+        "advise": "numeric.advise",
         "solve": "numeric.closed_form",
         "simulate": "numeric.simulate",
         "descend": "numeric.descend",

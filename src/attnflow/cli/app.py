@@ -4,7 +4,18 @@ from typing import Annotated
 
 import typer
 
-from attnflow.cli import compare, data, derive, doctor, explore, export, solve, switch, train
+from attnflow.cli import (
+    advise,
+    compare,
+    data,
+    derive,
+    doctor,
+    explore,
+    export,
+    solve,
+    switch,
+    train,
+)
 from attnflow.cli.help import examples
 
 app = typer.Typer(
@@ -41,5 +52,5 @@ def start(
         print(context.get_help())
 
 
-for module in (compare, solve, train, data, derive, export, explore, switch, doctor):
+for module in (advise, compare, solve, train, data, derive, export, explore, switch, doctor):
     module.register(app)
