@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import re
 import sys
+from types import ModuleType
 from typing import Any
 
 from docutils import nodes
@@ -35,6 +36,15 @@ class CommandLine(SphinxDirective):
         return found
 
 
+def kind_of(value: object) -> str:
+    """How autodoc calls it: class, function, module or data."""
+    if isinstance(value, type):
+        return "class"
+    if isinstance(value, ModuleType):
+        return "module"
+    return "function" if callable(value) else "data"
+
+
 class PublicNames(SphinxDirective):
     """``public-names``: the documentation of everything that is public, part by part."""
 
@@ -46,9 +56,9 @@ class PublicNames(SphinxDirective):
         parts = {"attnflow": [(f"attnflow.{name}", name) for name in attnflow.__all__]}
         parts["attnflow.export.explorer"] = [("attnflow.export.explorer.page", "page")]
         if importlib.util.find_spec("attnflow.train") is not None:
-            learn = importlib.import_module("attnflow.train")
+            train = importlib.import_module("attnflow.train")
             parts["attnflow.train"] = [
-                (f"attnflow.train.{name}", name) for name in getattr(learn, "__all__", [])
+                (f"attnflow.train.{name}", name) for name in getattr(train, "__all__", [])
             ]
         errors = sys.modules[SettingError.__module__]
         parts["attnflow.errors"] = [
@@ -63,13 +73,10 @@ class PublicNames(SphinxDirective):
             lines = []
             for full, _ in names:
                 module, _, name = full.rpartition(".")
-                kind = (
-                    "class"
-                    if isinstance(getattr(importlib.import_module(module), name), type)
-                    else "function"
-                )
+                kind = kind_of(getattr(importlib.import_module(module), name))
                 lines += [f".. auto{kind}:: {full}"]
-                lines += ["   :members:"] if kind == "class" and part != "attnflow.errors" else []
+                told = kind in ("class", "module") and part != "attnflow.errors"
+                lines += ["   :members:"] if told else []
                 lines += [""]
             holder = nodes.container()
             text = ["````{eval-rst}", *lines, "````"]
