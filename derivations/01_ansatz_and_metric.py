@@ -1,14 +1,14 @@
 """The ansatz and its metric.
 
-One of m segments carries the class y, the foreground vector e_y; the others are background. The
-focus scores a segment by <w, x> and weighs the segments by a softmax of the scores; the classifier
-is softmax(W x). Both matrices start at zero. The population loss does not change when the classes
-are permuted, and neither does the start, so the matrices stay what every permutation leaves alone:
-W = mu (I - 11'/C) and w = nu 1.
+One of `m` segments carries the class `y`, the foreground vector `e_y`; the others are background.
+The focus scores a segment by `<w, x>` and weighs the segments by a softmax of the scores; the
+classifier is softmax of `W x`. Both matrices start at zero. The population loss does not change
+when the classes are permuted, and neither does the start, so the matrices stay what every
+permutation leaves alone: `W = mu (I - 11'/C)` and `w = nu 1`.
 
-This turns a flow over matrices into a flow in the plane of margin mu and focus score nu. The full
-losses, as they are defined over segments, become functions of (alpha, mu); the lengths of the two
-directions give the metric in which these descend.
+This turns a flow over matrices into a flow in the plane of margin `mu` and focus score `nu`. The
+full losses, as they are defined over segments, become functions of `(alpha, mu)`; the lengths of
+the two directions give the metric in which these descend.
 """
 
 import sympy as sp
@@ -50,8 +50,8 @@ def main() -> Derivation:
         "Focus weight on the true segments",
         alpha,
         attention,
-        "The softmax over k segments of score nu and m - k of score 0 gives the true ones this "
-        "weight together; for one true segment B is m - 1.",
+        "The softmax over `k` segments of score `nu` and `m - k` of score 0 gives the true ones "
+        "this weight together; for one true segment `B` is `m - 1`.",
         (attention.subs(B, ratio), k * sp.exp(nu) / (k * sp.exp(nu) + m - k)),
         (attention.subs(B, ratio).subs({m: 5, k: 2}), sum(weights[:2])),
         (ratio.subs(k, 1), m - 1),
@@ -72,8 +72,8 @@ def main() -> Derivation:
         "Probability of the true class",
         beta,
         probability,
-        "The logits of W e_y are mu (1 - 1/C) for the class y and - mu/C for the C - 1 others. "
-        "A background segment has equal logits and probability 1/C.",
+        "The logits of `W e_y` are `mu (1 - 1/C)` for the class `y` and `-mu/C` for the `C - 1` "
+        "others. A background segment has equal logits and probability `1/C`.",
         (sp.exp(own) / (sp.exp(own) + (C - 1) * sp.exp(other)), probability),
         (probability.subs(mu, 0), 1 / C),
     )
@@ -82,7 +82,7 @@ def main() -> Derivation:
     told.say(
         """Attention may average the input (soft), the loss (hard), the probability (LVML), or a
         power of the probability. Each full loss, summed over segments and evaluated on the
-        ansatz for C classes, is the reduced loss that everything else is derived from."""
+        ansatz for `C` classes, is the reduced loss that everything else is derived from."""
     )
     over = softmax_over(C)
     for paradigm, pool in models():
@@ -93,8 +93,8 @@ def main() -> Derivation:
             f"{paradigm.title}: loss",
             L,
             paradigm.loss,
-            "Obtained from its definition over segments, for any C, and from the explicit matrices "
-            "for m = 4, C = 3.",
+            "Obtained from its definition over segments, for any `C`, and from the explicit "
+            "matrices for `m = 4, C = 3`.",
             (reduced, paradigm.loss),
             (
                 small,
@@ -104,9 +104,9 @@ def main() -> Derivation:
 
     # -- The metric ------------------------------------------------------------------------------
     told.say(
-        """Descent in the space of all entries, seen in the coordinates (mu, nu), is descent in the
-        metric that this space induces: the squared length of d/d mu is the sum of the squares of
-        the entries of I - 11'/C, that of d/d nu the number of entries of w."""
+        """Descent in the space of all entries, seen in the coordinates `(mu, nu)`, is descent in
+        the metric that this space induces: the squared length of `d/d mu` is the sum of the
+        squares of the entries of `I - 11'/C`, that of `d/d nu` the number of entries of `w`."""
     )
     on, off = (1 - 1 / C) ** 2, 1 / C**2
     explicit_lengths = []
@@ -118,27 +118,27 @@ def main() -> Derivation:
         )
     told.prove(
         "metric-mu",
-        "Squared length of d/d mu",
+        "Squared length of `d/d mu`",
         sp.Symbol(r"g_{\mu \mu}"),
         metric[0],
-        "C entries on the diagonal and C (C - 1) beside it.",
+        "`C` entries on the diagonal and `C (C - 1)` beside it.",
         (C * on + C * (C - 1) * off, metric[0]),
         *explicit_lengths,
     )
     told.prove(
         "metric-nu",
-        "Squared length of d/d nu",
+        "Squared length of `d/d nu`",
         sp.Symbol(r"g_{\nu \nu}"),
         metric[1],
-        "One for each entry of w.",
+        "One for each entry of `w`.",
         (sp.Sum(1, (sp.Symbol("i"), 1, C)).doit(), metric[1]),
     )
 
     # -- The gradient stays in the ansatz --------------------------------------------------------
     told.say(
-        """It remains to be seen that the gradient does not leave the ansatz. An entry W_jy acts
-        only on inputs of class y, a part 1/C of all. So it is enough to differentiate the loss of
-        one input by the logit of its own class and by that of another one."""
+        """It remains to be seen that the gradient does not leave the ansatz. An entry `W_jy` acts
+        only on inputs of class `y`, a part `1/C` of all. So it is enough to differentiate the loss
+        of one input by the logit of its own class and by that of another one."""
     )
     a, b = sp.symbols("a b", real=True)
     for paradigm, pool in models():
@@ -152,7 +152,8 @@ def main() -> Derivation:
             f"{paradigm.title} stays in the ansatz",
             mu_dot,
             printed,
-            "All entries of the velocity of W have the proportions of I - 11'/C, with this factor.",
+            "All entries of the velocity of `W` have the proportions of `I - 11'/C`, with this "
+            "factor.",
             (diagonal, speed * (1 - 1 / C)),
             (beside, -speed / C),
             (printed.subs(beta, probability), speed),
@@ -191,11 +192,11 @@ def check_every_entry(told: Derivation, paradigm, pool) -> None:
     printed = turned.subs({rho: 1, tau: 1, C: size})
     told.prove(
         f"entries-{paradigm.name}",
-        f"{paradigm.title}: all {len(found)} entries for m = C = 3",
+        f"{paradigm.title}: all {len(found)} entries for `m = C = 3`",
         sp.Symbol(r"\dot{\nu}", real=True),
         printed,
-        "The gradient by every entry of W and w, background included, is that of the ansatz; the "
-        "focus moves with this velocity.",
+        "The gradient by every entry of `W` and `w`, background included, is that of the ansatz; "
+        "the focus moves with this velocity.",
         *((-one, other) for one, other in zip(found, wanted, strict=True)),
         (printed.subs(beta, probability.subs(C, size)), turn),
     )

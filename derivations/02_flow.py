@@ -1,9 +1,10 @@
 """The flow in the plane.
 
-Gradient flow in the metric of the ansatz: mu moves with minus L_mu/(C - 1), nu with minus L_nu/C.
-Time is t = step x learning rate. The focus weight is a softmax weight of the score nu, so that its
-derivative is alpha (1 - alpha). For one foreground segment of norm 1, equal learning rates and a
-zero background, rho = tau = 1; what they are in general is told among the generalisations.
+Gradient flow in the metric of the ansatz: `mu` moves with minus `L_mu/(C - 1)`, `nu` with minus
+`L_nu/C`. Time is `t` = step x learning rate. The focus weight is a softmax weight of the score
+`nu`, so that its derivative is `alpha (1 - alpha)`. For one foreground segment of norm 1, equal
+learning rates and a zero background, `rho = tau = 1`; what they are in general is told among the
+generalisations.
 """
 
 import sympy as sp
@@ -65,7 +66,7 @@ def main() -> Derivation:
             f"{paradigm.title}: margin",
             mu_dot,
             printed[0],
-            "Minus L_mu/(C - 1), and what a diagonal entry of W says by the full loss.",
+            "Minus `L_mu/(C - 1)`, and what a diagonal entry of `W` says by the full loss.",
             (entry * C / (C - 1), flow.mu_dot),
             (velocities(paradigm.expanded)[0], flow.mu_dot),
             (printed[0].subs(beta, probability), flow.mu_dot),
@@ -75,7 +76,7 @@ def main() -> Derivation:
             f"{paradigm.title}: focus score",
             nu_dot,
             printed[1],
-            "Minus alpha (1 - alpha) L_alpha/C, and what an entry of w says by the full loss.",
+            "Minus `alpha (1 - alpha) L_alpha/C`, and what an entry of `w` says by the full loss.",
             (pull, flow.nu_dot),
             (velocities(paradigm.expanded)[1], flow.nu_dot),
             (printed[1].subs(beta, probability), flow.nu_dot),
@@ -103,7 +104,7 @@ def main() -> Derivation:
         "Full focus",
         mu_dot,
         alone,
-        "At alpha = 1, as for m = 1, all paradigms train the classifier alike.",
+        "At `alpha = 1`, as for `m = 1`, all paradigms train the classifier alike.",
         *((flow.mu_dot.subs(alpha, 1), alone) for flow in general.values()),
     )
     told.prove(
@@ -111,7 +112,7 @@ def main() -> Derivation:
         "Time at full focus",
         tau * t,
         sp.exp(mu) + (C - 1) * mu - 1,
-        "Its integral from mu = 0: m = 1 is solved by this equation alone.",
+        "Its integral from `mu = 0`: `m = 1` is solved by this equation alone.",
         (sp.diff(sp.exp(mu) + (C - 1) * mu - 1, mu), tau / alone),
         ((sp.exp(mu) + (C - 1) * mu - 1).subs(mu, 0), sp.S.Zero),
     )
@@ -122,15 +123,15 @@ def main() -> Derivation:
         "The first pull on the focus",
         sp.Derivative(nu_dot, mu, evaluate=False),
         first,
-        "At mu = 0 the focus rests under every paradigm, and mu starts to pull it with this "
+        "At `mu = 0` the focus rests under every paradigm, and `mu` starts to pull it with this "
         "common strength.",
         *((sp.diff(f.nu_dot, mu).subs(mu, 0), first) for f in general.values()),
         *((f.nu_dot.subs(mu, 0), sp.S.Zero) for f in general.values()),
     )
     pulls = {name: -sp.diff(flow.nu_dot, alpha).subs(alpha, 1) for name, flow in general.items()}
     told.say(
-        """Near full focus the pulls differ, and this decides how the focus closes: with beta for
-        the class probability, soft attention is pulled by the margin mu times the small
+        """Near full focus the pulls differ, and this decides how the focus closes: with `beta` for
+        the class probability, soft attention is pulled by the margin `mu` times the small
         probability of an error, the others are not."""
     )
     chance = 1 - beta
@@ -144,7 +145,7 @@ def main() -> Derivation:
             f"The last pull on the focus: {name}",
             named(nu_dot, name) / (1 - alpha),
             claim,
-            "The velocity divided by 1 - alpha, as alpha goes to 1.",
+            "The velocity divided by `1 - alpha`, as `alpha` goes to 1.",
             (pulls[name], claim),
         )
     return told

@@ -1,12 +1,12 @@
 """The first integral.
 
-Dividing nu' by mu' removes time. If the variables of this equation separate, its integral is
+Dividing `nu'` by `mu'` removes time. If the variables of this equation separate, its integral is
 conserved by the flow and the problem is solved up to quadratures. They do for every loss that
 depends on attention and classifier through one averaged quantity.
 
-The theorem: let attention average any quantity of the segments, q(mu) on a foreground segment and
-a constant c on a background segment, and let the loss be any function F of that average. Then F
-drops out of the orbit, and there is a first integral that only q and c decide.
+The theorem: let attention average any quantity of the segments, `q(mu)` on a foreground segment and
+a constant `c` on a background segment, and let the loss be any function `F` of that average. Then
+`F` drops out of the orbit, and there is a first integral that only `q` and `c` decide.
 """
 
 import sympy as sp
@@ -70,17 +70,17 @@ def theorem(told: Derivation) -> None:
         "A loss of an average",
         L,
         loss,
-        "F and q are any differentiable functions. Losses of alpha psi(mu), soft attention's among "
-        "them, are the case c = 0.",
+        "`F` and `q` are any differentiable functions. Losses of `alpha psi(mu)`, soft "
+        "attention's among them, are the case `c = 0`.",
     )
     loss_mu, loss_alpha = sp.diff(loss, mu), sp.diff(loss, alpha)
     ratio = (q - c) / sp.diff(q, mu)
     told.prove(
         "theorem-ratio",
-        "F drops out",
+        "`F` drops out",
         Q,
         ratio,
-        "Q = alpha L_alpha/L_mu. Both derivatives hold the same factor F'.",
+        "`Q = alpha L_alpha/L_mu`. Both derivatives hold the same factor `F'`.",
         (alpha * loss_alpha, ratio * loss_mu),
     )
     speed, turn = velocities(loss)
@@ -90,7 +90,7 @@ def theorem(told: Derivation) -> None:
         "Equation of the orbit",
         dnu_dmu,
         orbit,
-        "The quotient of the velocities; 1 - alpha depends on nu alone and Q on mu alone.",
+        "The quotient of the velocities; `1 - alpha` depends on `nu` alone and `Q` on `mu` alone.",
         (turn, orbit.subs(Q, ratio) * speed),
         (1 - attention, 1 / (1 + sp.exp(nu) / B)),
     )
@@ -99,8 +99,8 @@ def theorem(told: Derivation) -> None:
         "Potential",
         slope,
         (C - 1) / C * Q,
-        "Phi is an integral of this; multiplied by 1 + e^nu/B both sides of the orbit's equation "
-        "can be integrated.",
+        "`Phi` is an integral of this; multiplied by `1 + e^nu/B` both sides of the orbit's "
+        "equation can be integrated.",
     )
     potential = sp.Integral(((C - 1) / C * ratio).subs(mu, v).doit(), (v, 0, mu))
     conserved = nu + sp.exp(nu) / B - rho * Phi
@@ -111,8 +111,8 @@ def theorem(told: Derivation) -> None:
         "First integral",
         K0,
         conserved,
-        "This is constant along the flow of every such loss: its derivative in time is 0, with F "
-        "and q undetermined.",
+        "This is constant along the flow of every such loss: its derivative in time is 0, with `F` "
+        "and `q` undetermined.",
         (moved.subs(sp.exp(nu), B * alpha / (1 - alpha)), sp.S.Zero),
         ((B * alpha / (1 - alpha)).subs(alpha, attention), sp.exp(nu)),
     )
@@ -130,9 +130,10 @@ def converse(told: Derivation) -> None:
         "No other losses",
         alpha * sp.Derivative(L, alpha, evaluate=False) - Q * sp.Derivative(L, mu, evaluate=False),
         -Q * sp.Derivative(sp.Symbol("G"), mu, evaluate=False),
-        "Conversely, write any loss as G(alpha psi, mu), with psi chosen such that Q = psi/psi'. "
-        "If alpha L_alpha = Q L_mu then G does not depend on its second argument, so the loss is "
-        "a function of alpha psi. The theorem reaches every loss whose variables separate so.",
+        "Conversely, write any loss as `G(alpha psi, mu)`, with `psi` chosen such that `Q = "
+        "psi/psi'`. If `alpha L_alpha = Q L_mu` then `G` does not depend on its second argument, "
+        "so the loss is a function of `alpha psi`. The theorem reaches every loss whose variables "
+        "separate so.",
         (excess, -psi / sp.diff(psi, mu) * partial),
     )
 
@@ -173,7 +174,7 @@ def instance(told: Derivation, paradigm: Paradigm, quantity: sp.Expr) -> None:
         f"{title}: slope of the potential",
         named(slope, name),
         factored(found.slope) if printed.free_symbols.isdisjoint({beta}) else printed * (C - 1) / C,
-        "(C - 1)/C times the ratio, in the form in which it is computed.",
+        "`(C - 1)/C` times the ratio, in the form in which it is computed.",
         (found.slope, (C - 1) / C * ratio),
         (potential.slope, (C - 1) / C * ratio),
     )
@@ -182,7 +183,7 @@ def instance(told: Derivation, paradigm: Paradigm, quantity: sp.Expr) -> None:
         f"{title}: potential",
         named(Phi, name),
         potential.value,
-        "Its derivative is the slope and it vanishes at mu = 0."
+        "Its derivative is the slope and it vanishes at `mu = 0`."
         if potential.closed
         else "No closed form was found: it stays an integral.",
         (sp.diff(potential.value, mu), (C - 1) / C * ratio),
@@ -203,8 +204,8 @@ def without(told: Derivation) -> None:
     """A loss that has none, and what then happens."""
     told.say(
         """A loss need not have a first integral. Half soft and half hard attention is the average
-        of two losses that have one, but of two averaged quantities. Its ratio depends on alpha, the
-        variables of its orbit do not separate, and it follows neither orbit."""
+        of two losses that have one, but of two averaged quantities. Its ratio depends on `alpha`,
+        the variables of its orbit do not separate, and it follows neither orbit."""
     )
     told.define("mixture", "Half soft, half hard", L, MIXTURE.loss, "The mean of two losses.")
     point = {C: 3, mu: 1, alpha: sp.Rational(1, 3), rho: 1, B: 2, nu: 0}
@@ -217,8 +218,8 @@ def without(told: Derivation) -> None:
         "Its ratio",
         Q,
         factored(ratio),
-        "At mu = 1 and C = 3 its values for alpha = 1/3 and alpha = 2/3 differ by more than 1/100: "
-        "it is not free of alpha.",
+        "At `mu = 1` and `C = 3` its values for `alpha = 1/3` and `alpha = 2/3` differ by more "
+        "than `1/100`: it is not free of `alpha`.",
     )
     try:
         derive_first_integral(MIXTURE)

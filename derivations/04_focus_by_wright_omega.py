@@ -1,8 +1,9 @@
 """The focus on the orbit, by the Wright omega function.
 
-The first integral is one equation between nu and mu. With x = nu - log B, the logit of the focus
-weight, it reads x + e^x = z, where z grows with the potential. The Wright omega function is defined
-by just this: omega + log omega = z. So x = log omega(z), and the focus is a function of the margin.
+The first integral is one equation between `nu` and `mu`. With `x = nu - log B`, the logit of the
+focus weight, it reads `x + e^x = z`, where `z` grows with the potential. The Wright omega function
+is defined by just this: `omega + log omega = z`. So `x = log omega(z)`, and the focus is a function
+of the margin.
 """
 
 import sympy as sp
@@ -23,7 +24,7 @@ def main() -> Derivation:
         "Wright omega function",
         z,
         omega + sp.log(omega),
-        "One positive omega for every real z, since the right side grows from minus to plus "
+        "One positive `omega` for every real `z`, since the right side grows from minus to plus "
         "infinity. The function that is computed satisfies it.",
         (w + sp.log(w), z),
         *((wright_omega(sp.Rational(e)) + sp.log(wright_omega(sp.Rational(e))), sp.Rational(e))
@@ -43,27 +44,27 @@ def main() -> Derivation:
         "The logit of the focus weight",
         x,
         nu - sp.log(B),
-        "x moves as fast as nu, and e^x is the ratio of focus to inattention.",
+        "`x` moves as fast as `nu`, and `e^x` is the ratio of focus to inattention.",
         (sp.log(attention / (1 - attention)), nu - sp.log(B)),
     )
     told.prove(
         "argument",
-        "The first integral in x",
+        "The first integral in `x`",
         x + sp.exp(x),
         K0 + rho * Phi - sp.log(B),
-        "The conserved quantity with nu = x + log B. The right side is the argument z.",
+        "The conserved quantity with `nu = x + log B`. The right side is the argument `z`.",
         (
             (nu + sp.exp(nu) / B - rho * Phi).subs(nu, x + sp.log(B)) - K0,
             x + sp.exp(x) - (K0 + rho * Phi - sp.log(B)),
         ),
     )
-    told.define("z", "Argument on the orbit", z, K0 + rho * Phi - sp.log(B), "Free of nu.")
+    told.define("z", "Argument on the orbit", z, K0 + rho * Phi - sp.log(B), "Free of `nu`.")
     told.prove(
         "nu",
         "Focus score on the orbit",
         nu,
         sp.log(w) + sp.log(B),
-        "x = log omega(z).",
+        "`x = log omega(z)`.",
         ((x + sp.exp(x)).subs(x, sp.log(w)), z),
     )
     told.prove(
@@ -71,7 +72,7 @@ def main() -> Derivation:
         "Focus weight on the orbit",
         alpha,
         w / (1 + w),
-        "The focus weight is the derivative of the Wright omega function at z.",
+        "The focus weight is the derivative of the Wright omega function at `z`.",
         (attention.subs(nu, sp.log(w) + sp.log(B)), w / (1 + w)),
         (sp.diff(w, z), w / (1 + w)),
     )
@@ -91,8 +92,8 @@ def each(told: Derivation, paradigm) -> None:
         f"{paradigm.title}: argument on the orbit",
         z,
         solution.argument,
-        "Put into the flow: d nu/d mu times mu' is nu', the focus weight is the softmax of nu, and "
-        "the conserved quantity is the constant.",
+        "Put into the flow: `d nu/d mu` times `mu'` is `nu'`, the focus weight is the softmax of "
+        "`nu`, and the conserved quantity is the constant.",
         (sp.diff(solution.nu, mu), (turn / speed).subs(on_orbit)),
         (attention.subs(nu, solution.nu), solution.alpha),
         (conserved, K0),
@@ -104,7 +105,7 @@ def each(told: Derivation, paradigm) -> None:
         f"{paradigm.title}: constant",
         K0,
         solution.constant,
-        "The orbit passes through the start (mu_0, nu_0).",
+        "The orbit passes through the start `(mu_0, nu_0)`.",
         (solution.constant, nu0 + sp.exp(nu0) / B - rho * potential.value.subs(mu, mu0)),
         (solution.nu.subs(mu, mu0).subs(K0, solution.constant), nu0),
     )

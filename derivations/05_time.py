@@ -1,8 +1,8 @@
 """Time.
 
-The margin grows along every orbit, so it can serve as the clock: dt/d mu = 1/mu' on the orbit, and
-time is one quadrature. No further reduction of these quadratures was found. For soft attention
-there is one more exact relation, for what the classifier sees, y = alpha mu.
+The margin grows along every orbit, so it can serve as the clock: `dt/d mu = 1/mu'` on the orbit,
+and time is one quadrature. No further reduction of these quadratures was found. For soft attention
+there is one more exact relation, for what the classifier sees, `y = alpha mu`.
 """
 
 import sympy as sp
@@ -25,7 +25,7 @@ def main() -> Derivation:
             f"{paradigm.title}: pace",
             dt_dmu,
             solution.pace_in_omega,
-            "The inverse of mu', with alpha = omega/(1 + omega).",
+            "The inverse of `mu'`, with `alpha = omega/(1 + omega)`.",
             (solution.pace_in_omega * speed.subs(alpha, focus), sp.S.One),
         )
         told.prove(
@@ -34,7 +34,7 @@ def main() -> Derivation:
             t,
             solution.time,
             "The integral of the pace from the start; its derivative is the pace written out, and "
-            "the pace times mu' on the orbit is 1.",
+            "the pace times `mu'` on the orbit is 1.",
             (sp.diff(solution.time, mu), solution.pace),
             (solution.pace * speed.subs(alpha, solution.alpha), sp.S.One),
             (solution.time.subs(mu, mu0).doit(), sp.S.Zero),
@@ -51,8 +51,8 @@ def main() -> Derivation:
         inside = sp.factor(sp.simplify(inside.subs(alpha, omega / (1 + omega))))
         assert positive(inside, C=2), f"mu' of {paradigm.name} is not shown to be positive"
     told.say(
-        """The pace is a quotient of sums of positive terms for C of at least 2, so that mu grows
-        under each of the three paradigms from every start, and time is a function of the
+        """The pace is a quotient of sums of positive terms for `C` of at least 2, so that `mu`
+        grows under each of the three paradigms from every start, and time is a function of the
         margin."""
     )
     y = alpha * mu

@@ -1,10 +1,10 @@
 """The focus held.
 
-With alpha held, only the margin moves, and its flow is one separable equation. Its time is an
+With `alpha` held, only the margin moves, and its flow is one separable equation. Its time is an
 antiderivative that closes for the three paradigms; soft and hard attention are inverted by the
 Wright omega function, LVML by the hyperbolic Kepler equation.
 
-The curves of the loss over time, one for each focus weight, and their derivative in alpha are the
+The curves of the loss over time, one for each focus weight, and their derivative in `alpha` are the
 signature of a paradigm: what an attention that is held tells about how the classifier learns.
 """
 
@@ -35,8 +35,8 @@ def main() -> Derivation:
         "Hyperbolic Kepler equation",
         anomaly,
         v + eccentricity * sp.sinh(v),
-        "For positive eccentricity the right side grows, so that there is one v for every M; the "
-        "function that is computed satisfies it.",
+        "For positive eccentricity the right side grows, so that there is one `v` for every `M`; "
+        "the function that is computed satisfies it.",
         (held + e * sp.sinh(held), mean),
         (kepler(3, 40) + 3 * sp.sinh(kepler(3, 40)), sp.Integer(40)),
     )
@@ -48,7 +48,7 @@ def main() -> Derivation:
         "Power mean: pace",
         dt_dmu,
         frozen.pace,
-        "For the power mean of exponent 1/2 no antiderivative was found; its time stays a "
+        "For the power mean of exponent `1/2` no antiderivative was found; its time stays a "
         "quadrature.",
         (frozen.pace * velocities(power_mean("1/2").expanded)[0], sp.S.One),
         (sp.diff(frozen.time, mu), frozen.pace),
@@ -71,7 +71,7 @@ def solved(told: Derivation, paradigm) -> None:
         f"{title}: pace",
         dt_dmu,
         frozen.pace,
-        "The inverse of mu'.",
+        "The inverse of `mu'`.",
         (frozen.pace * speed, sp.S.One),
     )
     told.prove(
@@ -79,7 +79,7 @@ def solved(told: Derivation, paradigm) -> None:
         f"{title}: time",
         t,
         frozen.time,
-        "Its derivative by mu, times mu', is 1, and it is 0 at the start.",
+        "Its derivative by `mu`, times `mu'`, is 1, and it is 0 at the start.",
         (sp.diff(frozen.time, mu) * speed, sp.S.One),
         (frozen.time.subs(mu, mu0), sp.S.Zero),
     )
@@ -88,7 +88,7 @@ def solved(told: Derivation, paradigm) -> None:
         f"{title}: margin",
         mu,
         frozen.solution,
-        "Differentiated in time it gives mu' at this margin, and at t = 0 it gives mu_0.",
+        "Differentiated in time it gives `mu'` at this margin, and at `t = 0` it gives `mu_0`.",
         (sp.diff(frozen.solution, t), speed.subs(mu, frozen.solution)),
         (frozen.solution.subs(t, 0), mu0),
         (frozen.time.subs(mu, frozen.solution), t),
@@ -120,11 +120,11 @@ def implicit(told: Derivation) -> None:
     stated = loss_alpha - loss_mu * time_alpha / time_mu
     told.prove(
         "implicit",
-        "Derivative in alpha at a fixed time",
+        "Derivative in `alpha` at a fixed time",
         sp.Derivative(L, alpha, evaluate=False),
         stated,
-        "By implicit differentiation: t(mu; alpha) is known, and stays the same while alpha and "
-        "with it mu are changed. Indices are partial derivatives.",
+        "By implicit differentiation: `t(mu; alpha)` is known, and stays the same while `alpha` "
+        "and with it `mu` are changed. Indices are partial derivatives.",
         (stated, solved[total]),
     )
 
@@ -145,7 +145,7 @@ def signature(told: Derivation, paradigm) -> None:
         sp.Limit(L, mu, sp.oo),
         floor,
         "What is left for ever while the focus is held: nothing for soft attention, whose "
-        "classifier can make up for any focus by a larger margin. Compared at mu = 100000.",
+        "classifier can make up for any focus by a larger margin. Compared at `mu = 100000`.",
         *claims,
     )
     frozen = derive_frozen_focus(paradigm)
@@ -168,9 +168,9 @@ def signature(told: Derivation, paradigm) -> None:
         f"{title}: time by focus",
         sp.Derivative(t, alpha, evaluate=False),
         delay,
-        "From the zero start, at a given margin. This over dt/d mu, with a minus sign, is how the "
-        "margin at a given time depends on the focus; the derivative of the loss with the solved "
-        "margin put in is that of the general formula.",
+        "From the zero start, at a given margin. This over `dt/d mu`, with a minus sign, is how "
+        "the margin at a given time depends on the focus; the derivative of the loss with the "
+        "solved margin put in is that of the general formula.",
         (delay, sp.diff(frozen.time, alpha).subs(mu0, 0)),
         (
             sp.diff(curve, alpha).subs(check),
@@ -180,7 +180,7 @@ def signature(told: Derivation, paradigm) -> None:
     if name != "lvml":  # LVML's is a long formula that says no more than its parts
         told.prove(
             f"signature-{name}",
-            f"{title}: derivative in alpha",
+            f"{title}: derivative in `alpha`",
             sp.Derivative(L, alpha, evaluate=False),
             factored(rate.subs(mu0, 0)),
             "The general formula with the time put in.",
@@ -194,9 +194,9 @@ def signature(told: Derivation, paradigm) -> None:
         f"{title}: five curves at one moment",
         sp.Matrix([alpha, L, sp.Derivative(L, alpha, evaluate=False)]),
         row,
-        "C = 10, from the zero start, at t = 200: focus weight, loss, and its derivative in alpha. "
-        "Better focus means a lower loss: all derivatives are negative, as is asserted. The margin "
-        "of each column takes the time 200.",
+        "`C = 10`, from the zero start, at `t = 200`: focus weight, loss, and its derivative in "
+        "`alpha`. Better focus means a lower loss: all derivatives are negative, as is asserted. "
+        "The margin of each column takes the time 200.",
         *checks,
     )
 
@@ -212,7 +212,7 @@ def apart(told: Derivation) -> None:
             f"{paradigm.title}: early",
             -sp.Derivative(named(L, paradigm), t, evaluate=False),
             tau * common,
-            "At mu = 0 the losses of the paradigms fall alike, with the square of the focus.",
+            "At `mu = 0` the losses of the paradigms fall alike, with the square of the focus.",
             (start, common),
             (1 / frozen.pace.subs(mu, 0), tau * alpha / C),
         )
@@ -233,7 +233,7 @@ def apart(told: Derivation) -> None:
     for name, value in late.items():
         told.prove(
             f"late-{name}",
-            f"Late derivative in alpha: {name}",
+            f"Late derivative in `alpha`: {name}",
             sp.Derivative(named(L, name), alpha, evaluate=False),
             value,
             "The derivative of the floor.",

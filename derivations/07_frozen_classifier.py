@@ -1,8 +1,8 @@
 """The classifier held.
 
-With mu held, only the focus moves: x' = nu' for x, the logit of the focus weight. Time is again an
-antiderivative. Hard attention and LVML are inverted by the hyperbolic Kepler equation; soft
-attention's time holds the exponential integral and is left as it is.
+With `mu` held, only the focus moves: `x' = nu'` for `x`, the logit of the focus weight. Time is
+again an antiderivative. Hard attention and LVML are inverted by the hyperbolic Kepler equation;
+soft attention's time holds the exponential integral and is left as it is.
 """
 
 import sympy as sp
@@ -36,7 +36,7 @@ def main() -> Derivation:
         "Power mean: time",
         sp.Derivative(t, x, evaluate=False),
         frozen.pace,
-        "For the power mean of exponent 1/2 the time stays a quadrature.",
+        "For the power mean of exponent `1/2` the time stays a quadrature.",
         (sp.diff(frozen.time, x) * turn(paradigm), sp.S.One),
         (frozen.pace * turn(paradigm), sp.S.One),
     )
@@ -50,7 +50,7 @@ def main() -> Derivation:
             f"{paradigm.title}: closing",
             sp.Limit(sp.Derivative(x, t, evaluate=False) / (1 - alpha), alpha, 1),
             factored(strength),
-            "With the classifier held the focus closes like 1/t, for each of the paradigms: what "
+            "With the classifier held the focus closes like `1/t`, for each of the paradigms: what "
             "slows soft attention is the classifier that moves on.",
             (sp.cancel(pull.subs(alpha, 1 - gap) / gap).subs(gap, 0), strength),
             (factored(strength), strength),
@@ -73,7 +73,7 @@ def closed(told: Derivation, paradigm) -> None:
         f"{title}: pace",
         dt_dx,
         frozen.pace,
-        "The inverse of nu'.",
+        "The inverse of `nu'`.",
         (frozen.pace * turn(paradigm), sp.S.One),
     )
     told.prove(
@@ -81,7 +81,7 @@ def closed(told: Derivation, paradigm) -> None:
         f"{title}: time",
         t,
         frozen.time,
-        "Its derivative by x, times x', is 1, and it is 0 at the start.",
+        "Its derivative by `x`, times `x'`, is 1, and it is 0 at the start.",
         (sp.diff(frozen.time, x) * turn(paradigm), sp.S.One),
         (frozen.time.subs(x, x0), sp.S.Zero),
         # the same as a function of the focus weight
@@ -100,7 +100,7 @@ def closed(told: Derivation, paradigm) -> None:
         f"{title}: focus",
         x,
         frozen.solution,
-        "Differentiated in time it gives x' at this focus, and at t = 0 it gives x_0.",
+        "Differentiated in time it gives `x'` at this focus, and at `t = 0` it gives `x_0`.",
         (sp.diff(frozen.solution, t), turn(paradigm).subs(x, frozen.solution)),
         (frozen.solution.subs(t, 0), x0),
         (frozen.time.subs(x, frozen.solution), t),

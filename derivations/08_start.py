@@ -1,8 +1,8 @@
 """The start: where the paradigms part.
 
 From the zero start every quantity is a power series in time. Its coefficients are the derivatives
-along the flow, one after the other: the flow differentiates any function of (mu, alpha) in time,
-and the n-th such derivative at the start, divided by n!, is the n-th coefficient.
+along the flow, one after the other: the flow differentiates any function of `(mu, alpha)` in time,
+and the `n`-th such derivative at the start, divided by `n!`, is the `n`-th coefficient.
 
 The paradigms begin alike. They part at the second order in the margin and at the third order in the
 focus, in the order LVML, soft, hard for more than two classes.
@@ -92,8 +92,9 @@ def parting(told: Derivation, first: Paradigm, second: Paradigm) -> None:
             f"{first.title} and {inline(second)}: {name}",
             named(symbol, first) - named(symbol, second),
             factor * t**order + remainder(order + 1),
-            "For one true segment of m, B = m - 1. All lower coefficients are equal; this one is "
-            "positive for m of at least 2 and C of at least 3, so the first paradigm leads.",
+            "For one true segment of `m`, `B = m - 1`. All lower coefficients are equal; this "
+            "one is positive for `m` of at least 2 and `C` of at least 3, so the first paradigm "
+            "leads.",
             (coefficient, one[order] - other[order]),
             (factor.subs(m, B + 1), coefficient),
             *((one[n], other[n]) for n in range(order)),
@@ -112,7 +113,7 @@ def two_classes(told: Derivation) -> None:
         "Two classes: LVML and soft attention",
         named(alpha, LVML) - named(alpha, SOFT),
         factor * t**order + remainder(order + 1),
-        "For C = 2 and rho = 1 the third order agrees too. The fourth is negative: with two "
+        "For `C = 2` and `rho = 1` the third order agrees too. The fourth is negative: with two "
         "classes soft attention leads.",
         (coefficient, one[order] - other[order]),
         *((one[n], other[n]) for n in range(order)),

@@ -1,13 +1,13 @@
 """Late time: why soft attention splutters.
 
-Far out on an orbit the margin is large and the focus nearly closed. With epsilon = e^(-mu) as the
+Far out on an orbit the margin is large and the focus nearly closed. With `epsilon = e^(-mu)` as the
 small quantity, and the first integral for what is left of the focus, the leading terms are limits
 that can be read off.
 
-The ratio Q decides. For hard attention, LVML and the power means it grows like e^mu, as fast as
-time itself, and the focus closes like 1/t. For soft attention Q = mu: the potential grows like the
-square of the margin, the margin like the logarithm of time, and the focus score like
-2 log log t against log t. Soft attention splutters: its focus goes on improving for ever, too
+The ratio `Q` decides. For hard attention, LVML and the power means it grows like `e^mu`, as fast as
+time itself, and the focus closes like `1/t`. For soft attention `Q = mu`: the potential grows like
+the square of the margin, the margin like the logarithm of time, and the focus score like
+`2 log log t` against `log t`. Soft attention splutters: its focus goes on improving for ever, too
 slowly to be seen.
 """
 
@@ -31,8 +31,8 @@ def main() -> Derivation:
         "What is left of the focus",
         w + sp.log(w),
         nu + sp.exp(nu) / B - sp.log(B),
-        "With w = alpha/(1 - alpha) = e^nu/B the first integral is w + log w, up to a constant, "
-        "and equals rho Phi. So w grows like rho Phi wherever Phi grows.",
+        "With `w = alpha/(1 - alpha) = e^nu/B` the first integral is `w + log w`, up to a "
+        "constant, and equals `rho Phi`. So `w` grows like `rho Phi` wherever `Phi` grows.",
         ((w + sp.log(w)).subs(w, sp.exp(nu) / B), nu + sp.exp(nu) / B - sp.log(B)),
     )
     for paradigm in (HARD, LVML, power_mean("1/2")):
@@ -85,7 +85,7 @@ def exponential(told: Derivation, paradigm) -> None:
         f"{title}: growth of the potential",
         sp.Limit(named(sp.Symbol(r"\Phi'", real=True), name) * sp.exp(-mu), mu, sp.oo),
         sp.simplify(lead),
-        "The ratio Q grows like e^mu.",
+        "The ratio `Q` grows like `e^mu`.",
         *far((growth * sp.exp(-mu)).subs(mu, margin), lead),
     )
     told.prove(
@@ -93,8 +93,8 @@ def exponential(told: Derivation, paradigm) -> None:
         f"{title}: pace",
         dt_dmu,
         (late.clock * sp.exp(mu) + late.linear) / tau + vanishing,
-        "The focus is put in as 1 - b e^(-mu), where b is 1/rho times the inverse of the growth of "
-        "the potential; then the pace is expanded.",
+        "The focus is put in as `1 - b e^(-mu)`, where `b` is `1/rho` times the inverse of the "
+        "growth of the potential; then the pace is expanded.",
         *far(pace - late.clock / EPSILON / tau, late.linear / tau),
     )
     told.prove(
@@ -115,7 +115,7 @@ def exponential(told: Derivation, paradigm) -> None:
         f"{title}: closing of the focus",
         sp.Limit(t * (1 - alpha), t, sp.oo),
         late.inattention,
-        "1 - alpha falls like e^(-mu), and e^mu grows like t.",
+        "`1 - alpha` falls like `e^(-mu)`, and `e^mu` grows like `t`.",
         (sp.expand(time * closing * EPSILON), late.inattention),
     )
     told.prove(
@@ -123,7 +123,7 @@ def exponential(told: Derivation, paradigm) -> None:
         f"{title}: focus score",
         sp.Limit(nu - sp.log(t), t, sp.oo),
         late.focus,
-        "e^nu = B w, with the focus nearly closed.",
+        "`e^nu = B w`, with the focus nearly closed.",
         *far(sp.log(B * weight / time), late.focus),
     )
     told.prove(
@@ -131,7 +131,7 @@ def exponential(told: Derivation, paradigm) -> None:
         f"{title}: the focus keeps moving",
         sp.Limit(t * sp.Symbol(r"\dot{\nu}", real=True), t, sp.oo),
         sp.S.One,
-        "The velocity of the focus score times t: it grows like log t.",
+        "The velocity of the focus score times `t`: it grows like `log t`.",
         *far(turn.subs(alpha, focus).subs(mu, margin) * time, sp.S.One),
     )
     told.prove(
@@ -139,7 +139,7 @@ def exponential(told: Derivation, paradigm) -> None:
         f"{title}: loss",
         sp.Limit(t * L, t, sp.oo),
         late.loss,
-        "Classification and focus both contribute: the loss falls like 1/t.",
+        "Classification and focus both contribute: the loss falls like `1/t`.",
         *far(loss * time, late.loss),
     )
 
@@ -161,7 +161,7 @@ def splutter(told: Derivation) -> None:
         "Soft attention: growth of the potential",
         named(Phi, "soft"),
         potential,
-        "Q = mu: the potential grows like the square of the margin only.",
+        "`Q = mu`: the potential grows like the square of the margin only.",
         (growth, late.slope),
         (sp.diff(potential, mu), growth),
     )
@@ -172,7 +172,7 @@ def splutter(told: Derivation) -> None:
         "Soft attention: closing of the focus",
         sp.Limit(mu**late.power * (1 - alpha), t, sp.oo),
         late.inattention,
-        "1 - alpha is 1/w to leading order.",
+        "`1 - alpha` is `1/w` to leading order.",
         (sp.expand(mu**2 * left), late.inattention),
     )
     told.prove(
@@ -180,7 +180,7 @@ def splutter(told: Derivation) -> None:
         "Soft attention: focus score",
         sp.Limit(sp.exp(nu) / mu**late.power, t, sp.oo),
         late.focus,
-        "e^nu = B w.",
+        "`e^nu = B w`.",
         (sp.expand(B * rho * potential / mu**2), late.focus),
     )
     # With alpha = 1 - left the exponent alpha mu = mu - left mu, and left mu -> 0.
@@ -199,8 +199,8 @@ def splutter(told: Derivation) -> None:
         "Soft attention: the clock",
         sp.Limit(dt_dmu * sp.exp(-mu), mu, sp.oo),
         late.clock / tau,
-        "Evaluated at mu = 10^60: alpha mu and mu differ by a multiple of 1/mu. So e^mu grows like "
-        "t, and mu like log t.",
+        "Evaluated at `mu = 10^60`: `alpha mu` and `mu` differ by a multiple of `1/mu`. So "
+        "`e^mu` grows like `t`, and `mu` like `log t`.",
         claim(sp.exp(-mu) / speed, late.clock / tau),
     )
     told.prove(
@@ -208,8 +208,8 @@ def splutter(told: Derivation) -> None:
         "Soft attention splutters",
         sp.Limit(t * mu * sp.Symbol(r"\dot{\nu}", real=True), t, sp.oo),
         sp.Integer(late.power),
-        "The velocity of the focus score is 2/(t mu), smaller than that of the others by a factor "
-        "of the order of log t; with mu like log t it integrates to 2 log log t.",
+        "The velocity of the focus score is `2/(t mu)`, smaller than that of the others by a "
+        "factor of the order of `log t`; with `mu` like `log t` it integrates to `2 log log t`.",
         claim(1 / (turn * time * mu), sp.Rational(1, 2)),
         (
             t * sp.diff(2 * sp.log(sp.log(t)), t) * sp.log(t),
@@ -221,7 +221,7 @@ def splutter(told: Derivation) -> None:
         "Soft attention: loss",
         sp.Limit(t * L, t, sp.oo),
         late.loss,
-        "All the same the loss falls like 1/t, with the smallest constant of all: the classifier "
+        "All the same the loss falls like `1/t`, with the smallest constant of all: the classifier "
         "makes up for the focus.",
         claim(
             # log(1 + u) by its series: u = (C - 1) e^(-alpha mu) is far below the last digit
@@ -244,7 +244,7 @@ def compare(told: Derivation) -> None:
         "Hard attention ends above LVML",
         sp.Limit(named(nu, HARD) - named(nu, LVML), t, sp.oo),
         sp.log(gap),
-        "The difference of the constants, positive since C log C > C - 1 for C > 1.",
+        "The difference of the constants, positive since `C log C > C - 1` for `C > 1`.",
         (sp.exp(hard.focus - lvml.focus), gap),
     )
     # C log C - (C - 1) vanishes at C = 1 and has the derivative log C

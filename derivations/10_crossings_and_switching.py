@@ -50,7 +50,7 @@ def main() -> Derivation:
     crossings(told)
     told.say(
         """Greedy curves. At one place of the plane the velocities of the focus under two paradigms
-        differ only by L_alpha, so that they are equal where these derivatives are."""
+        differ only by `L_alpha`, so that they are equal where these derivatives are."""
     )
     for pair in PAIRS:
         greedy(told, *pair)
@@ -87,9 +87,9 @@ def crossings(told: Derivation) -> None:
             f"{first.title} and {inline(second)} cross",
             left,
             value,
-            f"At first {inline(first)} leads, by the sign of the coefficient of t to the power "
-            f"{order}, {text}. The curves are continuous: they cross, for all m of at least 2 and "
-            "C of at least 3.",
+            f"At first {inline(first)} leads, by the sign of the coefficient of `t` to the power "
+            f"{order}, {text}. The curves are continuous: they cross, for all `m` of at least 2 "
+            "and `C` of at least 3.",
             *claims,
         )
 
@@ -119,7 +119,7 @@ def greedy(told: Derivation, first, second) -> None:
         f"{first.title} and {inline(second)} pull alike",
         factored(curve.equation.lhs),
         factored(curve.equation.rhs),
-        "Minus L_alpha of the one and of the other: the velocities of the focus are the same "
+        "Minus `L_alpha` of the one and of the other: the velocities of the focus are the same "
         "positive factor times these.",
         (curve.equation.lhs, pulls[0]),
         (curve.equation.rhs, pulls[1]),
@@ -136,7 +136,7 @@ def greedy(told: Derivation, first, second) -> None:
         f"Greedy curve: {inline(first)} and {inline(second)}",
         alpha,
         printed,
-        "The root between 0 and 1, put into the equality of the pulls at four points (C, mu).",
+        "The root between 0 and 1, put into the equality of the pulls at four points `(C, mu)`.",
         *(
             (printed.subs(beta, probability).subs(point), value)
             for value, point in zip(values, POINTS, strict=True)
@@ -155,7 +155,7 @@ def greedy(told: Derivation, first, second) -> None:
         "It starts at one half",
         sp.Derivative(named(L, second) - named(L, first), alpha, evaluate=False),
         sp.factor(gap.coeff(mu, 2)) * mu**2 + sp.Symbol(r"\mathcal{O}\left(\mu^{3}\right)"),
-        "The difference of the pulls to second order in mu, which changes its sign at 1/2.",
+        "The difference of the pulls to second order in `mu`, which changes its sign at `1/2`.",
         (gap.coeff(mu, 2).subs(alpha, sp.Rational(1, 2)), sp.S.Zero),
         (gap.coeff(mu, 1), sp.S.Zero),
         (gap.coeff(mu, 0), sp.S.Zero),
@@ -165,10 +165,11 @@ def greedy(told: Derivation, first, second) -> None:
 def best_switch(told: Derivation) -> None:
     """The theorem, with undefined paces and potentials."""
     told.say(
-        """The best switch. Let mu be the clock, z = x + e^x the state of the focus, x its logit:
-        under each paradigm dt/d mu = g(mu, z) and dz/d mu = rho Phi'(mu), the latter free of z.
-        Paradigm A leads to the switch, B from there to the focus level, that is to a value of z
-        which is reached at mu_f. Let V(mu, z) be the time that B still needs."""
+        """The best switch. Let `mu` be the clock, `z = x + e^x` the state of the focus, `x` its
+        logit: under each paradigm `dt/d mu = g(mu, z)` and `dz/d mu = rho Phi'(mu)`, the latter
+        free of `z`. Paradigm `A` leads to the switch, `B` from there to the focus level, that is
+        to a value of `z` which is reached at `mu_f`. Let `V(mu, z)` be the time that `B` still
+        needs."""
     )
     one = sp.Function("g_A", real=True)
     two = sp.Function("g_B", real=True)
@@ -204,27 +205,27 @@ def best_switch(told: Derivation) -> None:
         sp.Derivative(sp.Symbol("T"), mu, evaluate=False),
         g_A - g_B + costate * rho * (p_A - p_B),
         "By the rule of Leibniz, for any paces and potentials: moving the switch exchanges one "
-        "pace for the other and changes z by the difference of the slopes. lambda = V_z.",
+        "pace for the other and changes `z` by the difference of the slopes. `lambda = V_z`.",
         (residual, sp.S.Zero),
     )
     told.prove(
         "costate",
-        "What a change of z is worth",
+        "What a change of `z` is worth",
         costate,
         sp.Integral(sp.Derivative(sp.Function("g_B")(u, z), z), (u, mu, sp.Symbol("mu_f")))
         - sp.Symbol("g_B") / (rho * sp.Symbol(r"\Phi'_B")),
-        "Along the orbit of B: the pace changes on the way, and the level is reached earlier; the "
-        "last term is taken at mu_f.",
+        "Along the orbit of `B`: the pace changes on the way, and the level is reached earlier; "
+        "the last term is taken at `mu_f`.",
         (-shift * reached, state),
         (sp.diff(expected.subs(sp.Derivative(z_s(at), at), sp.Symbol("q")), sp.Symbol("q")).doit(),
          value_z.doit()),
     )  # fmt: skip
     told.prove(
         "z-of-alpha",
-        "z by the focus weight",
+        "`z` by the focus weight",
         sp.Derivative(alpha, z, evaluate=False),
         alpha * (1 - alpha) ** 2,
-        "From z = x + e^x with x the logit of alpha.",
+        "From `z = x + e^x` with `x` the logit of `alpha`.",
         (
             1 / sp.diff((x + sp.exp(x)).subs(x, sp.log(alpha / (1 - alpha))), alpha),
             alpha * (1 - alpha) ** 2,
@@ -257,11 +258,11 @@ def condition(told: Derivation, first, then) -> None:
         name = f"terms-{first.name}-{then.name}-{paradigm.name}"
         told.prove(
             name,
-            f"{paradigm.title}: pace by z",
+            f"{paradigm.title}: pace by `z`",
             sp.Derivative(sp.Symbol("g"), z, evaluate=False),
             factored(term.sensitivity),
-            "The pace differentiated by z with mu held; the other two terms of the condition are "
-            "the pace 1/mu' and dz/d mu, both by the loss.",
+            "The pace differentiated by `z` with `mu` held; the other two terms of the condition "
+            "are the pace `1/mu'` and `dz/d mu`, both by the loss.",
             (alpha * (1 - alpha) ** 2 * sp.diff(1 / speed, alpha), term.sensitivity),
             (term.pace * speed, sp.S.One),
             (term.slope * speed * (1 - alpha), turn),
@@ -336,8 +337,8 @@ def witness(told: Derivation) -> None:
         apart = abs(by_difference - condition)
         assert apart < mpmath.mpf(10) ** -14, f"the condition is off by {apart}"
     told.say(
-        """In numbers, for m = 5, C = 3 and a goal of 0.9, soft attention before LVML, switched at
-        mu = 1: the derivative of the total time, by differences of sixth order of two quadratures
+        """In numbers, for `m = 5, C = 3` and a goal of 0.9, soft attention before LVML, switched at
+        `mu = 1`: the derivative of the total time, by differences of sixth order of two quadratures
         along the orbits, agrees with the condition to 14 digits."""
     )
 

@@ -1,12 +1,12 @@
 """General starts, norms and rates.
 
 Vectors of any length, several foreground segments, a background that is not zero, learning rates
-that differ, and any start inside the ansatz: all of it enters through three numbers. B is the
-number of background segments to a foreground segment, tau the overall speed, rho the speed of the
-focus relative to that of the classifier. The margin mu is that of the classifier's output.
+that differ, and any start inside the ansatz: all of it enters through three numbers. `B` is the
+number of background segments to a foreground segment, `tau` the overall speed, `rho` the speed of
+the focus relative to that of the classifier. The margin `mu` is that of the classifier's output.
 
 The background's own weights: its column of the classifier's matrix never moves, since a background
-segment says nothing about the class; its score moves, and adds to the speed of nu.
+segment says nothing about the class; its score moves, and adds to the speed of `nu`.
 """
 
 import sympy as sp
@@ -53,7 +53,7 @@ def main() -> Derivation:
         "Background to foreground",
         B,
         background_ratio,
-        "k segments of score nu among m: their weight together is that of one among B + 1.",
+        "`k` segments of score `nu` among `m`: their weight together is that of one among `B + 1`.",
         (
             attention.subs(B, background_ratio),
             k * sp.exp(nu) / (k * sp.exp(nu) + m - k),
@@ -68,7 +68,7 @@ def main() -> Derivation:
             relative_speed(background),
             "One background vector in all background segments."
             if background == "shared"
-            else "A background vector for each of the m - k segments, orthogonal to each other.",
+            else "A background vector for each of the `m - k` segments, orthogonal to each other.",
         )
     for paradigm, pool in models():
         any_size(told, paradigm, pool)
@@ -111,8 +111,8 @@ def any_size(told: Derivation, paradigm, pool) -> None:
         f"{paradigm.title}: margin in any setting",
         mu_dot,
         printed[0],
-        "From the full loss, for any m, C and k: the entries of W have the proportions of the "
-        "ansatz, the background's column stays at zero.",
+        "From the full loss, for any `m, C` and `k`: the entries of `W` have the proportions of "
+        "the ansatz, the background's column stays at zero.",
         (r * diagonal, wanted["shared"][0] * (1 - 1 / C)),
         (r * beside, -wanted["shared"][0] / C),
         (still, sp.S.Zero),
@@ -176,7 +176,8 @@ def explicit(
     count = len([*W, *V, *w, *v])
     told.prove(
         f"entries-{paradigm.name}-{segments}{classes}{true}-{background}",
-        f"{paradigm.title}: all {count} entries for m = {segments}, C = {classes}, k = {true}",
+        f"{paradigm.title}: all {count} entries for `m = {segments}`, `C = {classes}`, `k = "
+        f"{true}`",
         nu_dot,
         factored(turn),
         f"With a {background} background: the gradient by every entry is that of the ansatz.",
@@ -193,7 +194,8 @@ def scaling(told: Derivation) -> None:
             f"{paradigm.title}: what the three numbers do",
             nu_dot / mu_dot,
             rho * (1 - alpha) * sp.Symbol(r"\Phi'", real=True),
-            "tau only scales time; rho multiplies the potential; B stands in the focus weight.",
+            "`tau` only scales time; `rho` multiplies the potential; `B` stands in the focus "
+            "weight.",
             (flow.nu_dot / flow.mu_dot, rho * (1 - alpha) * found.slope),
             (flow.mu_dot, tau * flow.mu_dot.subs(tau, 1)),
             (flow.nu_dot, tau * rho * flow.nu_dot.subs({tau: 1, rho: 1})),
@@ -228,7 +230,7 @@ def anywhere(told: Derivation, paradigm) -> None:
         f"{paradigm.title}: focus from any start",
         nu,
         nu0 + factored(series.nu.coeff(t, 1)) * t + remainder(2),
-        "The velocity at the start; alpha_0 is the initial focus weight.",
+        "The velocity at the start; `alpha_0` is the initial focus weight.",
         (factored(series.nu.coeff(t, 1)), turn.subs(start)),
     )
     told.prove(

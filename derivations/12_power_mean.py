@@ -1,8 +1,9 @@
 """The power-mean family.
 
 Hard attention averages the logarithm of the class probability over segments, LVML the probability.
-Between them lies a family: the power mean of the probabilities with an exponent s, which is LVML at
-s = 1 and hard attention in the limit s = 0. All of it follows from one formula with s in it.
+Between them lies a family: the power mean of the probabilities with an exponent `s`, which is LVML
+at `s = 1` and hard attention in the limit `s = 0`. All of it follows from one formula with `s` in
+it.
 """
 
 import sympy as sp
@@ -40,7 +41,7 @@ def main() -> Derivation:
         "LVML is its member 1",
         sp.Limit(L, s, 1),
         LVML.loss,
-        "s = 1.",
+        "`s = 1`.",
         (FAMILY.subs(s, 1).subs(beta, probability), LVML.expanded),
         (power_mean(1).expanded, LVML.expanded),
     )
@@ -49,7 +50,7 @@ def main() -> Derivation:
         "Hard attention is its limit",
         sp.Limit(L, s, 0),
         HARD.loss,
-        "The logarithm over s is a difference quotient at s = 0: the limit is its derivative.",
+        "The logarithm over `s` is a difference quotient at `s = 0`: the limit is its derivative.",
         (sp.diff(-s * FAMILY, s).subs(s, 0) * -1, HARD.loss),
         ((s * FAMILY).subs(s, 0), sp.S.Zero),
         (power_mean(0).expanded, HARD.expanded),
@@ -72,8 +73,7 @@ def general(told: Derivation) -> None:
         "Ratio",
         Q,
         ratio,
-        "The averaged quantity is (C beta) to the power s, minus 1; for every s the ratio is free "
-        "of alpha.",
+        "The averaged quantity is `(C beta)^s - 1`; for every `s` the ratio is free of `alpha`.",
         (
             sp.powsimp(sp.expand_power_base(alpha * sp.diff(FAMILY, alpha), force=True)),
             sp.powsimp(sp.expand_power_base(ratio * by_mu, force=True)),
@@ -85,7 +85,7 @@ def general(told: Derivation) -> None:
         "Its limit for hard attention",
         sp.Limit(Q, s, 0),
         sp.log(C * beta) / (1 - beta),
-        "At s = 0 again a difference quotient.",
+        "At `s = 0` again a difference quotient.",
         (sp.diff(excess, s).subs(s, 0) / (1 - beta), sp.log(C * beta) / (1 - beta)),
         (
             (sp.log(C * beta) / (1 - beta)).subs(beta, probability),
@@ -108,20 +108,20 @@ def member(told: Derivation, exponent: sp.Rational) -> None:
     label = f"power-{exponent}".replace("/", "over")
     told.prove(
         f"flow-{label}",
-        f"s = {exponent}: margin",
+        f"`s = {exponent}`: margin",
         mu_dot,
         margin,
-        "The flow of the formula with s.",
+        "The flow of the formula with `s`.",
         (margin.subs(beta, probability), flow.mu_dot),
         (flow.mu_dot, speed),
         (flow.nu_dot, turn),
     )
     told.prove(
         f"slope-{label}",
-        f"s = {exponent}: slope of the potential",
+        f"`s = {exponent}`: slope of the potential",
         slope,
         growth,
-        "The ratio of the formula with s, times (C - 1)/C. "
+        "The ratio of the formula with `s`, times `(C - 1)/C`. "
         + (
             "The potential has a closed form."
             if potential.closed
@@ -142,7 +142,7 @@ def ends(told: Derivation) -> None:
         "Growth of the potential",
         sp.Limit(slope * sp.exp(-mu), mu, sp.oo),
         lead,
-        "Late the focus of every member closes like 1/t, with a constant that moves from LVML's "
+        "Late the focus of every member closes like `1/t`, with a constant that moves from LVML's "
         "to hard attention's.",
         *((late_time(power_mean(e)).slope * sp.exp(-mu), lead.subs(s, e)) for e in MEMBERS),
         (
@@ -161,7 +161,7 @@ def ends(told: Derivation) -> None:
             f"The start: {name}",
             named(symbol, "s") - named(symbol, HARD),
             s * coefficient * sp.Symbol("t", nonnegative=True) ** order,
-            "The first term of the difference to hard attention is proportional to s: at the "
+            "The first term of the difference to hard attention is proportional to `s`: at the "
             "start the family is a straight line between its ends.",
             *((part[1], e * coefficient) for part, e in zip(parts, MEMBERS, strict=True)),
         )

@@ -11,8 +11,7 @@ from pathlib import Path
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-from attnflow.export.latex import fragment, latex
-from attnflow.export.prose import typeset
+from attnflow.export.latex import fragment, sentence
 from attnflow.symbolic.algebra.normal_form import agree
 from attnflow.symbolic.derivation.step import (
     DEFINITION,
@@ -25,7 +24,7 @@ from attnflow.symbolic.derivation.step import (
     equation,
 )
 from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbols import C, alpha, beta, mu, rho, tau
+from attnflow.symbols import C, alpha, beta, indexed, mu, rho, tau
 
 FOLDER = Path(__file__).resolve().parents[1] / "build" / "latex"
 
@@ -106,14 +105,14 @@ class Derivation:
 
     def latex(self) -> str:
         """The section of the document that this derivation becomes."""
-        text, count = [f"\\section{{{typeset(self.title)}}}\n"], 0
+        text, count = [f"\\section{{{sentence(self.title)}}}\n"], 0
         for part in self.parts:
             if isinstance(part, str):
-                text.append(f"\n{typeset(part)}\n")
+                text.append(f"\n{sentence(part)}\n")
                 continue
             count += 1
             text.append(
-                f"\n\\paragraph{{{typeset(part.title)}.}} {typeset(part.text)} "
+                f"\n\\paragraph{{{sentence(part.title)}.}} {sentence(part.text)} "
                 f"\\mbox{{\\textit{{{_CHECKED[part.check]}}}}}\n"
                 f"{fragment(part, f'{self.number}.{count}', f'{self.number:02}')}\n"
             )
@@ -149,10 +148,7 @@ def _without_functions(pair: tuple[sp.Expr, sp.Expr]) -> tuple[sp.Expr, sp.Expr]
 
 def named(symbol: sp.Symbol, paradigm: Paradigm | str) -> sp.Symbol:
     """The symbol with a paradigm's name as an index."""
-    name = paradigm if isinstance(paradigm, str) else paradigm.name
-    base, index = latex(symbol), rf"\mathrm{{{name}}}"
-    joined = f"{base[:-1]}, {index}}}" if "_{" in base else f"{base}_{{{index}}}"
-    return sp.Symbol(joined, real=True)
+    return indexed(symbol, paradigm if isinstance(paradigm, str) else paradigm.name)
 
 
 def inline(paradigm: Paradigm) -> str:

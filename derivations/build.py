@@ -20,8 +20,7 @@ from _common import FOLDER, Derivation  # noqa: E402
 
 from attnflow.errors import MissingPart  # noqa: E402
 from attnflow.export.document import compile_pdf  # noqa: E402
-from attnflow.export.latex import NAMES, display  # noqa: E402
-from attnflow.export.prose import typeset  # noqa: E402
+from attnflow.export.latex import NAMES, display, sentence  # noqa: E402
 
 SCRIPTS = tuple(sorted(HERE.glob("[0-9][0-9]_*.py")))
 """The derivations in reading order."""
@@ -62,7 +61,7 @@ def symbols(told: Sequence[Derivation]) -> str:
                 used |= left.free_symbols | right.free_symbols
     flat = re.compile(r"\\frac\{(.*?)\}\{(.*?)\}")  # a derivative on one line, for the table
     rows = " \\\\\n".join(
-        f"${flat.sub(over, name)}$ & {typeset(meaning)}"
+        f"${flat.sub(over, name)}$ & {sentence(meaning)}"
         for symbol, (name, meaning) in NAMES.items()
         if symbol in used
     )

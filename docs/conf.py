@@ -78,7 +78,7 @@ def derivations() -> None:
     for script in sorted((ROOT / "derivations").glob("[0-9]*.py")):
         text = script.read_text(encoding="utf-8")
         title, _, prose = (ast.get_docstring(ast.parse(text)) or script.stem).partition("\n")
-        shown = told(script) if EXECUTE else prose.strip()
+        shown = told(script) if EXECUTE else sentence(prose.strip(), str)
         write(
             f"derivations/{script.stem}.md",
             f"# {title.rstrip('.')}\n\n{shown}\n\n## The script\n\n"
@@ -89,8 +89,7 @@ def derivations() -> None:
 
 def told(script: Path) -> str:
     """What a derivation tells when it is run: its text and its formulas, each with its check."""
-    from attnflow.export.latex import body
-    from attnflow.export.prose import typeset
+    from attnflow.export.latex import body, markdown, sentence
 
     sys.path.insert(0, str(script.parent))
     try:
@@ -100,12 +99,13 @@ def told(script: Path) -> str:
     lines, count = [], 0
     for part in parts:
         if isinstance(part, str):
-            lines += [typeset(part, escape=False), ""]
+            lines += [sentence(part, markdown), ""]
             continue
         count += 1
         check = {"proved": "Proved.", "definition": "Definition."}.get(part.check, part.check)
         lines += [
-            f"**{count}. {part.title}.** {typeset(part.text, escape=False)} *{check}*",
+            f"**{count}. {sentence(part.title, markdown)}.** "
+            f"{sentence(part.text, markdown)} *{check}*",
             "",
             f"$$\n{body(part.equation)} \\tag{{{count}}}\n$$",
             "",

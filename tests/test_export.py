@@ -89,6 +89,32 @@ def test_markdown_holds_every_step_with_its_number():
     assert "\\label" not in text
 
 
+NASTY = Paradigm(
+    r"x}\input{a}<b>|",
+    SOFT.loss,
+    "A|b <i>c</i> `nu`\n\\input{/etc/passwd} _d_",
+    "`\\input{/etc/passwd}` | <script>",
+)
+
+
+def test_a_paradigm_named_as_a_command_stays_text_in_latex():
+    text = latex_document([NASTY, HARD])
+    assert r"\input" not in text
+    for label in re.findall(r"\\label\{(.*?)\}", text):
+        assert re.fullmatch(r"[\w/.+:-]+", label)
+    if HAS_LATEX:
+        assert compile_pdf(text)[:5] == b"%PDF-"
+
+
+def test_a_paradigm_named_as_markup_stays_text_in_markdown():
+    text = export([NASTY, HARD], "markdown")
+    outside = re.sub(r"\$.*?\$", "", re.sub(r"\$\$.*?\$\$", "", text, flags=re.DOTALL))
+    assert "<" not in outside
+    title = "A&#124;b &#60;i&#62;c&#60;/i&#62; &#96;nu&#96; &#92;input{/etc/passwd} &#95;d&#95;"
+    assert f"## {title}\n" in text
+    assert all(line.count("|") == 3 for line in outside.splitlines() if "|" in line)
+
+
 def test_json_holds_every_step():
     document = json.loads(export("lvml", "json"))
     assert [s["label"] for s in document[0]["steps"]] == [

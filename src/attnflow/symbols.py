@@ -66,7 +66,7 @@ omega = sp.Symbol("omega", positive=True)
 z = sp.Symbol("z", real=True)
 u = sp.Symbol("u", real=True)  # variables of integration
 v = sp.Symbol("v", real=True)
-eccentricity = sp.Symbol("e", positive=True)  # of Kepler's equation v + e sinh v = M
+eccentricity = sp.Symbol("epsilon", positive=True)  # of Kepler's equation v + epsilon sinh v = M
 anomaly = sp.Symbol("M", real=True)
 dt_dmu = sp.Symbol(r"\frac{dt}{d\mu}", real=True)
 dt_dx = sp.Symbol(r"\frac{dt}{dx}", real=True)
@@ -74,6 +74,11 @@ dnu_dmu = sp.Symbol(r"\frac{d\nu}{d\mu}", real=True)
 
 c = sp.Symbol("c", real=True)  # a constant of integration
 vanishing = sp.Symbol("o(1)", real=True)
+
+
+def indexed(symbol: sp.Symbol, index: str) -> sp.Symbol:
+    """The symbol of one paradigm, such as mu[soft]."""
+    return sp.Symbol(f"{symbol.name}[{index}]", real=True)
 
 
 def remainder(order: int) -> sp.Symbol:

@@ -40,9 +40,10 @@ def plain(derivation: "Derivation", steps: Sequence[Step], width: int) -> str:
         lines += textwrap.wrap(f"Source: {paradigm.source}", width)
     for number, step in enumerate(steps, start=1):
         checked = "" if step.check == DEFINITION else f"  (checked: {step.check})"
-        heading = f"{number}. {step.title} [{step.name}]{checked}"
+        heading = f"{number}. {step.title} [{step.name}]{checked}".replace("`", "")
         lines += ["", *textwrap.wrap(heading, width, subsequent_indent="   ")]
-        lines += textwrap.wrap(step.text, width, initial_indent="   ", subsequent_indent="   ")
+        words = step.text.replace("`", "")
+        lines += textwrap.wrap(words, width, initial_indent="   ", subsequent_indent="   ")
         lines += ["", textwrap.indent(formula(step.equation, width - 6), "      ")]
     if derivation.no_first_integral:
         lines += ["", *textwrap.wrap(derivation.no_first_integral, width)]
@@ -75,8 +76,8 @@ def record(derivation: "Derivation", steps: Sequence[Step]) -> dict[str, Any]:
         "steps": [
             {
                 "name": step.name,
-                "title": step.title,
-                "text": step.text,
+                "title": step.title.replace("`", ""),
+                "text": step.text.replace("`", ""),
                 "check": step.check,
                 "latex": sp.latex(step.equation),
                 "text_form": sp.sstr(step.equation),

@@ -18,8 +18,8 @@ import sympy as sp
 
 from attnflow.errors import MissingPart, SettingError
 from attnflow.export import latex
+from attnflow.export.latex import escaped, markdown, sentence
 from attnflow.export.numpy_module import python_module
-from attnflow.export.prose import typeset
 from attnflow.files import check_place, save_text
 from attnflow.symbolic.catalogue import CATALOGUE, paradigm
 from attnflow.symbolic.derivation.derived import derive
@@ -114,19 +114,19 @@ def latex_document(paradigms: Iterable[str | Paradigm]) -> str:
     """A standalone LaTeX document (article, amsmath) with every step of the derivations."""
     parts = sections(paradigms)
     rows = " \\\\\n".join(
-        f"${_flat(name)}$ & {typeset(meaning)}" for name, meaning in _symbols(parts)
+        f"${_flat(name)}$ & {sentence(meaning)}" for name, meaning in _symbols(parts)
     )
     text = [
         _PREAMBLE,
         "\\section*{Symbols}\n{\\footnotesize\\begin{tabular}{ll}\n" + rows + "\n\\end{tabular}}\n",
     ]
     for part in parts:
-        text.append(f"\n\\section{{{typeset(part.title)}}}\n")
+        text.append(f"\n\\section{{{escaped(part.title)}}}\n")
         if part.source:
-            text.append(f"Source: {typeset(part.source)}.\n")
+            text.append(f"Source: {escaped(part.source)}.\n")
         for number, step in part.steps:
             text.append(
-                f"\n\\paragraph{{{typeset(step.title)}.}} {typeset(step.text)} "
+                f"\n\\paragraph{{{sentence(step.title)}.}} {sentence(step.text)} "
                 f"\\mbox{{\\textit{{{_CHECKED.get(step.check, step.check)}}}}}\n"
                 f"{latex.fragment(step, number, part.name)}\n"
             )
@@ -142,18 +142,16 @@ def markdown_document(paradigms: Iterable[str | Paradigm]) -> str:
         "| symbol | meaning |",
         "|---|---|",
     ]
-    lines += [
-        f"| ${name}$ | {typeset(meaning, escape=False)} |" for name, meaning in _symbols(parts)
-    ]
+    lines += [f"| ${name}$ | {sentence(meaning)} |" for name, meaning in _symbols(parts)]
     for part in parts:
-        lines += ["", f"## {part.title}", ""]
+        lines += ["", f"## {markdown(part.title)}", ""]
         if part.source:
-            lines += [f"Source: {part.source}.", ""]
+            lines += [f"Source: {markdown(part.source)}.", ""]
         for number, step in part.steps:
             lines += [
-                f"### {number}. {step.title}",
+                f"### {number}. {sentence(step.title, markdown)}",
                 "",
-                f"{typeset(step.text, escape=False)} *{_CHECKED.get(step.check, step.check)}*",
+                f"{sentence(step.text, markdown)} *{_CHECKED.get(step.check, step.check)}*",
                 "",
                 f"$$\n{latex.body(step.equation)} \\tag{{{number}}}\n$$",
                 "",
@@ -172,8 +170,8 @@ def json_document(paradigms: Iterable[str | Paradigm]) -> str:
                 {
                     "number": number,
                     "label": f"{part.name}:{step.name}",
-                    "title": step.title,
-                    "text": step.text,
+                    "title": step.title.replace("`", ""),
+                    "text": step.text.replace("`", ""),
                     "check": step.check,
                     "latex": latex.body(step.equation),
                     "left": str(step.equation.lhs),

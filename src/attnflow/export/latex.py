@@ -6,6 +6,8 @@ value: a common factor is taken out of a sum, wide arguments of special function
 and stated in lines of their own, sums are broken between terms.
 """
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +74,7 @@ NAMES: dict[sp.Symbol, tuple[str, str]] = {
 """Symbol -> (LaTeX, meaning): the only place where a name is written down for print."""
 
 FUNCTIONS = {
-    wright_omega: (r"\omega(z)", "Wright omega function: its value w solves w + log w = z"),
+    wright_omega: (r"\omega(z)", "Wright omega function: its value `w` solves `w + log w = z`"),
     kepler: (
         r"\operatorname{Kepler}(\varepsilon, M)",
         "solution v of Kepler's hyperbolic equation",
@@ -81,6 +83,60 @@ FUNCTIONS = {
     sp.Ei: (r"\operatorname{Ei}(y)", "exponential integral"),
 }
 """Special functions -> (LaTeX, meaning)."""
+
+
+_GREEK = re.compile(
+    r"(?<![A-Za-z\\])(alpha|beta|delta|varepsilon|lambda|mu|nu|rho|tau|omega|psi|Phi|phi|eta)(?![A-Za-z])"
+)
+_FORMULA = re.compile(r"`([\w\s'^()+\-=/<>|,.;!]+)`")  # nothing that could be a command of LaTeX
+_ESCAPED = {c: f"\\{c}" for c in "&%$#_{}"} | {"^": r"\^{}", "~": r"\~{}"}
+_ESCAPED |= {"\\": r"\textbackslash{}", "<": r"\textless{}", ">": r"\textgreater{}"}
+_ESCAPED["|"] = r"\textbar{}"
+
+
+def escaped(text: str) -> str:
+    r"""Plain words for LaTeX, on one line: what has a meaning there is escaped.
+
+    >>> print(escaped(r"100 % of \input{x}"))
+    100 \% of \textbackslash{}input\{x\}
+    """
+    return "".join(_ESCAPED.get(c, c) for c in re.sub(r"\s+", " ", text))
+
+
+def markdown(text: str) -> str:
+    """Plain words for Markdown, on one line, in a heading or a cell of a table as well.
+
+    >>> markdown("a|b <i>")
+    'a&#124;b &#60;i&#62;'
+    """
+    return re.sub(r"[&<>|$`*_\[\]\\]", lambda c: f"&#{ord(c[0])};", re.sub(r"\s+", " ", text))
+
+
+def sentence(text: str, words: Callable[[str], str] = escaped) -> str:
+    r"""A sentence with the formulas that it marks by backticks.
+
+    Args:
+        text: as steps carry it, such as "With `alpha` held, the margin alone moves."
+        words: how the words between the formulas are written: ``escaped`` or ``markdown``.
+
+    >>> print(sentence("`nu` grows like `e^mu/2`, not 5 %."))
+    $\nu$ grows like $e^{\mu}/2$, not 5 \%.
+    """
+    parts = _FORMULA.split(text)
+    return "".join(f"${_inline(p)}$" if place % 2 else words(p) for place, p in enumerate(parts))
+
+
+def _inline(formula: str) -> str:
+    """A formula as it stands in a sentence: Greek letters, indices and exponents."""
+    formula = formula.replace("dt/dmu", "dt/d mu").replace("11'", r"\mathbf{1}\mathbf{1}'")
+    formula = formula.replace("nu 1", r"nu \,\mathbf{1}")
+    formula = _GREEK.sub(r"\\\1 ", formula.replace("epsilon", "varepsilon"))
+    formula = re.sub(r"\^\(([^()]*)\)", r"^{\1}", formula)
+    formula = re.sub(r"([_^])(\\\w+ ?|-?\w+)", r"\1{\2}", formula)
+    formula = re.sub(r"\b(log|sinh)\b", r"\\\1", formula)
+    formula = re.sub(r"\b(logit|Kepler)\b", r"\\operatorname{\1}", formula)
+    formula = re.sub(r"<(\w+, \w+)>", r"\\langle \1\\rangle", formula)
+    return re.sub(r" +(?![A-Za-z])", "", formula)
 
 
 def _is_rest(symbol: sp.Expr) -> bool:
@@ -103,6 +159,11 @@ class Printer(LatexPrinter):
     def _print_Symbol(self, expr: sp.Symbol, style: str = "plain") -> str:
         if expr in NAMES:
             return NAMES[expr][0]
+        if expr.name.endswith("]"):
+            symbol, _, name = expr.name[:-1].partition("[")
+            base = next((shown for s, (shown, _) in NAMES.items() if s.name == symbol), symbol)
+            index = rf"\mathrm{{{escaped(name)}}}"
+            return f"{base[:-1]}, {index}}}" if "_{" in base else f"{base}_{{{index}}}"
         if expr.name.startswith("O("):
             power = expr.name.removeprefix("O(t^").removesuffix(")")
             return rf"\mathcal{{O}}\left(t^{{{power}}}\right)"
@@ -131,6 +192,8 @@ def latex(expr: sp.Basic) -> str:
 def width(expr: sp.Basic) -> float:
     """About how wide an expression prints, in widths of a letter."""
     if isinstance(expr, sp.Symbol):
+        if expr.name.endswith("]"):
+            return 0.7 * len(expr.name)
         return 1.6 if "_" in expr.name else len(expr.name) if _is_rest(expr) else 1.2
     if isinstance(expr, sp.Rational):
         return float(max(len(str(abs(expr.p))), len(str(expr.q))) + int(expr.p < 0))
@@ -299,7 +362,9 @@ def fragment(step: Step, number: int, prefix: str = "", line: float = LINE) -> s
         prefix: put before the step's name in the label, "soft" giving ``\label{soft:flow-mu}``.
         line: width of a line in letters.
     """
-    label = f"{prefix}:{step.name}" if prefix else step.name
+    name = f"{prefix}:{step.name}" if prefix else step.name
+    label = re.sub(r"[^\w/.+:-]", "-", name, flags=re.ASCII)
+    label += f"-{number}" if label != name else ""  # the names of paradigms may hold anything
     return (
         f"\\begin{{equation}}\\tag{{{number}}}\\label{{{label}}}\n"
         f"{body(step.equation, line)}\n\\end{{equation}}"

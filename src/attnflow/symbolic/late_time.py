@@ -160,7 +160,7 @@ def _exponential(
     clock = pace_0.coefficient
     return LateTime(
         kind="exponential",
-        reason="dominant balance in e^mu: Phi' and dt/dmu both grow like e^mu",
+        reason="dominant balance in `e^mu`: `Phi'` and `dt/dmu` both grow like `e^mu`",
         slope=lead.expression,
         clock=clock,
         linear=_tidy(linear),
@@ -186,7 +186,7 @@ def _logarithmic(
     potential = _tidy(rho * lead.coefficient / power)
     return LateTime(
         kind="logarithmic",
-        reason="dominant balance in mu: Phi' grows like a power of mu, dt/dmu like e^mu",
+        reason="dominant balance in `mu`: `Phi'` grows like a power of `mu`, `dt/dmu` like `e^mu`",
         slope=lead.expression,
         clock=pace_0.coefficient,
         inattention=1 / potential,

@@ -1,6 +1,5 @@
 """The explorer: one self-contained HTML page that computes trajectories in the browser."""
 
-import json
 import os
 from collections.abc import Sequence
 from html import escape
@@ -9,7 +8,7 @@ from typing import Any
 from attnflow.errors import SettingError
 from attnflow.export.explorer.javascript import formulas
 from attnflow.export.explorer.mathml import mathml
-from attnflow.export.explorer.program import asset, program
+from attnflow.export.explorer.program import asset, literal, program
 from attnflow.files import atomic
 from attnflow.palette import COLOURS, DASHES
 from attnflow.settings import Setting
@@ -92,9 +91,9 @@ def page(
         "switch": '<p id="switch" role="status"></p>' if hybrid else "",
         "formulas": "\n".join(_formulas(p, looks[p.name]) for p in found),
         "version": escape(_version()),
-        "program": _script(program(found)),
-        "looks": _script(json.dumps({name: looks[name] for name in names}, ensure_ascii=False)),
-        "start": _script(json.dumps(start)),
+        "program": program(found),
+        "looks": literal({name: looks[name] for name in names}),
+        "start": literal(start),
         "view": asset("view.js"),
     }
     # piece by piece, so that a part's own text is never taken for a place
@@ -265,8 +264,3 @@ def _formulas(paradigm: Paradigm, look: dict[str, str]) -> str:
         f"<details><summary>as they run here</summary><pre>{escape(code)}</pre></details>\n"
         "</details>"
     )
-
-
-def _script(text: str) -> str:
-    """Text that stays inside its script element, whatever names it holds."""
-    return text.replace("</", "<\\/")

@@ -1,5 +1,6 @@
 """The JavaScript that computes: printed formulas, the functions they call, and the engine."""
 
+import json
 from collections.abc import Sequence
 from importlib.resources import files
 
@@ -20,7 +21,7 @@ def program(paradigms: Sequence[Paradigm]) -> str:
     Raises:
         UnknownFunction: a loss holds a function that JavaScript does not have.
     """
-    entries = "".join(f"  {_text(p.name)}: {record(formulas(p))},\n" for p in paradigms)
+    entries = "".join(f"  {literal(p.name)}: {record(formulas(p))},\n" for p in paradigms)
     return "\n".join(
         [
             '"use strict";',
@@ -32,7 +33,10 @@ def program(paradigms: Sequence[Paradigm]) -> str:
     )
 
 
-def _text(name: str) -> str:
-    import json
+def literal(value: object) -> str:
+    r"""A value as JavaScript that stays inside its script element, whatever names it holds.
 
-    return json.dumps(name)
+    >>> print(literal("<!--<script>"))
+    "\u003c!--\u003cscript>"
+    """
+    return json.dumps(value).replace("<", "\\u003c")

@@ -36,7 +36,7 @@ def steps(paradigm: Paradigm) -> list[Step]:
     for place, step in enumerate(told):
         if step.equation.rhs.has(kepler):
             equation = eccentricity * sp.sinh(v) + v
-            text = "Kepler(e, M) is the one solution v of this equation, for e > 0."
+            text = "`Kepler(epsilon, M)` is the one solution `v` of it, for `epsilon > 0`."
             title = "Hyperbolic Kepler equation"
             return [
                 *told[:place],
@@ -53,7 +53,7 @@ def _focus(paradigm: Paradigm) -> list[Step]:
         "Focus held: pace",
         dt_dmu,
         frozen.pace,
-        "With alpha held, the margin alone moves.",
+        "With `alpha` held, the margin alone moves.",
         (frozen.pace * derive_flow(paradigm).mu_dot, sp.S.One),
     )
     time = _time(
@@ -82,7 +82,7 @@ def _classifier(paradigm: Paradigm) -> list[Step]:
             "Logit of the focus weight",
             x,
             logit,
-            "x = nu - log B, so that x moves as fast as nu.",
+            "`x = nu - log B`, so that `x` moves as fast as `nu`.",
             (logit.subs(alpha, attention), nu - sp.log(B)),
         ),
         checked(
@@ -90,7 +90,7 @@ def _classifier(paradigm: Paradigm) -> list[Step]:
             "Classifier held: pace",
             dt_dx,
             frozen.pace,
-            "With mu held, the focus alone moves.",
+            "With `mu` held, the focus alone moves.",
             (frozen.pace.subs(x, logit) * derive_flow(paradigm).nu_dot, sp.S.One),
         ),
         _time(

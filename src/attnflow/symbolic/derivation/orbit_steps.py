@@ -66,17 +66,17 @@ def _setting(paradigm: Paradigm) -> list[Step]:
             "Loss",
             L,
             paradigm.loss,
-            f"The loss of {paradigm.title}, as a function of the focus weight alpha on "
-            "the true segments, the classifier's margin mu on a foreground segment, and the number "
-            "C of classes. Everything that follows is derived from it.",
+            f"The loss of {paradigm.title}, as a function of the focus weight `alpha` on "
+            "the true segments, the classifier's margin `mu` on a foreground segment, and the "
+            "number `C` of classes. Everything that follows is derived from it.",
         ),
         checked(
             "focus",
             "Focus weight",
             alpha,
             attention,
-            "Softmax over k foreground segments of score nu and m - k background segments of score "
-            "0, with B background segments to a foreground segment.",
+            "Softmax over `k` foreground segments of score `nu` and `m - k` background segments "
+            "of score 0, with `B` background segments to a foreground segment.",
             (attention.subs(B, background_ratio), softmax),
         ),
         definition(
@@ -92,7 +92,7 @@ def _setting(paradigm: Paradigm) -> list[Step]:
             tau,
             overall_speed,
             "The classifier's learning rate times the squared norm of a foreground vector. "
-            "Time is t = step x learning rate.",
+            "Time is `t`: step times learning rate.",
         ),
         *(
             definition(
@@ -106,12 +106,12 @@ def _setting(paradigm: Paradigm) -> list[Step]:
                 (
                     "shared",
                     "Learning rates, and the part of the focus that one background vector of norm "
-                    "s shared by all background segments takes over.",
+                    "`s` shared by all background segments takes over.",
                 ),
                 (
                     "distinct",
-                    "The same with m - k background vectors of norm s, orthogonal to each other: "
-                    "each is seen only once.",
+                    "The same with `m - k` background vectors of norm `s`, orthogonal to each "
+                    "other: each is seen only once.",
                 ),
             )
         ),
@@ -121,8 +121,9 @@ def _setting(paradigm: Paradigm) -> list[Step]:
 def _flow(paradigm: Paradigm) -> list[Step]:
     flow, found = derive_flow(paradigm), certify(paradigm)
     explicit = (
-        f"Differentiated by all {found.parameters} entries of W and w for m = {found.segments}, "
-        f"C = {found.classes}, k = {found.foreground_segments} and a {found.background} "
+        f"Differentiated by all {found.parameters} entries of `W` and `w` for `m = "
+        f"{found.segments}`, `C = {found.classes}`, `k = {found.foreground_segments}` and a "
+        f"{found.background} "
         "background, the full gradient flow"
     )
     return [
@@ -131,8 +132,8 @@ def _flow(paradigm: Paradigm) -> list[Step]:
             "Flow of the margin",
             mu_dot,
             factored(flow.mu_dot),
-            "Minus the gradient of the loss in the metric (C - 1) d mu^2 + C d nu^2 of the "
-            "symmetric ansatz W = mu (I - 11'/C), w = nu 1.",
+            "Minus the gradient of the loss in the metric `(C - 1) d mu^2 + C d nu^2` of the "
+            "symmetric ansatz `W = mu (I - 11'/C), w = nu 1`.",
             (factored(flow.mu_dot), -tau * flow.loss_mu / metric[0]),
         ),
         checked(
@@ -140,7 +141,7 @@ def _flow(paradigm: Paradigm) -> list[Step]:
             "Flow of the focus score",
             nu_dot,
             factored(flow.nu_dot),
-            "The same for the focus, by d alpha/d nu = alpha (1 - alpha).",
+            "The same for the focus, by `d alpha/d nu = alpha (1 - alpha)`.",
             (sp.diff(attention, nu), attention * (1 - attention)),
             (factored(flow.nu_dot), -tau * rho * alpha * (1 - alpha) * flow.loss_alpha / metric[1]),
         ),
@@ -148,7 +149,7 @@ def _flow(paradigm: Paradigm) -> list[Step]:
             "certificate-mu",
             "The ansatz is exact: classifier",
             equation(mu_dot, found.mu_dot),
-            f"{explicit} keeps W proportional to I - 11'/C and gives this velocity.",
+            f"{explicit} keeps `W` proportional to `I - 11'/C` and gives this velocity.",
             found.check,
         ),
         Step(
@@ -176,8 +177,8 @@ def _separation(paradigm: Paradigm, found: FirstIntegral) -> list[Step]:
             "Separation",
             Q,
             found.ratio,
-            "Q = alpha L_alpha / L_mu does not depend on alpha, which is the test for a first "
-            "integral. Every loss F(alpha psi(mu)) passes it, with Q = psi/psi'.",
+            "`Q = alpha L_alpha / L_mu` does not depend on `alpha`, which is the test for a first "
+            "integral. Every loss `F(alpha psi(mu))` passes it, with `Q = psi/psi'`.",
             (ratio, found.ratio),
         ),
         checked(
@@ -185,8 +186,8 @@ def _separation(paradigm: Paradigm, found: FirstIntegral) -> list[Step]:
             "Equation of the orbit",
             dnu_dmu,
             rho * factor * (1 - alpha) * Q,
-            "The quotient of the two velocities: time has dropped out, and mu and nu separate "
-            "since 1 - alpha = 1/(1 + e^nu/B).",
+            "The quotient of the two velocities: time has dropped out, and `mu` and `nu` separate "
+            "since `1 - alpha = 1/(1 + e^nu/B)`.",
             (flow.nu_dot / flow.mu_dot, rho * factor * (1 - alpha) * found.ratio),
             (1 - attention, 1 / (1 + sp.exp(nu) / B)),
         ),
@@ -195,7 +196,7 @@ def _separation(paradigm: Paradigm, found: FirstIntegral) -> list[Step]:
             "Derivative of the potential",
             slope,
             potential.slope,
-            "Phi is defined by Phi' = ((C - 1)/C) Q and Phi(0) = 0.",
+            "`Phi` is defined by `Phi' = ((C - 1)/C) Q` and `Phi(0) = 0`.",
             (potential.slope, factor * found.ratio),
         ),
         checked(
@@ -203,7 +204,7 @@ def _separation(paradigm: Paradigm, found: FirstIntegral) -> list[Step]:
             "Potential",
             Phi,
             potential.value,
-            "Its derivative is Phi' and it vanishes at 0."
+            "Its derivative is `Phi'` and it vanishes at 0."
             if potential.closed
             else "No closed form is known to the table of antiderivatives.",
             derivative,
@@ -222,7 +223,7 @@ def _separation(paradigm: Paradigm, found: FirstIntegral) -> list[Step]:
             "Constant of the orbit",
             K0,
             derive_solution(paradigm).constant,
-            "The value at the start (mu_0, nu_0).",
+            "The value at the start `(mu_0, nu_0)`.",
         ),
     ]
 
@@ -240,21 +241,21 @@ def _orbit(paradigm: Paradigm, found: FirstIntegral) -> list[Step]:
             "Wright omega function",
             z,
             omega + sp.log(omega),
-            "omega(z) is the one positive solution of this equation.",
+            "`omega(z)` is the one positive solution of this equation.",
         ),
         definition(
             "argument",
             "Its argument along the orbit",
             z,
             ARGUMENT,
-            "With x = nu - log B = logit(alpha) the first integral reads x + e^x = z.",
+            "With `x = nu - log B = logit(alpha)` the first integral reads `x + e^x = z`.",
         ),
         checked(
             "nu-of-mu",
             "Focus score on the orbit",
             nu,
             nu_form,
-            "nu as a function of mu, through z: it solves the first integral.",
+            "`nu` as a function of `mu`, through `z`: it solves the first integral.",
             (found.conserved.subs(nu, nu_form.subs(z, ARGUMENT)), K0),
         ),
         checked(
@@ -262,7 +263,7 @@ def _orbit(paradigm: Paradigm, found: FirstIntegral) -> list[Step]:
             "Focus weight on the orbit",
             alpha,
             alpha_form,
-            "alpha as a function of mu; it is also the derivative of omega.",
+            "`alpha` as a function of `mu`; it is also the derivative of `omega`.",
             (attention.subs(nu, nu_form), alpha_form),
             (sp.diff(wright_omega(z), z), alpha_form),
         ),
@@ -271,7 +272,8 @@ def _orbit(paradigm: Paradigm, found: FirstIntegral) -> list[Step]:
             "Pace",
             dt_dmu,
             solution.pace_in_omega,
-            "Time for a unit of margin along the orbit, omega = omega(z(mu)): the inverse of mu'.",
+            "Time for a unit of margin along the orbit, `omega = omega(z(mu))`: the inverse of "
+            "`mu'`.",
             (solution.pace_in_omega * flow.mu_dot.subs(alpha, focus), sp.S.One),
         ),
         checked(
@@ -279,7 +281,7 @@ def _orbit(paradigm: Paradigm, found: FirstIntegral) -> list[Step]:
             "Time",
             t,
             solution.time,
-            "mu is monotone and serves as a clock: time is one quadrature.",
+            "`mu` is monotone and serves as a clock: time is one quadrature.",
             (sp.diff(solution.time, mu), solution.pace),
         ),
     ]

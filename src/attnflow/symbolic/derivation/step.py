@@ -21,7 +21,8 @@ class Step:
         name: short word to refer to it by, such as "flow-mu".
         title: heading of a few words.
         equation: the formula.
-        text: one or two plain sentences: what it says and where it comes from.
+        text: one or two plain sentences, formulas between backticks: what it says and where it
+            comes from.
         check: "proved" (the residual was brought to 0 symbolically), "50 digits" (both sides
             agree at points of the domain to 50 digits, where no proof was found) or "definition".
     """

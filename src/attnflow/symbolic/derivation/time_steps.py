@@ -23,7 +23,22 @@ from attnflow.symbolic.early_time import (
 from attnflow.symbolic.flow import derive_flow, metric
 from attnflow.symbolic.late_time import LateTime, late_time
 from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbols import B, C, L, alpha, c, dt_dmu, mu, nu, remainder, rho, t, tau, vanishing
+from attnflow.symbols import (
+    B,
+    C,
+    L,
+    alpha,
+    c,
+    dt_dmu,
+    indexed,
+    mu,
+    nu,
+    remainder,
+    rho,
+    t,
+    tau,
+    vanishing,
+)
 
 __all__ = [
     "FirstDifference",
@@ -127,28 +142,29 @@ def _late_steps(paradigm: Paradigm) -> list[Step]:
                 "pace",
                 dt_dmu,
                 (late.clock * sp.exp(mu) + late.linear) / tau + vanishing,
-                "Leading terms of the inverse of mu' on any orbit, for large mu.",
+                "Leading terms of the inverse of `mu'` on any orbit, for large `mu`.",
             ),
             (
                 "time",
                 "time",
                 t,
                 (late.clock * sp.exp(mu) + late.linear * mu + c) / tau + vanishing,
-                "The integral of it; the constant c depends on the start.",
+                "The integral of it; the constant `c` depends on the start.",
             ),
             (
                 "inattention",
                 "closing of the focus",
                 limit(t * (1 - alpha)),
                 late.inattention,
-                "The focus closes like 1/t, since the potential grows like e^mu and so like t.",
+                "The focus closes like `1/t`, since the potential grows like `e^mu` and so like "
+                "`t`.",
             ),
             (
                 "focus",
                 "focus score",
                 limit(nu - sp.log(t)),
                 late.focus,
-                "The same for nu, whose growth is logarithmic.",
+                "The same for `nu`, whose growth is logarithmic.",
             ),
         ]
     else:
@@ -165,19 +181,19 @@ def _late_steps(paradigm: Paradigm) -> list[Step]:
                 "closing of the focus",
                 limit(mu**late.power * (1 - alpha)),
                 late.inattention,
-                "The potential grows like a power of mu only, so the focus closes "
-                "like a power of 1/log t.",
+                "The potential grows like a power of `mu` only, so the focus closes "
+                "like a power of `1/log t`.",
             ),
             (
                 "focus",
                 "focus score",
                 limit(sp.exp(nu) / mu**late.power),
                 late.focus,
-                f"The same for nu, which grows like {late.power} log log t.",
+                f"The same for `nu`, which grows like `{late.power} log log t`.",
             ),
         ]
     entries.append(
-        ("loss", "loss", limit(t * L), late.loss, "The loss falls like 1/t, with this constant.")
+        ("loss", "loss", limit(t * L), late.loss, "The loss falls like `1/t`, with this constant.")
     )
     return [
         Step(
@@ -253,16 +269,13 @@ def difference_steps(paradigms: Sequence[Paradigm]) -> list[Step]:
         _check_series(second, start_series(second, SHOWN_ORDER))
         apart = first_difference(first, second)
         for symbol, (order, coefficient) in ((alpha, apart.alpha), (mu, apart.mu)):
-            one, other = (
-                sp.Symbol(rf"{sp.latex(symbol)}_{{\mathrm{{{p.name}}}}}", real=True)
-                for p in (first, second)
-            )
+            one, other = (indexed(symbol, p.name) for p in (first, second))
             found.append(
                 Step(
                     f"difference-{first.name}-{second.name}-{symbol}",
                     f"{first.title} and {second.title}: {'focus' if symbol is alpha else 'margin'}",
                     equation(one - other, coefficient * t**order + remainder(order + 1)),
-                    "The lowest power of t at which they differ.",
+                    "The lowest power of `t` at which they differ.",
                     DIGITS,
                 )
             )
