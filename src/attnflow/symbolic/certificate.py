@@ -14,13 +14,14 @@ ansatz, such as those that pool the logits or probabilities of all segments, can
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 import sympy as sp
 
 from attnflow.settings import Setting
 from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.derivation.step import check_equal
-from attnflow.symbolic.flow import derive_flow, overall_speed, relative_speed
+from attnflow.symbolic.flow import background_ratio, derive_flow, overall_speed, relative_speed
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import C, alpha, eta_classifier, eta_focus, k, m, mu, r, rho, s, tau
 
@@ -65,6 +66,67 @@ def effective_loss(paradigm: Paradigm) -> FullLoss:
     return loss
 
 
+@dataclass(frozen=True)
+class _Network:
+    """The classifier and the focus of an explicit setting, entry by entry.
+
+    W and w act on foreground vectors, V and v on the kinds of background vectors.
+    """
+
+    W: sp.Matrix
+    V: sp.Matrix
+    w: sp.Matrix
+    v: sp.Matrix
+
+    @property
+    def entries(self) -> list[sp.Symbol]:
+        return [*self.W, *self.V, *self.w, *self.v]
+
+
+def _network(classes: int, kinds: int) -> _Network:
+    def matrix(name: str, rows: int, columns: int) -> sp.Matrix:
+        return sp.Matrix(rows, columns, lambda i, j: sp.Dummy(f"{name}_{i}{j}", real=True))
+
+    return _Network(
+        matrix("W", classes, classes),
+        matrix("V", classes, kinds),
+        matrix("w", classes, 1),
+        matrix("v", kinds, 1),
+    )
+
+
+def _share(i: int, j: int, classes: int) -> sp.Expr:
+    """An entry of I - 11'/C."""
+    return int(i == j) - sp.Rational(1, classes)
+
+
+def _ansatz(net: _Network, ratio: sp.Expr) -> dict[sp.Symbol, sp.Expr]:
+    """The values of all entries on the ansatz; the background's own weight may be any."""
+    classes, offset = net.W.rows, sp.Dummy("q", real=True)
+    values = {
+        net.W[i, j]: mu / r * _share(i, j, classes) for i, j in product(range(classes), repeat=2)
+    }
+    values |= {entry: sp.S.Zero for entry in net.V} | {entry: offset for entry in net.v}
+    score = sp.log(alpha / (1 - alpha) * ratio)
+    return values | {entry: (score + s * offset) / r for entry in net.w}
+
+
+def _population_loss(net: _Network, loss: FullLoss, segments: int, true: int) -> sp.Expr:
+    """The average over the classes of the loss of one example, as a function of all entries."""
+    classes, kinds = net.W.rows, net.v.rows
+    behind = [j % kinds for j in range(segments - true)]
+    total = sp.S.Zero
+    for label in range(classes):
+        foreground = [label] * true
+        scores = [r * net.w[j] for j in foreground] + [s * net.v[j] for j in behind]
+        over = [sp.exp(score - scores[-1]) for score in scores]  # softmax, shifted
+        weights = [weight / sp.Add(*over) for weight in over]
+        logits = [list(r * net.W[:, j]) for j in foreground]
+        logits += [list(s * net.V[:, j]) for j in behind]
+        total += loss(weights, logits, label, true) / classes
+    return total
+
+
 @lru_cache(maxsize=256)
 def certify(
     paradigm: Paradigm,
@@ -90,67 +152,44 @@ def certify(
     Raises:
         SettingError: a number out of range.
         UncheckedStep: the full flow leaves the ansatz or is not the reduced flow.
+
+    >>> from attnflow.symbolic.catalogue import HARD
+    >>> certify(HARD, segments=2, classes=2).check
+    'proved'
+
+    Source: derivations/01_ansatz_and_metric.py.
     """
     Setting(segments, classes, foreground_segments, background=background)
-    loss = full_loss or effective_loss(paradigm)
     kinds = 1 if background == "shared" else segments - foreground_segments
-    W = sp.Matrix(classes, classes, lambda i, j: sp.Dummy(f"W_{i}{j}", real=True))
-    V = sp.Matrix(classes, kinds, lambda i, j: sp.Dummy(f"V_{i}{j}", real=True))
-    w = sp.Matrix(classes, 1, lambda i, _: sp.Dummy(f"w_{i}", real=True))
-    v = sp.Matrix(kinds, 1, lambda i, _: sp.Dummy(f"v_{i}", real=True))
-    offset = sp.Dummy("q", real=True)  # where the background's own weight stands: it drops out
-
-    on_ansatz = {
-        W[i, j]: mu / r * (int(i == j) - sp.Rational(1, classes))
-        for i in range(classes)
-        for j in range(classes)
-    }
-    on_ansatz |= {entry: sp.S.Zero for entry in V} | {entry: offset for entry in v}
-    odds = alpha / (1 - alpha) * (segments - foreground_segments) / foreground_segments
-    on_ansatz |= {entry: (sp.log(odds) + s * offset) / r for entry in w}
-
-    total = sp.S.Zero
-    for label in range(classes):
-        foreground = [label] * foreground_segments
-        behind = [j % kinds for j in range(segments - foreground_segments)]
-        scores = [r * w[j] for j in foreground] + [s * v[j] for j in behind]
-        over = [sp.exp(score - scores[-1]) for score in scores]  # softmax, shifted
-        weights = [weight / sp.Add(*over) for weight in over]
-        logits = [list(r * W[:, j]) for j in foreground] + [list(s * V[:, j]) for j in behind]
-        total += loss(weights, logits, label, foreground_segments) / classes
+    numbers = {m: segments, C: classes, k: foreground_segments}
+    net = _network(classes, kinds)
+    on_ansatz = _ansatz(net, background_ratio.subs(numbers))
+    loss = full_loss or effective_loss(paradigm)
+    total = _population_loss(net, loss, segments, foreground_segments)
 
     def velocity(entry: sp.Symbol, rate: sp.Symbol) -> sp.Expr:
         others = {symbol: value for symbol, value in on_ansatz.items() if symbol != entry}
         return -rate * sp.diff(total.xreplace(others), entry).subs(entry, on_ansatz[entry])
 
-    numbers = {m: segments, C: classes, k: foreground_segments}
     flow = derive_flow(paradigm)
     speeds = {rho: relative_speed(background), tau: overall_speed}
-    reduced = [e.subs(speeds).subs(numbers) for e in (flow.mu_dot, flow.nu_dot)]
-
-    name = f"certificate of {paradigm.name}"
-    results = set()
-    for i in range(classes):
-        for j in range(classes):
-            share = int(i == j) - sp.Rational(1, classes)
-            results.add(
-                check_equal(name, r * velocity(W[i, j], eta_classifier), reduced[0] * share)
-            )
-    for entry in V:
-        results.add(check_equal(name, velocity(entry, eta_classifier), sp.S.Zero))
-    behind_velocity = velocity(v[0], eta_focus)
-    for entry in v[1:]:
-        results.add(check_equal(name, velocity(entry, eta_focus), behind_velocity))
-    for entry in w:
-        apart = r * velocity(entry, eta_focus) - s * behind_velocity
-        results.add(check_equal(name, apart, reduced[1]))
+    mu_dot, nu_dot = (e.subs(speeds).subs(numbers) for e in (flow.mu_dot, flow.nu_dot))
+    behind = velocity(net.v[0], eta_focus)
+    claims = [
+        (r * velocity(net.W[i, j], eta_classifier), mu_dot * _share(i, j, classes))
+        for i, j in product(range(classes), repeat=2)
+    ]
+    claims += [(velocity(entry, eta_classifier), sp.S.Zero) for entry in net.V]
+    claims += [(velocity(entry, eta_focus), behind) for entry in net.v[1:]]
+    claims += [(r * velocity(entry, eta_focus) - s * behind, nu_dot) for entry in net.w]
+    results = {check_equal(f"certificate of {paradigm.name}", *claim) for claim in set(claims)}
     return Certificate(
         segments,
         classes,
         foreground_segments,
         background,
-        parameters=len([*W, *V, *w, *v]),
-        mu_dot=factored(reduced[0]),
-        nu_dot=factored(reduced[1]),
+        parameters=len(net.entries),
+        mu_dot=factored(mu_dot),
+        nu_dot=factored(nu_dot),
         check=max(results, key=len),
     )

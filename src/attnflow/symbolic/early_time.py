@@ -61,7 +61,7 @@ class StartSeries:
 
 def _check_start(start: tuple[sp.Expr, sp.Expr]) -> tuple[sp.Expr, sp.Expr]:
     try:
-        exact = tuple(sp.sympify(value) for value in start)
+        exact = tuple(sp.sympify(value, strict=True) for value in start)
     except (TypeError, sp.SympifyError):
         exact = ()
     if len(exact) != 2 or any(not isinstance(e, sp.Expr) or e.has(sp.Float) for e in exact):

@@ -31,7 +31,7 @@ def antiderivative(integrand: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
         The antiderivative, verified by differentiation, without constant; None if not in the table.
     """
     try:
-        result = _integrate(sp.sympify(integrand), variable)
+        result = _integrate(sp.sympify(integrand, strict=True), variable)
     except (_Unknown, sp.PolynomialError):
         return None
     derivative = sp.diff(result, variable)
@@ -41,36 +41,26 @@ def antiderivative(integrand: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
 
 
 def _integrate(integrand: sp.Expr, u: sp.Symbol) -> sp.Expr:
+    """By what moves with u: one exponential, and logarithms that stand linearly beside it."""
     if u not in integrand.free_symbols:
         return integrand * u
     quotient, found = rational(integrand)
-    exponentials = {g: piece.exp for g, piece in found.back.items() if isinstance(piece, sp.exp)}
-    rates = {g: sp.diff(e, u) for g, e in exponentials.items() if u in e.free_symbols}
-    if any(u in rate.free_symbols for rate in rates.values()):
+    moving = {g: piece for g, piece in found.back.items() if u in piece.free_symbols}
+    rates = {g: sp.diff(e.exp, u) for g, e in moving.items() if isinstance(e, sp.exp)}
+    logarithms = {g: e.args[0] for g, e in moving.items() if isinstance(e, sp.log)}
+    if len(rates) + len(logarithms) < len(moving) or sp.Tuple(*rates.values()).has(u):
         raise _Unknown
-    logarithms = {}
-    for g, piece in found.back.items():
-        if u in piece.free_symbols and g not in rates:
-            if not isinstance(piece, sp.log):
-                raise _Unknown
-            logarithms[g] = piece.args[0]
     if len(rates) > 1 or found.roots:
         return _termwise(quotient, found, u)
-    constants = {g: piece for g, piece in found.back.items() if u not in piece.free_symbols}
-    if rates:
-        ((power, rate),) = rates.items()
-    else:
-        power, rate = sp.Dummy("E", positive=True), sp.S.One
-    # a constant factor e^c in the exponential belongs to the coefficients
-    shift = exponentials[power] - rate * u if rates else sp.S.Zero
-    back = constants | {power: sp.exp(sp.expand(rate * u + shift))}
+    power, rate = next(iter(rates.items()), (sp.Dummy("E", positive=True), sp.S.One))
+    # the generator is e^(rate u) times a constant, which the rules need not know: it is put back
+    back = {**found.back, power: found.back.get(power, sp.exp(rate * u))}
     polynomial = sp.Poly(quotient, *logarithms) if logarithms else None
     if polynomial is None:
         return _plain(quotient, power, rate, u).subs(back)
     if polynomial.total_degree() > 1:
         raise _Unknown
-    rest = polynomial.coeff_monomial(1)
-    result = _plain(rest, power, rate, u)
+    result = _plain(polynomial.coeff_monomial(1), power, rate, u)
     for g, argument in logarithms.items():
         inside, more = rational(argument)
         renamed = {s: power for s, piece in more.back.items() if piece == found.back.get(power)}

@@ -1,4 +1,10 @@
-"""The coefficients of exact series: rational functions in constants that are met on the way."""
+"""The field that the coefficients of exact series live in; power_series.py is the series.
+
+A coefficient is a rational function of constants such as C, e^mu_0 or log C, one generator each.
+Which constants occur shows only on the way: where one is missing, the computation starts again in
+a larger field (``in_growing_field``). In a field of its own each coefficient is in lowest terms at
+every step and a zero is seen as one, which sympy's expressions would not promise.
+"""
 
 from collections.abc import Callable, Mapping
 from math import lcm
@@ -52,7 +58,7 @@ class Field:
         Raises:
             Grow: an atom is missing.
         """
-        return self._domain.from_sympy(self._rational(textbook(sp.sympify(constant))))
+        return self._domain.from_sympy(self._rational(textbook(sp.sympify(constant, strict=True))))
 
     def expression(self, element: Any) -> sp.Expr:
         """A field element as a factored sympy expression."""

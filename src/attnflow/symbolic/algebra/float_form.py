@@ -50,7 +50,7 @@ def stable(expr: sp.Expr) -> sp.Expr:
     Returns:
         An expression in alpha, complement, mu, C with ``log1p`` and ``expm1``.
     """
-    expr = _by_exponentials(sp.sympify(expr).subs(beta, probability))
+    expr = _by_exponentials(sp.sympify(expr, strict=True).subs(beta, probability))
     return _rational(_powers(_tails(expr))).subs(_c, C - 1)
 
 

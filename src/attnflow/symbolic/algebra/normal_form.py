@@ -68,7 +68,7 @@ class Generators:
 
 def rational(expr: sp.Expr) -> tuple[sp.Expr, Generators]:
     """The expression as a rational function of generators, and what these stand for."""
-    return _generators(_spread(textbook(sp.sympify(expr).subs(beta, probability))))
+    return _generators(_spread(textbook(sp.sympify(expr, strict=True).subs(beta, probability))))
 
 
 def _generators(spread: sp.Expr) -> tuple[sp.Expr, Generators]:
@@ -183,7 +183,7 @@ def _negative(expr: sp.Expr) -> bool:
 
 def vanishes(expr: sp.Expr) -> bool:
     """Whether the expression is brought to 0 by the rules of this module (False: not decided)."""
-    spread = _spread(textbook(sp.sympify(expr).subs(beta, probability)))
+    spread = _spread(textbook(sp.sympify(expr, strict=True).subs(beta, probability)))
     quotient, found = _generators(_spread(_without_bare_kepler(spread)))
     numerator = sp.expand(sp.fraction(sp.together(quotient))[0])
     for _ in range(4):  # roots may hold roots
@@ -202,7 +202,7 @@ def agree(left: sp.Expr, right: sp.Expr, digits: int = 50, points: int = 4) -> b
     >>> agree(sp.exp(mu), sp.exp(mu) + sp.Rational(1, 10**40))
     False
     """
-    left, right = sp.sympify(left), sp.sympify(right)
+    left, right = sp.sympify(left, strict=True), sp.sympify(right, strict=True)
     symbols = left.free_symbols | right.free_symbols
     for index in range(points):
         point = sample(symbols, index)
