@@ -8,19 +8,24 @@ import shutil
 import subprocess
 import sys
 
+import mpmath
 import numpy as np
 import pytest
 import sympy as sp
 
 from attnflow.errors import MissingPart, ParadigmError, SettingError, UnknownFunction
 from attnflow.export import document as exporting
-from attnflow.export import numpy_module
+from attnflow.export import numpy_module, standalone
 from attnflow.export.document import compile_pdf, export, latex_document, sections
+from attnflow.numeric import quadrature
+from attnflow.numeric.closed_form import solve
 from attnflow.numeric.precision import float64
+from attnflow.settings import Setting
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT
 from attnflow.symbolic.derivation.derived import derive
+from attnflow.symbolic.first_integral import MOTION
 from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbols import C, alpha, mu
+from attnflow.symbols import C, alpha, delta, mu, odds
 
 BUILT_IN = (SOFT, HARD, LVML)
 HAS_LATEX = any(shutil.which(name) for name in ("latexmk", "pdflatex", "tectonic"))
@@ -207,6 +212,89 @@ def test_the_first_integral_of_the_module_is_constant_on_its_orbit(module, given
     assert score[0] == pytest.approx(start[1], abs=1e-13)
 
 
+@pytest.mark.parametrize("given", BUILT_IN, ids=str)
+def test_the_module_loses_no_digit_of_a_small_motion(module, given):
+    slope = sp.lambdify((mu, C), derive(given).first_integral.slope, STABLE_HEADS)
+    for margin, ratio, classes in ((1e-6, 999999, 10**6), (1e-9, 19, 20), (1e-3, 4, 3)):
+        with mpmath.workdps(60):
+            force = mpmath.quad(lambda u, c=classes: slope(u, c), [0, mpmath.mpf(margin)])
+            odds = 1 / mpmath.mpf(ratio)
+            wanted = mpmath.findroot(
+                lambda d, f=force, w=odds: d + w * mpmath.expm1(d) - f, force / (1 + odds)
+            )
+        found = getattr(module, f"{given.name}_nu")(margin, float(ratio), float(classes))
+        assert found == pytest.approx(float(wanted), rel=1e-14)
+
+
+STABLE_HEADS = [
+    {
+        "log1p": mpmath.log1p,
+        "expm1": mpmath.expm1,
+        "log_quotient": lambda n, d, gap: mpmath.log1p(gap / d),
+    },
+    "mpmath",
+]
+
+
+@pytest.mark.parametrize("given", BUILT_IN, ids=str)
+@pytest.mark.parametrize(
+    ("segments", "classes", "start", "horizon"),
+    [(20, 20, (0.0, 0.0), 2e3), (100, 1000, (0.0, 0.0), 4e5), (5, 3, (0.4, -1.0), 1e6)],
+)
+def test_trajectories_of_the_module_are_those_of_solve(
+    module, given, segments, classes, start, horizon
+):
+    times = np.geomspace(1e-9 * horizon, horizon, 40)
+    wanted = solve(given, Setting(segments, classes), times, initial=start)
+    ratio = segments - 1.0
+    margin, score = getattr(module, f"{given.name}_trajectory")(times, ratio, classes, *start)
+    # both solve the same quadrature to rounding; where the onset is steep it amplifies a rounding
+    np.testing.assert_allclose(margin - start[0], wanted.mu - start[0], rtol=1e-11, atol=1e-15)
+    np.testing.assert_allclose(score - start[1], wanted.nu - start[1], rtol=1e-10, atol=1e-14)
+    back = getattr(module, f"{given.name}_time")(margin, ratio, classes, *start)
+    np.testing.assert_allclose(back, times, rtol=1e-7 if start[0] else 1e-13)
+    assert np.isnan(getattr(module, f"{given.name}_time")(start[0] - 1.0, ratio, classes, *start))
+
+
+def test_the_panels_of_the_module_are_those_of_the_library(module):
+    for ours, theirs in (
+        (module.NODES, quadrature._POINTS),
+        (module.WEIGHTS, quadrature._WEIGHTS),
+        (module.RUNNING, quadrature._CUMULATIVE),
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=1e-16)
+
+
+def test_the_increment_of_the_module_solves_the_first_integral():
+    residual = sp.lambdify((delta, odds), MOTION, ["numpy", {"expm1": np.expm1}])
+    force, weight = np.array([-1e3, -1.0, 1e-12, 0.3, 1e5]), np.array([1e-9, 2.0, 1.0, 50.0, 1e-6])
+    found = standalone.increment(force, weight)
+    np.testing.assert_allclose(residual(found, weight), force, rtol=1e-12)
+
+
+def test_the_jax_module_agrees_and_differentiates(module):
+    import jax
+
+    loaded: dict = {}
+    exec(export(LVML, "jax"), loaded)
+    times = np.geomspace(1e-3, 1e4, 9)
+    wanted = module.lvml_trajectory(times, 19.0, 20.0)
+
+    @float64
+    def values():
+        state = jax.jit(loaded["lvml_trajectory"])(times, 19.0, 20.0)
+        slope = jax.jit(jax.grad(lambda c: loaded["lvml_margin"](times, 19.0, c)[-1]))(20.0)
+        return *map(np.asarray, state), float(slope)
+
+    with jax.numpy_rank_promotion("allow"):  # as it is for users
+        margin, score, slope = values()
+    np.testing.assert_allclose(margin, wanted[0], rtol=1e-13)
+    np.testing.assert_allclose(score, wanted[1], rtol=1e-12)
+    step = 1e-3
+    sides = [module.lvml_margin(times, 19.0, 20.0 + s)[-1] for s in (step, -step)]
+    assert slope == pytest.approx((sides[0] - sides[1]) / (2 * step), rel=1e-6)
+
+
 def test_a_paradigm_without_a_first_integral_has_loss_and_flow():
     mixed = Paradigm("0-mixed", SOFT.loss / 2 + HARD.loss / 2)
     text = export(mixed, "python")
@@ -228,9 +316,9 @@ def test_a_module_of_the_error_function_brings_it_along():
 
 def test_a_function_that_numpy_lacks_is_refused_by_name():
     with pytest.raises(UnknownFunction, match="no NumPy code is known for mystery in mystery"):
-        numpy_module._code(sp.Function("mystery")(mu))
+        numpy_module.code(sp.Function("mystery")(mu))
     with pytest.raises(UnknownFunction, match=r"no NumPy code is known for gamma\(mu\): it needs"):
-        numpy_module._code(sp.gamma(mu))
+        numpy_module.code(sp.gamma(mu))
 
 
 # --- files and arguments --------------------------------------------------------------------------

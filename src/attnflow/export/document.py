@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import sympy as sp
@@ -27,7 +28,10 @@ from attnflow.symbolic.derivation.step import Step
 from attnflow.symbolic.derivation.time_steps import difference_steps
 from attnflow.symbolic.paradigm import Paradigm
 
-FORMATS = {"latex": ".tex", "pdf": ".pdf", "markdown": ".md", "python": ".py", "json": ".json"}
+FORMATS = {
+    **{"latex": ".tex", "pdf": ".pdf", "markdown": ".md", "json": ".json"},
+    **{"python": ".py", "jax": ".py"},
+}
 """Format -> ending of its files."""
 _CHECKED = {
     "proved": "Proved symbolically.",
@@ -185,18 +189,24 @@ def json_document(paradigms: Iterable[str | Paradigm]) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
-def _python_document(paradigms: Iterable[str | Paradigm]) -> str:
-    chosen = [paradigm(p) for p in paradigms]
-    if not chosen:
-        raise SettingError("paradigms must be one or more different ones, got none")
-    return python_module(chosen)
+def _module(write: Callable[[Sequence[Paradigm]], str]) -> Callable[..., str]:
+    """A writer of programs as a writer of documents: of paradigms or their names."""
+
+    def document(paradigms: Iterable[str | Paradigm]) -> str:
+        chosen = [paradigm(p) for p in paradigms]
+        if not chosen:
+            raise SettingError("paradigms must be one or more different ones, got none")
+        return write(chosen)
+
+    return document
 
 
 _WRITERS: dict[str, Callable[[Iterable[str | Paradigm]], str]] = {
     "latex": latex_document,
     "markdown": markdown_document,
-    "python": _python_document,
     "json": json_document,
+    "python": _module(python_module),
+    "jax": _module(partial(python_module, jax=True)),
 }
 
 
@@ -210,7 +220,7 @@ def format_of(format: str | None, path: str | os.PathLike[str] | None) -> str:
         raise SettingError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
     ending = "" if path is None else Path(path).suffix.lower()
     meant = next((name for name, own in FORMATS.items() if own == ending), None)
-    if format is not None and meant not in (None, format):
+    if format is not None and meant is not None and FORMATS[format] != ending:
         raise SettingError(f"path must end in {FORMATS[format]} for format {format}, got {path}")
     return format or meant or "latex"
 
@@ -224,7 +234,8 @@ def export(
 
     Args:
         paradigms: "all" (the built-in ones), a name or Paradigm, or several of them.
-        format: "latex", "pdf", "markdown", "python" or "json"; None as the path ends, else LaTeX.
+        format: "latex", "pdf", "markdown", "json", "python" (NumPy) or "jax"; None as the path
+            ends, else LaTeX.
         path: file to write (whole or not at all), or None to only return the contents.
 
     Returns:

@@ -1,10 +1,12 @@
 """A self-contained Python module of the derived formulas, for use without this library.
 
 The functions are printed from the same sympy expressions that everything else uses, in the form
-that floats survive; the module needs NumPy alone.
+that floats survive. What computes orbits is the text of ``standalone.py``. The module needs NumPy
+alone, or JAX alone.
 """
 
 from collections.abc import Sequence
+from importlib.resources import files
 
 import sympy as sp
 from sympy.printing.numpy import NumPyPrinter
@@ -14,49 +16,58 @@ from attnflow.symbolic.algebra.float_form import stable
 from attnflow.symbolic.first_integral import derive_first_integral
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbols import attention, complement, inattention
+from attnflow.symbols import Phi, attention, complement, inattention
 
 _HEADER = '''"""Gradient-flow dynamics of {titles}.
 
-Written by attnflow from each loss L(alpha, mu; C). Arguments are numbers or arrays that broadcast:
-mu (margin), nu (focus score), C (classes), B = (m - k)/k (background segments to a foreground
-segment; m - 1 in the simple setting), rho (relative speed of the focus), tau (overall speed).
-Time is step x learning rate.
+Written by attnflow from each loss L(alpha, mu; C); formulas and their derivation are those of
+``attnflow derive``. Arguments are numbers or arrays that broadcast: mu (margin), nu (focus score),
+C (classes), B = (m - k)/k (background segments to a foreground segment; m - 1 in the simple
+setting), rho (relative speed of the focus), tau (overall speed), the start (mu0, nu0). Time is
+step x learning rate. ``time``, ``margin`` and ``trajectory`` take arrays of mu or t, and numbers
+for the rest.{note}
 """
 
-import numpy as np
+{imports}
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
+'''
 
-
-def _log_quotient(n, d, gap):
-    """log(n/d) with gap = n - d."""
-    near = np.abs(gap) < 0.5 * d
-    small = np.log1p(np.where(near, gap, 0.0) / d)
-    return np.where(near, small, np.log(np.where(near, 1.0, n / d)))
-
-
-def _integral(function, low, high):
-    """Integral by Gauss-Legendre panels, each at most 1/4 wide."""
-    low, high = np.broadcast_arrays(np.asarray(low, float), np.asarray(high, float))
-    panels = max(1, int(np.ceil(4 * np.max(np.abs(high - low), initial=0.0))))
-    width = (high - low)[..., None, None] / panels
-    points = low[..., None, None] + width * (np.arange(panels)[:, None] + (_NODES + 1) / 2)
-    return np.sum(function(points) * _WEIGHTS, axis=(-2, -1)) * width[..., 0, 0] / 2
+_JAX = {
+    "note": (
+        "\n\nEvery function works in jit, vmap and grad. Switch double precision on, by "
+        'jax.config.update(\n"jax_enable_x64", True), before the first call.'
+    ),
+    "imports": (
+        "from collections.abc import Callable\nfrom typing import Any, NamedTuple\n\n"
+        "import jax\nimport jax.numpy as np\nimport numpy"
+    ),
+    "loops": '''def repeated(step: Callable[[Any], Any], state: Any, count: int) -> Any:
+    """The state after ``count`` steps."""
+    return jax.lax.scan(lambda s, _: (step(s), None), state, None, length=count)[0]
 
 
-def log_omega(z):
-    """x with x + e^x = z: the logarithm of the Wright omega function."""
-    z = np.asarray(z, float)
-    large = z > 1
-    x = np.where(large, np.log(np.where(large, z, 1.0)), z - np.log1p(np.exp(np.minimum(z, 1.0))))
-    for _ in range(8):
-        e = np.exp(x)
-        residual = x + e - z
-        step = residual / (1 + e)
-        x = x - step / (1 - step * e / (2 * (1 + e)))
-    return x
+def recorded(step: Callable[[Any], Any], state: Any, done: Callable[[Any], Any]) -> Any:
+    """What each step notes, one array a quantity; steps of a state that is done change nothing."""
+    return jax.lax.scan(lambda s, _: step(s), state, None, length=PANELS)[1]
 
+
+''',
+    "special": "def _{name}(u):\n    return jax.scipy.special.{name}(u)\n",
+}
+_NUMPY = {
+    "note": "",
+    "imports": (
+        "from collections.abc import Callable\nfrom typing import Any, NamedTuple\n\n"
+        "import numpy\nimport numpy as np"
+    ),
+    "special": (
+        "def _{name}(u):\n"
+        '    """Which NumPy lacks."""\n'
+        "    return np.vectorize(math.{name}, otypes=[float])(u)\n"
+    ),
+}
+
+_SETTING = '''
 
 def focus(nu, B):
     """alpha: attention on the true segments."""
@@ -98,18 +109,18 @@ def {name}_slope(mu, C):
 def {name}_potential(mu, C, mu0=0.0):
     """{title}: Phi(mu) - Phi(mu0)."""
     C = np.asarray(C, float)[..., None, None]
-    return _integral(lambda point: {name}_slope(point, C), mu0, mu)
+    return integral(lambda point: {name}_slope(point, C), mu0, mu)
 
 
 def {name}_first_integral(mu, nu, B, C, rho=1.0):
-    """{title}: nu + e^nu/B - rho Phi(mu), constant along the flow."""
-    return nu + np.exp(nu) / B - rho * {name}_potential(mu, C)
+    """{title}: constant along the flow."""
+    Phi = {name}_potential(mu, C)
+    return {conserved}
 
 
 def {name}_nu(mu, B, C, mu0=0.0, nu0=0.0, rho=1.0):
     """{title}: nu as a function of mu on the orbit through (mu0, nu0)."""
-    z = nu0 + np.exp(nu0) / B + rho * {name}_potential(mu, C, mu0) - np.log(B)
-    return log_omega(z) + np.log(B)
+    return nu0 + increment(rho * {name}_potential(mu, C, mu0), np.exp(nu0) / B)
 
 
 def {name}_alpha(mu, B, C, mu0=0.0, nu0=0.0, rho=1.0):
@@ -120,18 +131,34 @@ def {name}_alpha(mu, B, C, mu0=0.0, nu0=0.0, rho=1.0):
 def {name}_pace(mu, B, C, mu0=0.0, nu0=0.0, rho=1.0, tau=1.0):
     """{title}: dt/dmu on the orbit through (mu0, nu0)."""
     return 1 / {name}_mu_dot(mu, {name}_nu(mu, B, C, mu0, nu0, rho), B, C, rho, tau)
+
+
+def _{name}_orbit(B, C, mu0, nu0, rho, tau):
+    return Orbit(
+        drive=lambda clock: rho * {name}_slope(mu0 + clock, C),
+        pace=lambda clock, rise: 1 / {name}_mu_dot(mu0 + clock, nu0 + rise, B, C, rho, tau),
+        odds=np.exp(nu0) / B,
+    )
+
+
+def {name}_time(mu, B, C, mu0=0.0, nu0=0.0, rho=1.0, tau=1.0):
+    """{title}: t(mu) on the orbit from (mu0, nu0); nan where it does not lead to mu."""
+    return time_at(_{name}_orbit(B, C, mu0, nu0, rho, tau), np.asarray(mu, float) - mu0)
+
+
+def {name}_trajectory(t, B, C, mu0=0.0, nu0=0.0, rho=1.0, tau=1.0):
+    """{title}: (mu, nu) at times t on the orbit from (mu0, nu0)."""
+    clock, rise = state_at(_{name}_orbit(B, C, mu0, nu0, rho, tau), t)
+    return mu0 + clock, nu0 + rise
+
+
+def {name}_margin(t, B, C, mu0=0.0, nu0=0.0, rho=1.0, tau=1.0):
+    """{title}: mu(t) on the orbit from (mu0, nu0)."""
+    return {name}_trajectory(t, B, C, mu0, nu0, rho, tau)[0]
 '''
 
-
-_SPECIAL = '''
-
-def _{name}(u):
-    """{title}, which NumPy lacks."""
-    return np.vectorize(math.{name}, otypes=[float])(u)
-'''
-
-_SPECIALS = {"erf": "The error function", "erfc": "1 - erf(u)"}
-"""Functions of Python's own mathematics -> what they are."""
+_SPECIALS = ("erf", "erfc")
+_KNOWN = (sp.exp, sp.log, sp.tanh, sp.sinh, sp.cosh)
 
 
 class _Printer(NumPyPrinter):
@@ -141,74 +168,105 @@ class _Printer(NumPyPrinter):
         super().__init__({"fully_qualified_modules": True, "allow_unknown_functions": False})
         self.module_imports.clear()
 
+    def _call(self, name: str, expr: sp.Expr) -> str:
+        return f"{name}({', '.join(self._print(a) for a in expr.args)})"
+
     def _print_log1p(self, expr: sp.Expr) -> str:
-        return f"numpy.log1p({self._print(expr.args[0])})"
+        return self._call("numpy.log1p", expr)
 
     def _print_expm1(self, expr: sp.Expr) -> str:
-        return f"numpy.expm1({self._print(expr.args[0])})"
+        return self._call("numpy.expm1", expr)
 
     def _print_erf(self, expr: sp.Expr) -> str:
-        return f"_erf({self._print(expr.args[0])})"
+        return self._call("_erf", expr)
 
     def _print_erfc(self, expr: sp.Expr) -> str:
-        return f"_erfc({self._print(expr.args[0])})"
+        return self._call("_erfc", expr)
 
     def _print_log_quotient(self, expr: sp.Expr) -> str:
-        return f"_log_quotient({', '.join(self._print(a) for a in expr.args)})"
+        return self._call("_log_quotient", expr)
 
 
-def _code(expr: sp.Expr) -> str:
-    named = expr.subs(complement, sp.Symbol("complement", positive=True))
-    known = (sp.exp, sp.log, sp.tanh, sp.sinh, sp.cosh, sp.Abs, sp.Max, sp.Min)
-    heads = {type(f) for f in named.atoms(sp.Function)}
+def code(expr: sp.Expr) -> str:
+    """An expression as NumPy code, in the form it has.
+
+    >>> from attnflow.symbols import B, nu
+    >>> code(nu + sp.exp(nu) / B)
+    'nu + np.exp(nu)/B'
+
+    Raises:
+        UnknownFunction: it holds a function that NumPy lacks.
+    """
+    plain = {complement: sp.Symbol("complement", positive=True), Phi: sp.Symbol("Phi", real=True)}
+    named = expr.xreplace(plain)
     unknown = sorted(
         h.__name__
-        for h in heads
-        if not issubclass(h, known) and not hasattr(_Printer, f"_print_{h.__name__}")
+        for h in {type(f) for f in named.atoms(sp.Function)}
+        if not issubclass(h, _KNOWN) and not hasattr(_Printer, f"_print_{h.__name__}")
     )
     if unknown:
         raise UnknownFunction(f"no NumPy code is known for {', '.join(unknown)} in {expr}")
     printer = _Printer()
-    code = str(printer.doprint(named)).replace("numpy.", "np.")
+    text = str(printer.doprint(named)).replace("numpy.", "np.")
     foreign = sorted(set(printer.module_imports) - {"numpy"})
     if foreign:
         raise UnknownFunction(f"no NumPy code is known for {expr}: it needs {', '.join(foreign)}")
-    return code
+    return text
 
 
-def _word(name: str) -> str:
-    """A paradigm's name as a Python identifier."""
-    word = "".join(c if c.isalnum() else "_" for c in name)
-    return f"p_{word}" if word[0].isdigit() else word
+def word(name: str) -> str:
+    """A paradigm's name as an identifier.
+
+    >>> word("power-1/2")
+    'power_1_2'
+    """
+    letters = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
+    return f"p_{letters}" if letters[0].isdigit() else letters
 
 
-def python_module(paradigms: Sequence[Paradigm]) -> str:
-    """Source of a module with loss, flow, first integral and orbit of each paradigm.
+def quoted(title: str) -> str:
+    """A title that can stand in a docstring or a comment, whatever it holds."""
+    return " ".join(title.replace("\\", "/").replace('"', "'").split())
+
+
+def python_module(paradigms: Sequence[Paradigm], *, jax: bool = False) -> str:
+    """Source of a module with loss, flow, first integral, orbit and trajectory of each paradigm.
 
     A paradigm without a first integral gets loss and flow only.
+
+    Args:
+        paradigms: what to write down.
+        jax: for JAX instead of NumPy.
 
     Raises:
         UnknownFunction: a loss holds a function that NumPy lacks.
     """
-    text = _HEADER.replace("{titles}", ", ".join(p.title for p in paradigms))
-    text = text.replace("{attention}", _code(attention)).replace(
-        "{inattention}", _code(inattention)
-    )
+    kind = _JAX if jax else _NUMPY
+    titles = ", ".join(quoted(p.title) for p in paradigms)
+    text = _HEADER.format(titles=titles, note=kind["note"], imports=kind["imports"])
+    source = files("attnflow.export").joinpath("standalone.py").read_text(encoding="utf-8")
+    source = source.partition("# --- copied from here")[2].partition("\n\n")[2]
+    if jax:
+        before, _, rest = source.partition("def repeated(")
+        source = (
+            before + kind["loops"] + "def _log_quotient(" + rest.partition("def _log_quotient(")[2]
+        )
+    text += source + _SETTING.format(attention=code(attention), inattention=code(inattention))
     for paradigm in paradigms:
         flow = derive_flow(paradigm)
-        given = {"name": _word(paradigm.name), "title": paradigm.title}
+        given = {"name": word(paradigm.name), "title": quoted(paradigm.title)}
         text += _FLOW.format(
             **given,
-            loss=_code(stable(paradigm.expanded)),
-            mu_dot=_code(stable(flow.mu_dot)),
-            nu_dot=_code(stable(flow.nu_dot)),
+            loss=code(stable(paradigm.expanded)),
+            mu_dot=code(stable(flow.mu_dot)),
+            nu_dot=code(stable(flow.nu_dot)),
         )
         try:
-            slope = derive_first_integral(paradigm).slope
+            found = derive_first_integral(paradigm)
         except NoFirstIntegral:
             continue
-        text += _ORBIT.format(**given, slope=_code(slope))
+        text += _ORBIT.format(**given, slope=code(found.slope), conserved=code(found.conserved))
     needed = [name for name in _SPECIALS if f"_{name}(" in text]
-    if needed:
+    if needed and not jax:
         text = text.replace("import numpy", "import math\n\nimport numpy", 1)
-    return text + "".join(_SPECIAL.format(name=n, title=_SPECIALS[n]) for n in needed)
+    return text + "".join(f"\n\n{kind['special'].format(name=n)}" for n in needed)
