@@ -1,9 +1,9 @@
 """From steps to time.
 
-Gradient descent takes steps of a finite size, and mostly with momentum. A step adds the velocity f
-of gradient flow to a memory that forgets by a factor p, and moves by eta times that memory. Time
-h = eta/(1 - p) passes in a step: with it the steps follow the flow, but for an error of the
-order of h.
+Gradient descent takes steps of a finite size, and mostly with momentum. A step adds the velocity
+`f` of gradient flow to a memory that forgets by a factor `p`, and moves by `eta` times that memory.
+Time `h = eta/(1 - p)` passes in a step: with it the steps follow the flow, but for an error of the
+order of `h`.
 
 That error is removed by looking for a flow that the steps follow to the second order. Momentum has
 a fast mode, in which the memory forgets, and a slow one, which is the motion that is seen. An
@@ -13,7 +13,7 @@ and what becomes of a constant force from the first step on. So the correction h
 and from any start, not only once the memory is full.
 
 Without momentum the fast mode is gone and the correction is known from numerical analysis:
-descent by steps follows the flow of L + (eta/4) |grad L|^2 in the metric of the plane.
+descent by steps follows the flow of `L + (eta/4) |grad L|^2` in the metric of the plane.
 """
 
 import sympy as sp
@@ -61,17 +61,17 @@ def main() -> Derivation:
     for nesterov in (False, True):
         numbers(told, nesterov)
     told.say(
-        """The corrected flow reads kappa u' + u = f + sigma (Df) u with x' = u, Df being the
-        derivative of f by (mu, nu)."""
+        """The corrected flow reads `kappa u' + u = f + sigma (Df) u` with `x' = u`, `Df` being the
+        derivative of `f` by `(mu, nu)`."""
     )
     modified_loss(told)
     for paradigm in (SOFT, HARD, LVML):
         motion(told, paradigm)
     told.say(
-        """The first integral K is constant along f, so what is left of its change is k_1 times
-        the second derivative of K in the direction of f, twice. That is a function of the margin
-        on the orbit, and the drift is one quadrature along the closed form. The start adds
-        nothing: it shifts the slow motion along f, where K rests."""
+        """The first integral `K` is constant along `f`, so what is left of its change is `k_1`
+        times the second derivative of `K` in the direction of `f`, twice. That is a function of the
+        margin on the orbit, and the drift is one quadrature along the closed form. The start adds
+        nothing: it shifts the slow motion along `f`, where `K` rests."""
     )
     for paradigm in (SOFT, HARD, LVML):
         drift(told, paradigm)
@@ -93,8 +93,8 @@ def numbers(told: Derivation, nesterov: bool) -> None:
             "How the memory forgets",
             kappa,
             found.inertia.subs(by_delta),
-            "Without a force a mode e^(r t) of the steps has r = 0 or forgets by p in a step; the "
-            "corrected flow, kappa u' + u = 0, must do the same.",
+            "Without a force a mode `e^(r t)` of the steps has `r = 0` or forgets by `p` in a "
+            "step; the corrected flow, `kappa u' + u = 0`, must do the same.",
             (memory.subs(RATE, 0), sp.S.Zero),
             (memory.subs(RATE, sp.log(p) / h), sp.S.Zero),
             (sp.exp(-found.step / found.inertia), p),
@@ -106,8 +106,8 @@ def numbers(told: Derivation, nesterov: bool) -> None:
         f"{title}how the slow mode answers",
         lag,
         sp.factor(found.lag.subs(by_delta)),
-        "A force on the slow mode must be x' + k_1 x'' up to the second order of h, and so "
-        "x' = f - k_1 (Df) f.",
+        "A force on the slow mode must be `x' + k_1 x''` up to the second order of `h`, and so "
+        "`x' = f - k_1 (Df) f`.",
         (sp.expand(series).coeff(h, 0), RATE),
         (sp.expand(series).coeff(h, 1) * h, found.lag.subs(by_delta) * RATE**2),
     )
@@ -116,8 +116,8 @@ def numbers(told: Derivation, nesterov: bool) -> None:
         f"{title}what inertia leaves over",
         sigma,
         kappa - lag,
-        "With u = f + O(h) on the right, kappa u' + u = f + sigma (Df) u gives "
-        "u = f - (kappa - sigma) (Df) f. Without momentum sigma = - eta/2.",
+        "With `u = f + O(h)` on the right, `kappa u' + u = f + sigma (Df) u` gives "
+        "`u = f - (kappa - sigma) (Df) f`. Without momentum `sigma = -eta/2`.",
         (found.bend, found.inertia - found.lag),
         (sp.limit(found.bend, p, 0), -eta / 2),
     )
@@ -136,7 +136,7 @@ def numbers(told: Derivation, nesterov: bool) -> None:
         sp.Symbol("u_0", real=True),
         found.kick * FORCE,
         "With this velocity at the start the corrected flow under a constant force is where the "
-        "steps are, after every step. At a switch of the force u grows by the same share of the "
+        "steps are, after every step. At a switch of the force `u` grows by the same share of the "
         "jump.",
         (position.subs(STEP, STEP + 1) - position, moved),
         (position.subs(STEP, 0), sp.S.Zero),
@@ -161,7 +161,7 @@ def modified_loss(told: Derivation) -> None:
         "The loss that steps descend",
         sp.Symbol(r"L_{\eta}", real=True),
         L + eta / 4 * size**2,
-        "For every loss, f - (eta/2) (Df) f is the gradient flow of this one. The gradient is "
+        "For every loss, `f - (eta/2) (Df) f` is the gradient flow of this one. The gradient is "
         "measured in the metric of the plane, learning rates included.",
         *(
             (slow - eta / 2 * (sp.diff(slow, mu) * speed + by_nu(slow) * turn), wanted)

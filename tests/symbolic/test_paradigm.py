@@ -4,8 +4,9 @@ import pytest
 import sympy as sp
 
 from attnflow.errors import ParadigmError
-from attnflow.symbolic.algebra.normal_form import vanishes
+from attnflow.symbolic.algebra.normal_form import agree, vanishes
 from attnflow.symbolic.catalogue import CATALOGUE, HARD, LVML, SOFT, paradigm, power_mean
+from attnflow.symbolic.early_time import start_series
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.paradigm import Paradigm, averaging
 from attnflow.symbols import C, alpha, beta, mu
@@ -131,3 +132,34 @@ def test_an_exponent_whose_powers_would_be_spelt_out_at_length_is_refused(expone
 def test_an_exponent_with_denominator_zero_is_refused():
     with pytest.raises(ParadigmError, match="exact number such as 1/2, got '1/0'"):
         power_mean("1/0")
+
+
+EVIL = "__import__('sys').stdout.write('evaluated') or 1"
+
+
+def test_text_is_refused_and_never_evaluated(capsys):
+    for build in (
+        lambda: Paradigm("text", EVIL),
+        lambda: averaging("text", EVIL),
+        lambda: averaging("text", beta**2, inverse=EVIL),
+        lambda: power_mean(EVIL),
+        lambda: start_series(SOFT, 2, (EVIL, 0)),
+        lambda: start_series(SOFT, 2, "00"),
+    ):
+        with pytest.raises(ParadigmError, match="must be"):
+            build()
+    with pytest.raises(sp.SympifyError):
+        agree(EVIL, mu)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "kink",
+    [sp.Max(0, 1 - mu), sp.Min(mu, C), sp.Abs(mu), sp.Heaviside(mu - 1), sp.sign(mu)],
+    ids=lambda e: type(e).__name__,
+)
+def test_a_loss_with_a_kink_is_refused_with_what_to_use_instead(kink):
+    message = rf"'hinge' must be smooth, got {type(kink).__name__} in .*; write log\(1 \+ exp\(k\*u"
+    with pytest.raises(ParadigmError, match=message):
+        Paradigm("hinge", alpha * kink)
+    assert Paradigm("size", SOFT.loss * sp.sqrt((C - 1) ** 2) / (C - 1))  # a constant is no kink

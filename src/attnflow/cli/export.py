@@ -16,7 +16,7 @@ from attnflow.errors import SettingError
 def export(
     which: ParadigmOptions,
     format: Annotated[
-        Literal["latex", "pdf", "markdown", "python", "json"] | None,
+        Literal["latex", "pdf", "markdown", "json", "python", "jax"] | None,
         Option(help="What to write (default: as FILE ends, or latex).", rich_help_panel=OUTPUT),
     ] = None,
     out: Annotated[

@@ -86,7 +86,8 @@ FUNCTIONS = {
 
 
 _GREEK = re.compile(
-    r"(?<![A-Za-z\\])(alpha|beta|delta|varepsilon|lambda|mu|nu|rho|tau|omega|psi|Phi|phi|eta)(?![A-Za-z])"
+    r"(?<![A-Za-z\\])(alpha|beta|delta|eta|varepsilon|kappa|lambda|mu|nu|omega|phi|psi|rho|sigma"
+    r"|tau|Phi)(?![A-Za-z])"
 )
 _FORMULA = re.compile(r"`([\w\s'^()+\-=/<>|,.;!]+)`")  # nothing that could be a command of LaTeX
 _ESCAPED = {c: f"\\{c}" for c in "&%$#_{}"} | {"^": r"\^{}", "~": r"\~{}"}
@@ -134,7 +135,7 @@ def _inline(formula: str) -> str:
     formula = re.sub(r"\^\(([^()]*)\)", r"^{\1}", formula)
     formula = re.sub(r"([_^])(\\\w+ ?|-?\w+)", r"\1{\2}", formula)
     formula = re.sub(r"\b(log|sinh)\b", r"\\\1", formula)
-    formula = re.sub(r"\b(logit|Kepler)\b", r"\\operatorname{\1}", formula)
+    formula = re.sub(r"\b(logit|Kepler|grad)\b", r"\\operatorname{\1}", formula)
     formula = re.sub(r"<(\w+, \w+)>", r"\\langle \1\\rangle", formula)
     return re.sub(r" +(?![A-Za-z])", "", formula)
 

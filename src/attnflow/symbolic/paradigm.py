@@ -16,6 +16,7 @@ _NOT_ONE_FORMULA = (
     *(sp.I, sp.zoo, sp.oo, sp.nan),
     *(sp.Piecewise, sp.Integral, sp.Sum, sp.Product, sp.Limit, sp.Derivative, AppliedUndef),
 )
+_KINKED = (sp.Max, sp.Min, sp.Abs, sp.Heaviside, sp.sign, sp.floor, sp.ceiling, sp.Mod)
 
 
 class Averaged(Enum):
@@ -88,6 +89,13 @@ class Paradigm:
                 f"the loss of {self.name!r} must be one real formula that sympy can differentiate "
                 f"(without Piecewise, integrals, sums or undefined functions), got {loss}"
             )
+        kinks = sorted({type(e).__name__ for e in loss.atoms(*_KINKED) if e.free_symbols - {C}})
+        if kinks:
+            raise ParadigmError(
+                f"the loss of {self.name!r} must be smooth, got {', '.join(kinks)} in {loss}; "
+                f"write log(1 + exp(k*u))/k for Max(0, u), sqrt(u**2 + 1/k**2) for Abs(u), with an "
+                f"exact large k"
+            )
         missing = {alpha, mu} - self.expanded.free_symbols
         if missing:
             raise ParadigmError(
@@ -132,7 +140,7 @@ class Paradigm:
 def _expression(what: str, given: object) -> sp.Expr:
     """What was given as a sympy expression."""
     try:
-        expression = sp.sympify(given)
+        expression = sp.sympify(given, strict=True)  # which evaluates no string
     except (TypeError, sp.SympifyError):
         expression = None
     if isinstance(expression, sp.Expr) and not isinstance(expression, sp.MatrixExpr):
@@ -205,7 +213,7 @@ def averaging(
 def _inverse(name: str, q: sp.Expr, value: sp.Symbol, inverse: sp.Expr | None) -> sp.Expr:
     """The probability as a function of the value of q: as given, or solved for."""
     if inverse is not None:
-        return sp.sympify(inverse).subs(beta, value)
+        return _expression(f"inverse of {name!r}", inverse).subs(beta, value)
     if mu in q.free_symbols and not (q.has(sp.exp) or beta in q.free_symbols):
         return probability.subs(mu, _solve(name, q - value, mu, value))
     return _solve(name, in_probability(q) - value, p, value)

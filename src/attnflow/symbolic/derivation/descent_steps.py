@@ -73,15 +73,16 @@ def _numbers() -> list[Step]:
             "Time of a step",
             h,
             found.step,
-            "A step of gradient descent with learning rate eta adds eta times the gradient to a "
-            "velocity that forgets by the factor p a step, so that this time passes in a step.",
+            "A step of gradient descent with learning rate `eta` adds `eta` times the gradient "
+            "to a velocity that forgets by the factor `p` a step, so that this time passes in a "
+            "step.",
         ),
         checked(
             "step-inertia",
             "Inertia",
             kappa,
             found.inertia.subs(eta, h * (1 - p)),
-            "In a step the velocity forgets by the factor p; without momentum kappa = 0.",
+            "In a step the velocity forgets by the factor `p`; without momentum `kappa = 0`.",
             (sp.exp(-found.step / found.inertia), p),
         ),
         checked(
@@ -89,8 +90,8 @@ def _numbers() -> list[Step]:
             "First-order correction",
             lag,
             found.lag.subs(eta, h * (1 - p)),
-            "What is slow obeys x' + k_1 x'' = f up to the second order of h, so "
-            "x' = f - k_1 (Df) f. With Nesterov's momentum it is less by p h.",
+            "What is slow obeys `x' + k_1 x'' = f` up to the second order of `h`, so "
+            "`x' = f - k_1 (Df) f`. With Nesterov's momentum it is less by `p h`.",
             (found.lag, slow_response(nesterov=False)),
             (derive_step_correction(True).lag, slow_response(nesterov=True)),
         ),
@@ -99,7 +100,7 @@ def _numbers() -> list[Step]:
             "What inertia leaves over",
             sigma,
             kappa - lag,
-            "Without momentum this is -eta/2.",
+            "Without momentum this is `-eta/2`.",
             (found.bend, found.inertia - found.lag),
             (sp.limit(found.bend, p, 0), -eta / 2),
         ),
@@ -124,9 +125,9 @@ def _motion(paradigm: Paradigm) -> list[Step]:
                 f"Steps of gradient descent: {what}",
                 kappa * bent + moved,
                 factored(force) + sigma * (entries[0] * mu_dot + entries[1] * nu_dot),
-                "The flow that steps of finite size follow up to the second order of h: it "
-                "starts from a velocity of 1 - p h/((1 - p) kappa) times that of the flow. "
-                "Without momentum it is the gradient flow of L + (eta/4) |grad L|^2.",
+                "The flow that steps of finite size follow up to the second order of `h`: it "
+                "starts from a velocity of `1 - p h/((1 - p) kappa)` times that of the flow. "
+                "Without momentum it is the gradient flow of `L + (eta/4) |grad L|^2`.",
                 (entries[0], sp.diff(force, mu)),
                 (entries[1].subs(alpha, attention), sp.diff(in_nu, nu)),
             )
