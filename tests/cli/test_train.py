@@ -71,6 +71,8 @@ def test_fit_names_effective_rates_and_classes(document, attnflow, tmp_path):
     assert found["segments"] == 4 and (tmp_path / "fit.svg").read_text().startswith("<?xml")
     assert found["classes"] == pytest.approx(3, rel=0.2)
     assert min(found["explained"].values()) > 0.99
+    low, high = found["intervals"]["classes"]
+    assert low <= found["classes"] <= high
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,18 @@ import pytest
 from attnflow import Setting, solve
 from attnflow.errors import SettingError
 from attnflow.train import evaluation as ev
+from attnflow.train.drawing import practice
 from attnflow.train.fixed_focus import held_losses
 from attnflow.train.loop import train
 from attnflow.train.report.compare_runs import _pairs
-from attnflow.train.theory import fit_curves, fit_run, schedule_of, theory_over_practice
+from attnflow.train.theory import (
+    Practice,
+    _interval,
+    fit_curves,
+    fit_run,
+    schedule_of,
+    theory_over_practice,
+)
 from training_runs import EXACT
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -128,11 +136,47 @@ def test_fit_recovers_the_model_that_made_the_curves():
     assert found.classes == pytest.approx(7, rel=1e-3)
     assert found.focus_rate == pytest.approx(2.0, rel=1e-3)
     assert found.classifier_rate == pytest.approx(0.5, rel=1e-3)
+    for name, truth in (("classes", 7), ("focus_rate", 2.0), ("classifier_rate", 0.5)):
+        low, high = found.intervals[name]
+        assert low < truth < high < 1.2 * low, name
+    assert not found.undetermined and not found.doubt
     assert min(found.explained.values()) > 1 - 1e-8
     assert max(found.distance.values()) < 1e-5
     for name, values in (("alpha", path.alpha), ("beta", path.beta)):
         there = np.interp(times, found.curves["times"], found.curves[name])
         np.testing.assert_allclose(there, values, atol=1e-3)
+
+
+def test_a_fit_to_points_past_the_transient_says_that_they_cannot_tell():
+    times = np.linspace(400, 2000, 12)
+    path = solve("soft", Setting(5, 3), times)
+    noise = 2e-3 * np.random.default_rng(0).normal(size=(2, len(times)))
+    rows = [{"paradigm": "soft", "time": 1.0}]
+    found = fit_curves(
+        schedule_of(rows), times, path.alpha + noise[0], path.beta + noise[1], 5, 3.0
+    )
+    assert found.explained["alpha"] > 0.97 and found.classes > 4  # good to look at, and wrong
+    low, high = found.intervals["classes"]
+    assert low < 3 < high and "classes" in found.undetermined
+    assert "cannot tell the effective classes and " in found.doubt
+    assert "all lie past the transient (the first, at t = 400, has alpha 0.91" in found.doubt
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    random = np.random.default_rng(3)
+    design, truth = random.normal(size=(60, 3)), np.array([1.0, -2.0, 0.5])
+    bounds = (np.full(3, -10.0), np.full(3, 10.0))
+    held = np.zeros(3)
+    for _ in range(1000):
+        residuals = 0.1 * random.normal(size=60)
+        point = truth + np.linalg.lstsq(design, residuals, rcond=None)[0]
+        left = design @ (point - truth) - residuals
+        low, high = _interval(point, design, left, bounds)
+        held += (low < truth) & (truth < high)
+    # of 1000 draws 950 are expected, give or take 7; seen correlation makes intervals wider
+    assert np.all(held > 930) and np.all(held < 995)
+    low, high = _interval(truth, np.zeros((60, 3)), left, bounds)
+    assert np.all(low == -10) and np.all(high == 10)  # nothing is told
 
 
 @pytest.mark.slow
@@ -145,6 +189,12 @@ def test_curves_that_no_setting_has_are_explained_worse_than_by_a_constant():
     errors = {n: found.fitted[n] - v for n, v in (("alpha", rising), ("beta", falling))}
     for name, error in errors.items():
         assert found.distance[name] == pytest.approx(np.linalg.norm(error) / 3)
+
+
+def test_the_figure_of_a_single_measured_row_shows_its_points():
+    values = {"alpha": np.array([0.5]), "beta": np.array([0.6])}
+    one = Practice(np.array([3.0]), values, values, {"alpha": 0.0, "beta": 0.0})
+    assert len(practice(one).axes) == 2
 
 
 @pytest.mark.slow

@@ -148,22 +148,30 @@ def fit(
         "classes": found.classes,
         "focus_rate": found.focus_rate,
         "classifier_rate": found.classifier_rate,
+        "intervals": {name: list(ends) for name, ends in found.intervals.items()},
+        "undetermined": list(found.undetermined),
         "explained": found.explained,
         "distance": found.distance,
     }
     if as_json:
+        if found.doubt:
+            output.say(f"warning: {found.doubt}")
         output.emit(values)
         return
-    named = ("classes", "focus_rate", "classifier_rate")
-    rows = [(f"effective {name.replace('_', ' ')}", values[name]) for name in named]
-    rows += [(f"explained of {name}", value) for name, value in found.explained.items()]
-    rows += [(f"distance of {name} (rms)", value) for name, value in found.distance.items()]
+    rows: list[tuple[str, Any, str]] = [
+        (f"effective {name.replace('_', ' ')}", values[name], f"{low:.3g} to {high:.3g}")
+        for name, (low, high) in found.intervals.items()
+    ]
+    rows += [(f"explained of {name}", value, "") for name, value in found.explained.items()]
+    rows += [(f"distance of {name} (rms)", value, "") for name, value in found.distance.items()]
     below = [name for name, value in found.explained.items() if value < 0]
     output.table(
         f"Reduced model of {Path(run).name}",
-        ("what", "value"),
+        ("what", "value", "95 % interval"),
         rows,
-        f"The model does not explain {' or '.join(below)}: a constant would be nearer."
-        if below
-        else "",
+        " ".join(
+            [f"The model does not explain {' or '.join(below)}: a constant would be nearer."]
+            * bool(below)
+            + [found.doubt] * bool(found.doubt)
+        ),
     )

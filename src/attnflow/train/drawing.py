@@ -199,7 +199,8 @@ def fitted(found: Fit) -> "Figure":
 def practice(found: Practice) -> "Figure":
     """Measured quantities as points, closed form as lines, the largest distance in the title."""
     with style():
-        names = [name for name in found.measured if np.ptp(found.theory[name]) > 0]
+        moving = [name for name in found.measured if np.ptp(found.theory[name]) > 0]
+        names = moving or list(found.measured)  # a single time shows no motion
         figure = new_figure(2, 2.2)
         panels = figure.subplots(1, len(names), squeeze=False)[0]
         for axes, name in zip(panels, names, strict=True):

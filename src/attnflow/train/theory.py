@@ -17,6 +17,11 @@ from attnflow.train.fixed_focus import start_at
 from attnflow.train.loop import Trained
 from attnflow.train.objective import paradigm_of
 
+RESOLUTION = 1e-3
+"""How well a curve of a network is known at best: finite steps deviate more from the flow."""
+TRANSIENT = 0.2
+"""What alpha or beta must change by for measurements to lie within the transient."""
+
 QUANTITIES = ("mu", "nu", "alpha", "beta", "loss")
 
 
@@ -124,6 +129,9 @@ class Fit:
         classes: effective number of classes, a real number above 1.
         focus_rate: effective rate of the focus, in units of the learning rate.
         classifier_rate: effective rate of the classifier.
+        intervals: of the three numbers, by name: where each lies with 95 % confidence if the
+            residuals are Gaussian; correlation from one measurement to the next is allowed for, and
+            curves count as known to no better than ``RESOLUTION``.
         explained: share of the variance of alpha and beta that the model explains, by name; below
             zero, their means describe them better than the model.
         times: of the measurements.
@@ -135,11 +143,33 @@ class Fit:
     classes: float
     focus_rate: float
     classifier_rate: float
+    intervals: dict[str, tuple[float, float]]
     explained: dict[str, float]
     times: np.ndarray
     measured: dict[str, np.ndarray]
     fitted: dict[str, np.ndarray]
     curves: dict[str, np.ndarray]
+
+    @property
+    def undetermined(self) -> tuple[str, ...]:
+        """Numbers that the measurements cannot tell: intervals of more than a factor of two."""
+        return tuple(name for name, (low, high) in self.intervals.items() if high > 2 * low)
+
+    @property
+    def doubt(self) -> str:
+        """Why some numbers mean little, as a sentence; empty if all are told by the data."""
+        if not self.undetermined:
+            return ""
+        numbers = " and ".join(name.replace("_", " ") for name in self.undetermined)
+        text = f"The measurements cannot tell the effective {numbers}"
+        moved = {name: np.ptp(values) for name, values in self.measured.items()}
+        if max(moved.values()) < TRANSIENT:
+            first = ", ".join(f"{name} {values[0]:.2g}" for name, values in self.measured.items())
+            text += (
+                f": all lie past the transient (the first, at t = {self.times[0]:.3g}, has "
+                f"{first}); measure earlier, by a smaller learning rate or more epochs within it"
+            )
+        return f"{text}."
 
     @property
     def distance(self) -> dict[str, float]:
@@ -232,9 +262,33 @@ def fit_curves(
         name: 1.0 - float(np.sum((ours[name] - values) ** 2) / _spread(values))
         for name, values in theirs.items()
     }
+    low, high = np.exp(_interval(best.x, best.jac, best.fun, bounds))
+    low[0], high[0] = 1.0 + low[0], 1.0 + high[0]
+    named = ("classes", "focus_rate", "classifier_rate")
+    intervals = {name: (float(low[i]), float(high[i])) for i, name in enumerate(named)}
     classes = 1.0 + math.exp(best.x[0])
     focus, classifier = np.exp(best.x[1:]).tolist()
-    return Fit(classes, focus, classifier, explained, np.asarray(times), theirs, ours, curves)
+    return Fit(
+        classes, focus, classifier, intervals, explained, np.asarray(times), theirs, ours, curves
+    )
+
+
+def _interval(
+    point: np.ndarray, jacobian: np.ndarray, residuals: np.ndarray, bounds: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % intervals of least squares by its linearisation at the best point."""
+    from scipy.stats import t
+
+    free = max(len(residuals) - len(point), 1)
+    both = residuals.reshape(2, -1)  # of alpha and beta
+    total = max(float(np.sum(both**2)), 1e-300)
+    # of an AR(1) sequence; its means vary so much more than those of independent numbers
+    correlation = min(max(float(np.sum(both[:, 1:] * both[:, :-1])) / total, 0.0), 0.9)
+    variance = max(total / free, RESOLUTION**2) * (1 + correlation) / (1 - correlation)
+    _, sizes, axes = np.linalg.svd(jacobian, full_matrices=False)
+    spread = np.sqrt(variance * np.sum((axes.T / np.maximum(sizes, 1e-12)) ** 2, axis=1))
+    reach = float(t.ppf(0.975, free)) * spread
+    return np.maximum(point - reach, bounds[0]), np.minimum(point + reach, bounds[1])
 
 
 def _spread(values: np.ndarray) -> float:
