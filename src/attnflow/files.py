@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attnflow.errors import DataError, SettingError
 from attnflow.reading import parse_json, regular
@@ -39,6 +39,8 @@ LAYOUT = {
     "level_mu": (("paradigm", "mu_grid"), "fiu"),
 }
 """What every comparison holds: name -> dimensions, and the kinds of numbers or text."""
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -307,3 +309,48 @@ def _lack(dataset: "xr.Dataset") -> str:
     except (KeyError, TypeError, ValueError) as error:
         return f"lacks an attribute, or has a damaged one: {error}"
     return ""
+
+
+def in_file(name: str) -> bool:
+    """Whether a name reads FILE.py:NAME."""
+    file, colon, attribute = name.rpartition(":")
+    return bool(colon and attribute and file.endswith(".py"))
+
+
+def from_file(name: str, kind: type[T] | None = None) -> T:
+    """What FILE.py:NAME names in a Python file of the user's; the file is run.
+
+    Args:
+        name: "FILE.py:NAME".
+        kind: what it must be an instance of; None for a function.
+
+    Raises:
+        SettingError: it reads otherwise, there is no such file or name, or the file fails.
+    """
+    file, _, attribute = name.rpartition(":")
+    what = "function" if kind is None else kind.__name__
+    if not (file and attribute):
+        raise SettingError(f"a {what} in a file must read like my.py:NAME, got {name!r}")
+    if not Path(file).is_file():
+        raise SettingError(f"{name!r} must name a Python file, got no file at {file!r}")
+    module: dict[str, Any] = {"__name__": Path(file).stem, "__file__": file}
+    try:
+        exec(compile(Path(file).read_bytes(), file, "exec"), module)
+    except Exception as error:  # whatever a user's file may raise
+        raise SettingError(f"{file!r} cannot be run: {told(error)}") from error
+    right = {
+        key: value
+        for key, value in module.items()
+        if (callable(value) if kind is None else isinstance(value, kind))
+    }
+    if attribute not in right:
+        names = [] if kind is None else [key for key in right if not key.startswith("_")]
+        known = f"; known: {', '.join(names)}" if names else ""
+        raise SettingError(f"no {what} {attribute!r} in {file!r}{known}")
+    return cast(T, right[attribute])
+
+
+def told(error: Exception) -> str:
+    """An error in a line."""
+    first = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

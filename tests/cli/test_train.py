@@ -89,7 +89,11 @@ def test_fit_names_effective_rates_and_classes(document, attnflow, tmp_path):
         (["train", "--data", "x"], 2, "data is for cifar10, cifar100 and hatexplain only, got 'x'"),
         (["train", "--data-seed", "-1"], 2, "data_seed must be a whole number of at least 0"),
         (["train", "--networks", "vgg"], 2, "networks must be one of linear, linear-zero"),
-        (["train", "--networks", "no.py:f"], 2, "'no.py' cannot be run: FileNotFoundError"),
+        (
+            ["train", "--networks", "no.py:f"],
+            2,
+            "must name a Python file, got no file at 'no.py'",
+        ),
         (
             ["train", "--fixed-focus", "0.5,2"],
             2,

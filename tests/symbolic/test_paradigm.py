@@ -4,12 +4,14 @@ import pytest
 import sympy as sp
 
 from attnflow.errors import ParadigmError
+from attnflow.symbolic import record
 from attnflow.symbolic.algebra.normal_form import agree, vanishes
 from attnflow.symbolic.catalogue import CATALOGUE, HARD, LVML, SOFT, paradigm, power_mean
 from attnflow.symbolic.early_time import start_series
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.paradigm import Paradigm, averaging
 from attnflow.symbols import C, alpha, beta, mu
+from oracles import zoo
 
 
 def same_loss(one, other):
@@ -163,3 +165,37 @@ def test_a_loss_with_a_kink_is_refused_with_what_to_use_instead(kink):
     with pytest.raises(ParadigmError, match=message):
         Paradigm("hinge", alpha * kink)
     assert Paradigm("size", SOFT.loss * sp.sqrt((C - 1) ** 2) / (C - 1))  # a constant is no kink
+
+
+@pytest.mark.parametrize(
+    "given", [*CATALOGUE.values(), power_mean("-3/2"), *zoo.ZOO], ids=lambda p: p.name
+)
+def test_a_paradigm_reads_back_from_its_record(given):
+    again = record.read(record.write(given))
+    assert (again.name, again.title, again.averages) == (given.name, given.title, given.averages)
+    assert sp.simplify(again.expanded - given.expanded) == 0
+    assert record.read(record.write(again)) == again
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        ("__import__('os').getcwd()", "os"),
+        ("alpha.func", "alpha.func"),
+        ("exp(mu, evaluate=False)", "evaluate"),
+        ("gamma*mu", "gamma"),
+        ("0.5*mu", "0.5"),
+        ("beta**10**9", "Pow"),
+        ("[alpha for alpha in mu]", "for"),
+        ("alpha*", "no formula"),
+    ],
+)
+def test_a_record_is_read_and_never_evaluated(text, held):
+    with pytest.raises(ParadigmError, match=rf"formula.*{held}|{held}"):
+        record.formula(text)
+
+
+@pytest.mark.parametrize("text", ["3", "{}", "[]", '{"name": "p"}', "p: beta"])
+def test_a_text_that_is_no_record_is_refused(text):
+    with pytest.raises(ParadigmError, match="a config keeps no paradigm as"):
+        record.read(text)

@@ -10,11 +10,15 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+import sympy as sp
 
 from attnflow import Setting
 from attnflow.errors import ParadigmError, SettingError, TrainingFailed
 from attnflow.numeric.best_schedule import TARGET
-from attnflow.symbolic.catalogue import LVML
+from attnflow.schedule import Schedule
+from attnflow.symbolic.catalogue import HARD, LVML
+from attnflow.symbolic.paradigm import Paradigm, averaging
+from attnflow.symbols import beta
 from attnflow.train import evaluation as ev
 from attnflow.train import losses
 from attnflow.train.config import Training, to_toml
@@ -25,6 +29,7 @@ from attnflow.train.parallel import Devices
 from attnflow.train.program import build
 from attnflow.train.run_folder import RunFolder
 from attnflow.train.tasks import Mosaics, Task, task
+from attnflow.train.theory import fit_run, theory_over_practice
 from training_runs import EXACT, SMALL, TINY, weights
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -316,3 +321,48 @@ def test_a_custom_loss_trains_and_evaluates(tmp_path):
         train(replace(run, paradigm="soft@theory,focal"), losses={"focal": focal})
     with pytest.raises(SettingError, match=r"'mean' must give a number for each input, \(32,\)"):
         train(replace(run, paradigm="mean"), losses={"mean": lambda *given: focal(*given).mean()})
+
+
+ROOT = averaging("root", sp.sqrt(beta))
+HALF = averaging("half", beta / (2 - beta), title="Half odds")
+
+
+def test_a_custom_paradigm_trains_resumes_and_has_its_theory(tmp_path):
+    run = replace(EXACT, paradigm=Schedule([("soft", "epoch=3"), (HALF, None)]), epochs=6)
+    assert run.paradigm == "soft@epoch=3,half" and run.known["half"].averages == HALF.averages
+    trained = train(run, tmp_path)
+    assert [row["paradigm"] for row in trained.rows] == ["soft"] * 3 + ["half"] * 3
+    again = load(tmp_path)
+    assert again.engine.run == run.resolved() and weights(again) == weights(trained)
+    assert weights(train(None, tmp_path, resume=True)) == weights(trained)
+    assert weights(train(run, tmp_path, resume=True)) == weights(trained)
+    assert max(theory_over_practice(again).deviation.values()) < 0.02
+    assert fit_run(again).classes > 1
+    assert ev.evaluate(again)["paradigm"] == "soft@epoch=3,half"
+
+
+def test_equal_averages_train_to_equal_weights():
+    runs = [replace(EXACT, paradigm=p, epochs=2) for p in ("power-1/2", ROOT)]
+    assert runs[1].paradigm == "root"
+    first, second = (train(run) for run in runs)
+    assert weights(first) == weights(second)
+    assert replace(EXACT, paradigm=LVML).paradigms is None
+
+
+@pytest.mark.parametrize(
+    ("paradigm", "message"),
+    [
+        (Paradigm("alone", HARD.loss), "'alone' is given by its loss alone, .* give averages="),
+        (averaging("soft", beta**2), "'soft' is a name of ours: give your paradigm another"),
+        (averaging("hard-sampled", beta**2), "'hard-sampled' is a name of ours"),
+        (
+            Schedule([(ROOT, 1.0), (averaging("root", beta / (3 - beta)), None)]),
+            "two paradigms are called 'root'",
+        ),
+        (3, "paradigm must be text, a Paradigm or a Schedule, got 3"),
+    ],
+    ids=str,
+)
+def test_a_paradigm_that_cannot_train_is_refused_where_the_config_is_built(paradigm, message):
+    with pytest.raises((SettingError, ParadigmError), match=message):
+        Training(paradigm=paradigm)

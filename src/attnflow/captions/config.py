@@ -10,11 +10,14 @@ from attnflow.captions.images import RESIZES
 from attnflow.errors import SettingError
 from attnflow.schedule import Schedule
 from attnflow.settings import check, nonnegative, positive, whole
+from attnflow.symbolic import record
+from attnflow.symbolic.paradigm import Paradigm
 from attnflow.train.config import (
     DTYPES,
     MOST_SEED,
     OPTIMIZERS,
     RATE_SCHEDULES,
+    as_text,
 )
 from attnflow.train.logs import EPOCH_COLUMNS, RUN_COLUMNS
 from attnflow.train.run_folder import Kind
@@ -53,6 +56,7 @@ class CaptionTraining:
         features: store of precomputed features in place of images and encoder.
         paradigm: "soft", "hard", "hard-sampled", "lvml", "power-S", "hybrid" (soft for half the
             epochs, then hard), or a schedule by epoch or time (``attnflow.schedule``).
+        paradigms: custom paradigms that the text names, as of ``Training``.
         train: training images; None for all.
         heldout: validation images; None for all.
         min_count: how often a word must occur to be known.
@@ -101,7 +105,8 @@ class CaptionTraining:
     data: str | None = None
     year: int | None = None
     features: str | None = None
-    paradigm: str = "soft@epoch=50%,hard-sampled:fresh"
+    paradigm: "str | Paradigm | Schedule" = "soft@epoch=50%,hard-sampled:fresh"
+    paradigms: tuple[str, ...] | None = None
     train: int | None = None
     heldout: int | None = None
     min_count: int = 5
@@ -140,6 +145,9 @@ class CaptionTraining:
     checkpoint_steps: int | None = None
 
     def __post_init__(self) -> None:
+        text, paradigms = as_text(self.paradigm, self.paradigms)
+        object.__setattr__(self, "paradigm", text)
+        object.__setattr__(self, "paradigms", paradigms)
         if self.task != TASK:
             raise SettingError(f"task must be {TASK} for captions, got {self.task!r}")
         for name in COUNTS:
@@ -183,7 +191,12 @@ class CaptionTraining:
         Raises:
             SettingError: it cannot be read.
         """
-        return Schedule(self.paradigm, bare="epoch").over(self.epochs)
+        return Schedule(str(self.paradigm), bare="epoch").over(self.epochs)
+
+    @property
+    def known(self) -> dict[str, Paradigm]:
+        """The custom paradigms by name."""
+        return {one.name: one for one in map(record.read, self.paradigms or ())}
 
     @property
     def seen(self) -> tuple[int, str]:
@@ -217,11 +230,15 @@ def from_dict(found: dict[str, Any]) -> CaptionTraining:
     for name, value in found.items():
         if name not in known:
             raise SettingError(f"unknown entry {name!r}; known are {', '.join(sorted(known))}")
+        if name == "paradigms" and isinstance(value, list | tuple):
+            continue
         kinds = {"text": str, "true or false": bool, "a number": int | float}
         wanted = "text" if name in TEXTS else "true or false" if name in SWITCHES else "a number"
         right = isinstance(value, kinds[wanted])
         if not right or (wanted == "a number" and isinstance(value, bool)):
             raise SettingError(f"{name} must be {wanted}, got {value!r}")
+    if "paradigms" in found:
+        found = {**found, "paradigms": tuple(found["paradigms"])}
     return CaptionTraining(**found)
 
 

@@ -80,7 +80,7 @@ def load(
     folder = RunFolder(path, KIND)
     run = settled(folder.config(), kept=True)
     names = run.schedule.names
-    unknown = {name: partial(_absent, name) for name in names if not has_theory(name)}
+    unknown = {name: partial(_absent, name) for name in names if not has_theory(name, run.known)}
     objectives = objectives_of(run, {**unknown, **(losses or {})})
     corpus = corpus_of(run, load_vocabulary(folder.path / VOCABULARY))
     folder.check_data(fingerprint(corpus, run), training=False)

@@ -141,7 +141,7 @@ def objectives_of(run: CaptionTraining, own: Mapping[str, Loss] | None = None) -
         ParadigmError: a name is not known.
         SettingError: a paradigm needs what captions do not have.
     """
-    found = [objective(name, own) for name in run.schedule.names]
+    found = [objective(name, own, run.known) for name in run.schedule.names]
     for one in found:
         if one.needs_responsibilities:
             raise SettingError(

@@ -95,7 +95,7 @@ def _conditions(trained: "CaptionsTrained") -> tuple[str, ...]:
     encoder = "stored features" if run.features is not None else run.encoder
     grid = f"{engine.grid[0]} x {engine.grid[1]}"
     words = str(len(engine.corpus.vocabulary))
-    return run.paradigm, encoder, grid, words, str(run.hidden), str(engine.batch)
+    return str(run.paradigm), encoder, grid, words, str(run.hidden), str(engine.batch)
 
 
 def attention_figures(

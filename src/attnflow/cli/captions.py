@@ -125,7 +125,7 @@ def config_of(plain: dict[str, Any], ours: dict[str, Any], file: str | None) -> 
     for name, value in plain.items():
         if name not in SHARED:
             raise SettingError(f"{name} is not for the task {TASK}")
-        if isinstance(value, list):
+        if isinstance(value, list) and name != "paradigms":
             if len(value) != 1:
                 raise SettingError(f"a caption run has one {RENAMED[name]}, got {len(value)}")
             value = value[0]

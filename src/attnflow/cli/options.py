@@ -315,9 +315,10 @@ class ParadigmOptions:
 
     def custom(self) -> "list[Paradigm]":
         """Those from a user's files."""
-        from attnflow.cli.userfile import load_paradigm
+        from attnflow.files import from_file
+        from attnflow.symbolic.paradigm import Paradigm
 
-        return [load_paradigm(place) for place in self.paradigm_file or ()]
+        return [from_file(place, Paradigm) for place in self.paradigm_file or ()]
 
 
 def build_schedule(

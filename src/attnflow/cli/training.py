@@ -8,6 +8,7 @@ from typer import Option
 from attnflow.cli import output
 from attnflow.cli.options import number
 from attnflow.errors import SettingError
+from attnflow.files import from_file
 
 if TYPE_CHECKING:
     from attnflow.train.config import Training
@@ -70,6 +71,16 @@ class TrainingOptions:
             metavar="SCHEDULE",
         ),
     ] = None
+    paradigm_file: Annotated[
+        list[str] | None,
+        _text(
+            "A paradigm of yours: NAME in a Python file, which is run; --paradigm may name it in a "
+            "schedule. Repeatable.",
+            "--paradigm-file",
+            panel=LEARNING,
+            metavar="FILE.py:NAME",
+        ),
+    ] = None
     networks: Annotated[
         str | None,
         _text(
@@ -125,12 +136,19 @@ class TrainingOptions:
 
     def given(self) -> dict[str, Any]:
         """What was given, as a config holds it."""
+        from attnflow.symbolic import record
+        from attnflow.symbolic.paradigm import Paradigm
         from attnflow.train.config import TEXTS
 
         found: dict[str, Any] = {}
+        if self.paradigm_file:
+            made = [from_file(place, Paradigm) for place in self.paradigm_file]
+            found["paradigms"] = [record.write(one) for one in made]
+            if self.paradigm is None and len(made) == 1:
+                found["paradigm"] = made[0].name
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None:
+            if value is None or field.name == "paradigm_file":
                 continue
             if field.name in ("seeds", "learning_rates", "fixed_focus"):
                 found[field.name] = [_number(field.name, part) for part in value.split(",")]

@@ -6,10 +6,13 @@ from typing import Any, NamedTuple
 
 import tomli_w
 
-from attnflow.errors import SettingError
+from attnflow.errors import ParadigmError, SettingError
 from attnflow.reading import read_toml
 from attnflow.schedule import Schedule
 from attnflow.settings import check, nonnegative, positive, whole
+from attnflow.symbolic import record
+from attnflow.symbolic.catalogue import paradigm
+from attnflow.symbolic.paradigm import Paradigm
 
 OPTIMIZERS = ("sgd", "adam")
 RATE_SCHEDULES = ("constant", "cosine")
@@ -20,8 +23,10 @@ COUNTS = (
 )
 """Entries that are whole numbers of at least 1."""
 MOST_SEED = 2**32 - 1
+NOT_PARADIGMS = ("hybrid", "hard-sampled", "lvml-em", "all")
+"""Names of schedules and of ways to train."""
 
-SEVERAL = frozenset({"seeds", "learning_rates", "fixed_focus"})
+SEVERAL = frozenset({"seeds", "learning_rates", "fixed_focus", "paradigms"})
 """Entries that hold a list."""
 
 TEXTS = frozenset(
@@ -98,7 +103,9 @@ class Training:
             own that returns a task, as "FILE.py:NAME".
         paradigm: "soft", "hard", "hard-sampled", "lvml", "lvml-em", "power-S", "hybrid" (soft for
             half the epochs, then hard), or a schedule such as "soft@epoch=15,hard"
-            (``attnflow.schedule``).
+            (``attnflow.schedule``); also a Paradigm that says what it averages, or a Schedule that
+            holds some. As a field it is text.
+        paradigms: custom paradigms that the text names, each as ``symbolic.record.write`` gives it.
         segments: m, but for posts, which have as many as they have words.
         classes: C, for the orthogonal task.
         train: number of training inputs; None with the orthogonal task is the exact population.
@@ -131,7 +138,8 @@ class Training:
     """
 
     task: str = "digits"
-    paradigm: str = "hybrid"
+    paradigm: "str | Paradigm | Schedule" = "hybrid"
+    paradigms: tuple[str, ...] | None = None
     segments: int | None = None
     classes: int | None = None
     train: int | None = None
@@ -159,6 +167,9 @@ class Training:
     checkpoint_every: int = 1
 
     def __post_init__(self) -> None:
+        text, paradigms = as_text(self.paradigm, self.paradigms)
+        object.__setattr__(self, "paradigm", text)
+        object.__setattr__(self, "paradigms", paradigms)
         one, count = "a whole number of at least 1", whole(1)
         for name in COUNTS:
             if getattr(self, name) is not None:
@@ -181,7 +192,8 @@ class Training:
         for name in sorted(SEVERAL):
             several = getattr(self, name)
             if several is not None and not 0 < len(several) == len({*several}):
-                raise SettingError(f"{name} must be one or more different numbers, got {several}")
+                kind = "paradigms" if name == "paradigms" else "numbers"
+                raise SettingError(f"{name} must be one or more different {kind}, got {several}")
         if self.momentum is not None:
             allowed = "at least 0 and below 1"
             check("momentum", self.momentum, allowed, lambda v: nonnegative(v) & (v < 1))
@@ -214,7 +226,12 @@ class Training:
     @property
     def schedule(self) -> Schedule:
         """The paradigms in turn, shares of the epochs as epochs."""
-        return Schedule(self.paradigm, bare="epoch").over(self.epochs or 1)
+        return Schedule(str(self.paradigm), bare="epoch").over(self.epochs or 1)
+
+    @property
+    def known(self) -> dict[str, Paradigm]:
+        """The custom paradigms by name."""
+        return {one.name: one for one in map(record.read, self.paradigms or ())}
 
     @property
     def replicas(self) -> tuple[Replica, ...]:
@@ -232,6 +249,48 @@ class Training:
         """All fields that are not None."""
         pairs = ((f.name, getattr(self, f.name)) for f in fields(self))
         return {name: value for name, value in pairs if value is not None}
+
+
+def as_text(
+    given: "str | Paradigm | Schedule", paradigms: tuple[str, ...] | None
+) -> tuple[str, tuple[str, ...] | None]:
+    """What a config holds of paradigms: the schedule as text, and the custom ones that it names.
+
+    Args:
+        given: a text, a Paradigm, or a Schedule.
+        paradigms: custom ones that are there already.
+
+    Raises:
+        SettingError, ParadigmError: it is none of these, a custom one has the name of another, or
+            does not say what it averages.
+    """
+    held = {one.name: one for one in map(record.read, paradigms or ())}
+    if isinstance(given, str):
+        text = given
+    elif isinstance(given, Paradigm | Schedule):
+        schedule = Schedule([given.name]) if isinstance(given, Paradigm) else given
+        text = str(schedule)
+        objects = [given] if isinstance(given, Paradigm) else [s.paradigm for s in schedule.stages]
+        for one in objects:
+            if isinstance(one, Paradigm) and held.setdefault(one.name, one) != one:
+                raise SettingError(f"two paradigms are called {one.name!r}")
+    else:
+        raise SettingError(f"paradigm must be text, a Paradigm or a Schedule, got {given!r}")
+    for name, one in list(held.items()):
+        try:
+            built_in = paradigm(name)
+        except ParadigmError:
+            built_in = None
+        if built_in == one:
+            del held[name]
+        elif built_in is not None or name in NOT_PARADIGMS:
+            raise SettingError(f"{name!r} is a name of ours: give your paradigm another")
+        elif one.averages is None:
+            raise ParadigmError(
+                f"paradigm {name!r} is given by its loss alone, which does not say how real "
+                "networks are trained: give averages= too, or a function of log-weights and logits"
+            )
+    return text, tuple(map(record.write, held.values())) or None
 
 
 def from_anywhere(name: str, value: str | None) -> dict[str, str]:

@@ -63,7 +63,8 @@ def held_losses(runs: Sequence[Trained]) -> list[Held]:
             name = replica.as_row().items()
             rows = [row for row in trained.rows if name <= row.items()]
             names = {row["paradigm"] for row in rows}
-            if replica.focus is None or len(names) != 1 or not has_theory(*names):
+            known = [has_theory(name, run.known) for name in names]
+            if replica.focus is None or known != [True]:
                 continue
             alike = replace(
                 run, fixed_focus=None, seeds=(replica.seed,), learning_rates=(replica.rate,)
@@ -84,7 +85,7 @@ def _held(members: list[tuple[Trained, Replica, list[dict[str, Any]]]]) -> Held:
     exact = trained.engine.exact
     setting = made.setting or made.setting_of_fit
     times = np.array([row["time"] for row in rows])
-    paradigm = paradigm_of(rows[0]["paradigm"])
+    paradigm = paradigm_of(rows[0]["paradigm"], trained.engine.run.known)
     initial = start_at(alphas, setting)
 
     def curves(rates: Any) -> np.ndarray:

@@ -160,7 +160,7 @@ def _train(
         run = kept
     run = (run or Training()).resolved()
     schedule = run.schedule
-    objectives = [objective(name, losses) for name in schedule.names]
+    objectives = [objective(name, losses, run.known) for name in schedule.names]
     made = task if task is not None else task_of(run)
     if folder is not None and begun:
         once(partial(folder.check_data, made.fingerprint(), training=True))

@@ -102,12 +102,17 @@ class Objective:
         return values
 
 
-def objective(given: str | Paradigm, custom: Mapping[str, Loss] | None = None) -> Objective:
+def objective(
+    given: str | Paradigm,
+    custom: Mapping[str, Loss] | None = None,
+    known: Mapping[str, Paradigm] | None = None,
+) -> Objective:
     """The objective of that name, or of a Paradigm.
 
     Args:
         given: a Paradigm, or the name of a paradigm, an estimator or a custom loss.
         custom: custom losses by name, which come before ours.
+        known: custom paradigms by name.
 
     Raises:
         ParadigmError: there is none of this name, or the paradigm does not say what it averages.
@@ -115,31 +120,37 @@ def objective(given: str | Paradigm, custom: Mapping[str, Loss] | None = None) -
     if isinstance(given, str):
         if custom is not None and given in custom:
             return Objective(given, None, custom[given])
+        if known is not None and given in known:
+            return objective(known[given])
         if given in ESTIMATORS:
             return Objective(given, ESTIMATORS[given])
         if given not in CATALOGUE and not given.startswith("power-"):
-            names = [*CATALOGUE, *ESTIMATORS, "power-S", *(custom or ())]
+            names = [*CATALOGUE, *ESTIMATORS, "power-S", *(custom or ()), *(known or ())]
             raise ParadigmError(f"unknown paradigm {given!r}{nearest(given, names)}")
-    known = paradigm(given)
-    average(known, 2)  # refuses one that does not say what it averages
-    return Objective(known.name, known)
+    found = paradigm(given)
+    average(found, 2)  # refuses one that does not say what it averages
+    return Objective(found.name, found)
 
 
-def paradigm_of(name: str) -> Paradigm:
+def paradigm_of(name: str, known: Mapping[str, Paradigm] | None = None) -> Paradigm:
     """The symbolic paradigm that a name of a row of metrics stands for.
+
+    Args:
+        name: in the row.
+        known: the run's custom paradigms by name.
 
     Raises:
         ParadigmError: it is that of a custom loss, which has no theory.
     """
-    known = objective(name).paradigm
-    assert known is not None
-    return known
+    found = objective(name, known=known).paradigm
+    assert found is not None
+    return found
 
 
-def has_theory(name: str) -> bool:
-    """Whether a paradigm is one of ours, with a symbolic loss."""
+def has_theory(name: str, known: Mapping[str, Paradigm] | None = None) -> bool:
+    """Whether a name of a row of metrics stands for a symbolic paradigm."""
     try:
-        objective(name)
+        objective(name, known=known)
     except ParadigmError:
         return False
     return True

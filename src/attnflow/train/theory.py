@@ -1,7 +1,7 @@
 """Theory over practice: the closed form laid over a run, and the reduced model fitted to one."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,12 +56,14 @@ def curves(rows: Sequence[dict[str, Any]], part: str = "train") -> dict[str, np.
     return {"times": np.array([row["time"] for row in used]), **found}
 
 
-def schedule_of(rows: Sequence[dict[str, Any]]) -> Schedule:
+def schedule_of(
+    rows: Sequence[dict[str, Any]], known: Mapping[str, Paradigm] | None = None
+) -> Schedule:
     """The symbolic paradigms that a run went through, with the times at which it switched."""
     parts: list[tuple[Paradigm, float | None]] = []
     last = 0.0
     for row in rows:
-        one = paradigm_of(row["paradigm"])
+        one = paradigm_of(row["paradigm"], known)
         if parts and parts[-1][0] != one:
             parts[-1] = (parts[-1][0], last)
         if not parts or parts[-1][0] != one:
@@ -97,14 +99,16 @@ def theory_over_practice(trained: Trained, replica: int = 0) -> Practice:
     rows = rows_of(trained, replica)
     found = curves(rows)
     times = found.pop("times")
-    alpha = engine.run.replicas[replica].focus
+    alpha, known = engine.run.replicas[replica].focus, engine.run.known
     if alpha is None:
-        path = solve(schedule_of(rows), setting, times)
+        path = solve(schedule_of(rows, known), setting, times)
     else:
-        path = solve(schedule_of(rows), setting, times, start_at(alpha, setting), freeze="focus")
+        path = solve(
+            schedule_of(rows, known), setting, times, start_at(alpha, setting), freeze="focus"
+        )
         found.pop("nu")  # the focus network is not asked
     # a row at a switch was measured under the paradigm that led to it
-    each = [paradigm_of(row["paradigm"]) for row in rows if "train" in row["sets"]]
+    each = [paradigm_of(row["paradigm"], known) for row in rows if "train" in row["sets"]]
     path = replace(path, stage=np.minimum(np.asarray(path.stage), _stages(each, path.paradigms)))
     theory = {name: np.asarray(getattr(path, name)) for name in found}
     deviation = {name: float(np.max(np.abs(found[name] - theory[name]))) for name in found}
@@ -191,11 +195,19 @@ def fit_run(trained: Trained, replica: int = 0, part: str = "train") -> Fit:
         raise SettingError(
             f"a fit needs a run whose focus learns, got one whose focus weight is held at {held:g}"
         )
-    numbers = trained.engine.task.setting_of_fit.numbers()
-    return fit(rows_of(trained, replica), numbers["segments"], numbers["classes"], part)
+    known = trained.engine.run.known
+    rows, numbers = rows_of(trained, replica), trained.engine.task.setting_of_fit.numbers()
+    return fit(rows, numbers["segments"], numbers["classes"], part, known=known)
 
 
-def fit(rows: Sequence[dict[str, Any]], segments: int, classes: int, part: str = "train") -> Fit:
+def fit(
+    rows: Sequence[dict[str, Any]],
+    segments: int,
+    classes: int,
+    part: str = "train",
+    *,
+    known: Mapping[str, Paradigm] | None = None,
+) -> Fit:
     """Fit effective rates and class count of the reduced model to a run's alpha and beta.
 
     Least squares over both curves, from several starts; m is kept.
@@ -205,6 +217,7 @@ def fit(rows: Sequence[dict[str, Any]], segments: int, classes: int, part: str =
         segments: m.
         classes: C of the task, where the search begins.
         part: the set whose curves are fitted.
+        known: the run's custom paradigms by name.
 
     Raises:
         SettingError: fewer than four measurements, or no true segment is known.
@@ -216,7 +229,7 @@ def fit(rows: Sequence[dict[str, Any]], segments: int, classes: int, part: str =
     if len(times) < 4:
         raise SettingError(f"a fit needs at least 4 measured epochs, got {len(times)}")
     return fit_curves(
-        schedule_of(rows), times, found["alpha"], found["beta"], segments, float(classes)
+        schedule_of(rows, known), times, found["alpha"], found["beta"], segments, float(classes)
     )
 
 

@@ -18,8 +18,8 @@ from flax import nnx
 from jax.core import Tracer
 
 from attnflow.errors import SettingError
+from attnflow.files import from_file, in_file, told
 from attnflow.train.networks.named import NETWORKS, OWN, Pair
-from attnflow.train.own import from_file, in_file, told
 
 
 class Networks(NamedTuple):

@@ -156,7 +156,7 @@ def _conditions(trained: Trained) -> tuple[str, ...]:
     momentum = f", momentum {run.momentum:g}" if run.momentum else ""
     batch = str(trained.engine.batch)
     names = (Path(run.networks or OWN).name, f"{run.optimizer}{momentum}", batch)
-    return made.name, str(made.segments), str(made.classes), run.paradigm, *names
+    return made.name, str(made.segments), str(made.classes), str(run.paradigm), *names
 
 
 def _pairs(held: Sequence[Held]) -> list[list[Held]]:
@@ -197,7 +197,7 @@ def _figures(runs: Sequence[tuple[str, Trained]]) -> Figures:
             which = name if len(replicas) == 1 else f"{name}, {replicas[0]},"
             said = f"Inputs of {which} with the weight on each segment; the true one is framed"
             figures[f"mosaics-{name}"] = said, drawing.mosaics(trained, own)
-        known = all(has_theory(row["paradigm"]) for row in trained.rows)
+        known = all(has_theory(row["paradigm"], trained.engine.run.known) for row in trained.rows)
         for replica, which in enumerate(replicas if known and trained.engine.exact else ()):
             run, ending = (name, "") if len(replicas) == 1 else (f"{name}, {which},", f"-{replica}")
             said = f"Closed form over what {run} measured, with the largest distance"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attnflow.errors import SettingError
-from attnflow.train.own import from_file, in_file, told
+from attnflow.files import from_file, in_file, told
 from attnflow.train.tasks.task import Mosaics as Mosaics
 from attnflow.train.tasks.task import Task as Task
 
