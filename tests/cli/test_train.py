@@ -152,3 +152,22 @@ def test_every_refusal_is_one_sentence_with_its_exit_code(attnflow, arguments, c
     got, out, err = attnflow(*arguments)
     assert got == code
     assert message in err and err.count("\n") == 1 and out == ""
+
+
+def test_a_paradigm_in_a_file_trains_and_its_run_needs_the_file_no_more(attnflow, tmp_path):
+    (tmp_path / "my.py").write_text(
+        "import attnflow as af\n"
+        "from attnflow.symbols import beta\n"
+        "HALF = af.averaging('half', beta / (2 - beta))\n"
+        "ALONE = af.Paradigm('alone', HALF.loss)\n"
+    )
+    small = ("--train", "40", "--heldout", "10", "--test", "10", "--epochs", "1")
+    file = ("train", "--paradigm-file", "my.py:HALF", *small)
+    code, out, err = attnflow(*file, "--out", "RUN", "--json")
+    assert code == 0, err
+    assert json.loads(out)["paradigm"] == "half"
+    code, _, err = attnflow("train", "--paradigm-file", "my.py:ALONE", *small)
+    assert code == 2 and "'alone' is given by its loss alone" in err
+    (tmp_path / "my.py").unlink()
+    code, again, err = attnflow("evaluate", "RUN", "--json")
+    assert code == 0 and json.loads(again)["weights"] == json.loads(out)["weights"], err
