@@ -22,8 +22,7 @@ from attnflow.files import (
     save_json,
     save_text,
 )
-from attnflow.numeric.compare import compare
-from attnflow.numeric.summary import summary
+from attnflow.numeric.compare import compare, summary
 from attnflow.settings import Setting
 from attnflow.symbolic.catalogue import HARD, SOFT
 from attnflow.symbolic.paradigm import Paradigm

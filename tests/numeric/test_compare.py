@@ -12,15 +12,14 @@ from attnflow.errors import NoFirstIntegral, ParadigmError, SettingError
 from attnflow.numeric.closed_form import solve
 from attnflow.numeric.compare import (
     METHODS,
-    assemble,
-    check_times,
+    agreement,
+    agrees,
     compare,
-    default_horizon,
-    default_times,
     label_of,
+    summary,
 )
-from attnflow.numeric.dataset import CURVES
-from attnflow.numeric.summary import agreement, agrees, summary
+from attnflow.numeric.dataset import CURVES, assemble
+from attnflow.numeric.times import check_times, default_horizon, default_times
 from attnflow.numeric.trajectory import Trajectory
 from attnflow.schedule import Schedule
 from attnflow.settings import Setting

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from attnflow.numeric import simulate as simulation
+from attnflow.numeric import integrate
 from attnflow.numeric.closed_form import solve
 from attnflow.numeric.padding import SHARED, SHORTEST, cut, length, lengthened
 from attnflow.numeric.simulate import simulate
@@ -41,13 +41,13 @@ def test_neighbouring_numbers_of_times_share_their_programs():
         }
 
     whole = curves(times)
-    before = simulation._integrate._cache_size()
+    before = integrate._integrate._cache_size()
     for place in [(), (1,), (slice(None), 1), (1, 0), ([0, 1, 0], [1, 1, 1])]:
         for name, values in curves(times[place]).items():
             for value, wanted in zip(values, whole[name], strict=True):
                 assert np.shape(value) == np.shape(times[place])
                 np.testing.assert_allclose(value, wanted[place], rtol=1e-9)
-    assert simulation._integrate._cache_size() == before
+    assert integrate._integrate._cache_size() == before
 
 
 @pytest.mark.parametrize("compute", [solve, simulate])

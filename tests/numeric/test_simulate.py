@@ -11,9 +11,10 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import attnflow.numeric.simulate as module
+import attnflow.numeric.integrate as module
 from attnflow.errors import IntegrationFailed, ParadigmError, PrecisionError, SettingError
-from attnflow.numeric.simulate import SOLVERS, simulate
+from attnflow.numeric.integrate import SOLVERS
+from attnflow.numeric.simulate import simulate, simulate_all
 from attnflow.schedule import Schedule
 from attnflow.settings import Setting
 from attnflow.symbolic.catalogue import HARD, SOFT
@@ -169,6 +170,41 @@ def test_a_schedule_is_its_parts_one_after_the_other():
     assert joined.loss[0] == pytest.approx(textbook.loss_hard(joined.mu[0], joined.nu[0], 20, 20))
     logged = simulate(schedule, setting, times, log_time=True)
     np.testing.assert_allclose(logged.mu, joined.mu, rtol=1e-10)
+
+
+def test_paradigms_and_schedules_integrated_together_are_each_alone():
+    entries = ["soft", Schedule([("hard", 60.0), ("lvml", 90.0), ("soft", None)]), "lvml"]
+    times = [20.0, 75.0, 300.0]
+    together = simulate_all(entries, Setting(9, 5), times, (0.1, -0.2))
+    for entry, joint in zip(entries, together, strict=True):
+        alone = simulate(entry, Setting(9, 5), times, (0.1, -0.2))
+        # the same steps, compiled otherwise: rounding, which may shift a step held to 1e-10
+        np.testing.assert_allclose([joint.mu, joint.nu], [alone.mu, alone.nu], rtol=1e-11)
+        assert joint.paradigms == alone.paradigms
+        np.testing.assert_array_equal(joint.stage, alone.stage)
+
+
+def test_scipy_is_a_further_witness_for_batches_schedules_and_frozen_parts():
+    """To ten of its own steps' errors, 1e-13 each, as far as Dopri8 at 1e-13 goes with it."""
+    times, start = np.array([[3.0, 0.0], [200.0, 40.0]]), (0.1, np.array([0.0, -1.0]))
+    schedule = Schedule([("soft", 30.0), ("hard", None)])
+    for entry, freeze, log_time in (("lvml", None, False), (schedule, "focus", True)):
+        asked = (entry, Setting(5, 3), times, start, freeze)
+        found = simulate(*asked, solver="scipy", log_time=log_time)
+        wanted = simulate(*asked, **TIGHT)
+        assert found.mu.shape == (2, 2, 2)
+        np.testing.assert_allclose(found.mu, wanted.mu, rtol=1e-12)
+        np.testing.assert_allclose(found.nu, wanted.nu, rtol=1e-12)
+
+
+def test_scipy_says_what_it_cannot_do():
+    with pytest.raises(SettingError, match="'scipy' cannot run inside a JAX transformation"):
+        with jax.enable_x64(True):
+            jax.jit(lambda m: simulate("soft", Setting(m, 3), 1.0, solver="scipy").mu)(5.0)
+    with pytest.raises(SettingError, match="'scipy' follows the flow itself"):
+        simulate("soft", Setting(5, 3), 1.0, solver="scipy", learning_rate=0.1)
+    with pytest.raises(IntegrationFailed, match=r"stopped at t = 16\.1.*solver scipy"):
+        simulate(BLOWING_UP, Setting(20, 9), 1e6, (1.0, 0.0), solver="scipy", max_steps=3000)
 
 
 def test_frozen_focus_follows_its_implicit_solution():

@@ -50,6 +50,14 @@ class Comparison:
             rich_help_panel=SIMULATION,
         ),
     ] = None
+    solver: Annotated[
+        str,
+        Option(
+            metavar="NAME",
+            help="How the flow is integrated: as --solver of simulate.",
+            rich_help_panel=SIMULATION,
+        ),
+    ] = "dopri8"
     tolerance: Annotated[
         str,
         Option(
@@ -66,7 +74,7 @@ class Comparison:
     def build(self) -> dict[str, Any]:
         """Keyword arguments of ``compare``: tolerance and methods."""
         methods = ["closed form", "simulation"]
-        options: dict[str, dict[str, Any]] = {}
+        options: dict[str, dict[str, Any]] = {"simulation": {"solver": self.solver}}
         if self.descent is not None:
             methods.append("descent")
             options["descent"] = {"learning_rate": number(self.descent)}

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnflow import files
 from attnflow.cli import output
-from attnflow.numeric.compare import compare
-from attnflow.numeric.summary import summary
+from attnflow.numeric.compare import compare, summary
 from attnflow.plots.figures import draw_all
 from attnflow.schedule import Schedule
 from attnflow.settings import Setting

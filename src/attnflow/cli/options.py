@@ -202,7 +202,7 @@ class TimeOptions:
         """The times as a float64 array, checked; ``points`` is the default number of them."""
         if self.times is not None:
             return self._listed(self.times)
-        from attnflow.numeric.compare import default_times
+        from attnflow.numeric.times import default_times
 
         asked = self.arguments(setting, points)
         return asked["times"] if "times" in asked else default_times(setting, **asked)
@@ -250,7 +250,7 @@ class TimeOptions:
             raise SettingError("--start-time is for log grids: give --grid log with it")
         check("start-time", first, "a finite number above 0", positive)
         if horizon is None:
-            from attnflow.numeric.compare import default_horizon
+            from attnflow.numeric.times import default_horizon
 
             horizon = default_horizon(setting, grid)
         check("start-time", first, f"less than the horizon ({horizon:g})", lambda v: v < horizon)

@@ -194,16 +194,26 @@ class SimulationOptions:
         str,
         Option(
             metavar="NAME",
-            help="dopri8, dopri5, tsit5, bosh3, kvaerno5 or kvaerno3.",
+            help="dopri8, dopri5, tsit5, bosh3, kvaerno5, kvaerno3; or scipy, without JAX.",
             rich_help_panel=SIMULATION,
         ),
     ] = "dopri8"
     rtol: Annotated[
-        str, Option(metavar="TOL", help="Relative error of a step.", rich_help_panel=SIMULATION)
-    ] = "1e-10"
+        str | None,
+        Option(
+            metavar="TOL",
+            help="Relative error of a step (default 1e-10; of scipy 1e-13).",
+            rich_help_panel=SIMULATION,
+        ),
+    ] = None
     atol: Annotated[
-        str, Option(metavar="TOL", help="Absolute error of a step.", rich_help_panel=SIMULATION)
-    ] = "1e-12"
+        str | None,
+        Option(
+            metavar="TOL",
+            help="Absolute error of a step (default: a hundredth of the relative one).",
+            rich_help_panel=SIMULATION,
+        ),
+    ] = None
     log_time: Annotated[
         bool,
         Option("--log-time", help="Step in the logarithm of time.", rich_help_panel=SIMULATION),
@@ -228,10 +238,11 @@ class SimulationOptions:
 
     def build(self) -> dict[str, Any]:
         """Keyword arguments of ``simulate``."""
-        numbers = {name: number(getattr(self, name)) for name in ("rtol", "atol", "momentum")}
-        rate = None if self.learning_rate is None else number(self.learning_rate)
-        more = {name: getattr(self, name) for name in ("solver", "log_time", "nesterov")}
-        return {**numbers, "learning_rate": rate, **more}
+        given = {
+            name: getattr(self, name) for name in ("rtol", "atol", "momentum", "learning_rate")
+        }
+        numbers = {name: number(text) for name, text in given.items() if text is not None}
+        return {**numbers, **{n: getattr(self, n) for n in ("solver", "log_time", "nesterov")}}
 
 
 @grouped

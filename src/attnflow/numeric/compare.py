@@ -1,30 +1,31 @@
 """Closed form, simulation and descent side by side: one labelled dataset, and how far they differ.
 
-``compare`` checks its arguments and runs every method on every paradigm; curves.py lays the
+``compare`` checks its arguments and runs every method on every paradigm; dataset.py lays the
 trajectories out as a dataset, which holds all that the figures need, so that they can be drawn
-again from its file.
+again from its file. ``summary`` says what it says in a few numbers; it reads the dataset only.
+(Selections by method are spelt ``sel({"method": ...})``: the keyword ``method=`` is xarray's own.)
 """
 
 import inspect
-import math
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jaxtyping import Float
 
 from attnflow.errors import NoFirstIntegral, SettingError
-from attnflow.numeric.dataset import assemble
-from attnflow.numeric.precision import float64
-from attnflow.numeric.trajectory import Reduced, Trajectory, reduce_setting
+from attnflow.numeric.times import check_setting, check_times, default_times
+from attnflow.numeric.trajectory import Trajectory
 from attnflow.schedule import Schedule
-from attnflow.settings import Setting, check, check_start, positive, whole
+from attnflow.settings import Setting, check, check_start, positive
 from attnflow.symbolic.catalogue import CATALOGUE, paradigm
 from attnflow.symbolic.paradigm import Paradigm, nearest
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _HOMES = {
     "closed form": ("attnflow.numeric.closed_form", "solve"),
@@ -34,8 +35,6 @@ _HOMES = {
 
 METHODS = tuple(_HOMES)
 """The three independent ways to a trajectory."""
-
-GRIDS = ("linear", "log")
 
 
 def compare(
@@ -51,8 +50,8 @@ def compare(
     grid: str = "linear",
     options: Mapping[str, Mapping[str, Any]] | None = None,
     command: str | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> xr.Dataset:
+    progress: Callable[[str], None] = lambda sentence: None,
+) -> "xr.Dataset":
     """All curves of all paradigms by all methods, with their deviations, as a labelled dataset.
 
     Args:
@@ -73,7 +72,7 @@ def compare(
         progress: called with a sentence before each trajectory.
 
     Returns:
-        A dataset with dimensions (paradigm, method, time): see curves.assemble. One curve is
+        A dataset with dimensions (paradigm, method, time): see dataset.assemble. One curve is
         ``dataset["mu"].sel({"paradigm": "soft", "method": "simulation"})`` (in braces, since the
         keyword ``method=`` is xarray's own).
 
@@ -84,7 +83,7 @@ def compare(
         IntegrationFailed: a method did not reach the last time.
     """
     setting = Setting(20, 20) if setting is None else setting
-    _check_setting(setting)
+    check_setting(setting)
     entries = _entries(paradigms)
     chosen = _methods(methods)
     start = _start(initial)
@@ -101,21 +100,32 @@ def compare(
     if "descent" in chosen:
         _check_whole_steps(times, _learning_rate(given))
 
-    trajectories: dict[str, dict[str, Trajectory]] = {}
+    trajectories: dict[str, dict[str, Trajectory]] = {label: {} for label in entries}
     notes: dict[str, str] = {}
-    for label, entry in entries.items():
-        trajectories[label] = {}
-        for method in chosen:
-            if progress is not None:
-                progress(f"{method} of {label}")
+    for method in chosen:
+        if method == "simulation":
+            progress(f"simulation of {', '.join(entries)}")
+            # loaded on use, as the others: a comparison of two methods does not import the third
+            from attnflow.numeric.simulate import simulate_all
+
+            together = simulate_all(
+                list(entries.values()), setting, times, initial=start, **given[method]
+            )
+            for label, trajectory in zip(entries, together, strict=True):
+                trajectories[label][method] = trajectory
+            continue
+        for label, entry in entries.items():
+            progress(f"{method} of {label}")
             try:
-                result = _run(method, entry, setting, times, start, given[method])
+                trajectories[label][method] = _run(
+                    method, entry, setting, times, start, given[method]
+                )
             except NoFirstIntegral as error:
                 if len(chosen) == 1:
                     raise
                 notes[label] = f"no {method}: {error}"
-            else:
-                trajectories[label][method] = result
+    from attnflow.numeric.dataset import assemble  # with xarray and SciPy, which take a while
+
     return assemble(
         trajectories,
         setting=setting,
@@ -126,6 +136,89 @@ def compare(
         options=given,
         command=command,
     )
+
+
+def agreement(dataset: "xr.Dataset") -> dict[str, bool | None]:
+    """For each paradigm: whether the simulation stays within the tolerance of the closed form.
+
+    None where one of the two is missing. A NaN anywhere in either is disagreement.
+    """
+    verdicts: dict[str, bool | None] = {}
+    pair = ("closed form", "simulation")
+    for label in dataset["paradigm"].values:
+        row = dataset.sel(paradigm=label)
+        there = all(
+            method in row["method"].values and bool(row["computed"].sel({"method": method}))
+            for method in pair
+        )
+        if not there:
+            verdicts[str(label)] = None
+            continue
+        worst = row["max_deviation"].sel({"method": "simulation"}).values
+        verdicts[str(label)] = bool(np.all(worst <= dataset.attrs["tolerance"]))
+    return verdicts
+
+
+def agrees(dataset: "xr.Dataset") -> bool:
+    """Whether no simulation leaves the tolerance around its closed form."""
+    return all(verdict is not False for verdict in agreement(dataset).values())
+
+
+def _plain(value: Any) -> float | None:
+    number = float(value)
+    return number if np.isfinite(number) else None
+
+
+def summary(dataset: "xr.Dataset") -> dict[str, Any]:
+    """The numbers of a comparison as plain values, ready for JSON (None for what is missing).
+
+    Args:
+        dataset: what ``compare`` returned, or the same read from its file.
+
+    Returns:
+        ``{"setting", "initial", "horizon", "tolerance", "agrees", "rows"}``; a row for each
+        paradigm and method that was computed: ``{"paradigm", "title", "method", "reference",
+        "agrees", "deviation": {quantity: largest}, "drift", "time_to_focus": {"0.5": t, ...},
+        "final": {quantity: value}, "note"}``.
+    """
+    verdicts = agreement(dataset)
+    names = [str(q) for q in dataset["quantity"].values]
+    rows = []
+    for label in dataset["paradigm"].values:
+        for method in dataset["method"].values:
+            cell = dataset.sel({"paradigm": label, "method": method})
+            if not bool(cell["computed"]):
+                continue
+            rows.append(
+                {
+                    "paradigm": str(label),
+                    "title": str(cell["title"].item()),
+                    "method": str(method),
+                    "reference": str(cell["reference"].item()),
+                    "agrees": verdicts[str(label)] if method == "simulation" else None,
+                    "deviation": {
+                        name: _plain(cell["max_deviation"].sel(quantity=name)) for name in names
+                    },
+                    "drift": _plain(cell["max_drift"]),
+                    "time_to_focus": {
+                        f"{level:g}": _plain(cell["time_to_focus"].sel(focus_level=level))
+                        for level in dataset["focus_level"].values
+                    },
+                    "final": {
+                        name: _plain(cell[name][-1])
+                        for name in map(str, dataset["quantity"].values)
+                    },
+                    "note": str(cell["note"].item()),
+                }
+            )
+    return {
+        "setting": json.loads(dataset.attrs["setting"]),
+        "initial": [float(v) for v in np.atleast_1d(dataset.attrs["initial"])],
+        "horizon": float(dataset["time"][-1]),
+        "tolerance": float(dataset.attrs["tolerance"]),
+        "agrees": agrees(dataset),
+        "rows": rows,
+    }
 
 
 def _run(
@@ -143,17 +236,6 @@ def _run(
 
 
 # ---------------------------------------------------------------- arguments
-
-
-def _check_setting(setting: Setting) -> None:
-    if not isinstance(setting, Setting):
-        raise SettingError(f"setting must be a Setting, got {setting!r}")
-    for name, value in setting.numbers().items():
-        if np.ndim(value) > 0:
-            raise SettingError(
-                f"compare takes one setting, got an array of shape {np.shape(value)} for {name}; "
-                f"compare each setting in turn"
-            )
 
 
 def _entries(given: Any) -> dict[str, Paradigm | Schedule]:
@@ -232,85 +314,3 @@ def _start(initial: Sequence[float]) -> tuple[float, float]:
         raise SettingError(f"initial must be a pair (mu, nu) of numbers, got {initial!r}")
     mu0, nu0 = check_start(initial)
     return float(mu0), float(nu0)
-
-
-def check_times(times: Any) -> Float[np.ndarray, " times"]:
-    """The times as a float64 array, if they are finite, not negative and increase strictly.
-
-    Raises:
-        SettingError: they do not; the message gives the first offending value.
-    """
-    try:
-        array = np.asarray(times, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise SettingError(f"times must be numbers, got {times!r}") from None
-    if array.ndim != 1 or array.size == 0:
-        raise SettingError(
-            f"times must be a list of at least one time, got an array of shape {array.shape}"
-        )
-    check("times", array, "finite and at least 0", lambda v: (v >= 0) & np.isfinite(v))
-    falls = np.flatnonzero(np.diff(array) <= 0)
-    if falls.size:
-        here = falls[0]
-        raise SettingError(
-            f"times must increase strictly, got {array[here + 1]:g} after {array[here]:g}"
-        )
-    return array
-
-
-def default_horizon(setting: Setting, grid: str = "linear") -> float:
-    """A last time that shows the onset and the late phase of every paradigm, 1, 2 or 5 x 10^n.
-
-    Five times C (1 + B/sqrt(rho))/tau, that is 5 m C in the simple setting, rounded up: the focus
-    sets in near 1.25 m C, and rho speeds it up by its square root (mu must grow until
-    rho mu^2/2 is of order 1). A logarithmic axis has room for a hundred times that.
-
-    Args:
-        setting: a Setting of numbers.
-        grid: "linear" or "log".
-
-    Raises:
-        SettingError: an argument is outside what is allowed.
-    """
-    _check_setting(setting)
-    _check_grid(grid)
-    scale = 5.0 * float(_natural_time(setting))
-    power = math.floor(math.log10(scale))
-    first = next(f for f in (1, 2, 5, 10) if f * 10.0**power >= scale * (1 - 1e-9))
-    return float(f"{first}e{power + (2 if grid == 'log' else 0)}")
-
-
-@float64
-def _natural_time(setting: Setting) -> Any:
-    reduced: Reduced = reduce_setting(setting)
-    return reduced.classes * (1 + reduced.ratio / jnp.sqrt(reduced.focus)) / reduced.speed
-
-
-def _check_grid(grid: str) -> None:
-    if grid not in GRIDS:
-        raise SettingError(f"grid must be one of {', '.join(GRIDS)}, got {grid!r}")
-
-
-def default_times(
-    setting: Setting, *, horizon: float | None = None, points: int = 401, grid: str = "linear"
-) -> Float[np.ndarray, " times"]:
-    """Times up to a horizon, evenly spaced from 0 or in the logarithm over five decades.
-
-    Args:
-        setting: a Setting of numbers; only used for the default horizon.
-        horizon: last time, above 0; ``default_horizon(setting, grid)`` if None.
-        points: how many, at least 2.
-        grid: "linear" or "log".
-
-    Raises:
-        SettingError: an argument is outside what is allowed.
-    """
-    _check_grid(grid)
-    horizon = default_horizon(setting, grid) if horizon is None else horizon
-    check("horizon", horizon, "a finite number above 0", positive)
-    check("points", points, "a whole number of at least 2", whole(2))
-    if grid == "linear":
-        return np.linspace(0.0, float(horizon), int(points))
-    times = np.geomspace(1e-5 * float(horizon), float(horizon), int(points))
-    times[-1] = horizon
-    return times

@@ -82,129 +82,31 @@ def assemble(
         ``level_nu`` (nu_grid) + ``level_mu`` (paradigm, mu_grid). Missing values are NaN.
     """
     labels = list(trajectories)
-    first = next(iter(trajectories[labels[0]].values()))
-    times = np.asarray(first.times, np.float64)
-    shape = (len(labels), len(methods), times.size)
     notes = dict(notes or {})
-
-    names = [*CURVES, "first_integral", "drift", "distance"]
-    values = {name: np.full(shape, np.nan) for name in names}
-    reached = np.full((*shape[:2], len(FOCUS_LEVELS)), np.nan)
+    values = _values(trajectories, setting, initial, methods, notes)
     computed = np.array([[m in trajectories[label] for m in methods] for label in labels])
-    grids = [_grid(trajectories, name) for name in ("mu", "nu")]
-    level_nu = np.full(GRID_POINTS, np.nan)
-    level_mu = np.full((len(labels), GRID_POINTS), np.nan)
-    for i, label in enumerate(labels):
-        row = _from_start([t for t in trajectories[label].values()], setting, initial)
-        rows = [methods.index(m) for m in trajectories[label]]
-        observed = {name: np.asarray(getattr(row, name)) for name in ("times", *CURVES)}
-        for name in CURVES:
-            values[name][i, rows] = observed[name][:, 1:]
-        for n, j in enumerate(rows):
-            reached[i, j] = _times_to_focus({name: v[n] for name, v in observed.items()})
-            distance = trajectories[label][methods[j]].distance
-            if distance is not None:
-                values["distance"][i, j] = distance
-        try:
-            level, at_grids = _first_integral(row, *grids)
-        except NoFirstIntegral as error:
-            notes.setdefault(label, str(error))
-            continue
-        values["first_integral"][i, rows] = level[:, 1:]
-        values["drift"][i, rows] = _drift(level, np.asarray(row.stage), observed)[:, 1:]
-        if len(row.paradigms) == 1:
-            level_mu[i], level_nu = at_grids
-
     reference = [int(np.argmax(row)) for row in computed]
-    deviation = np.stack(
+    values["deviation"] = np.stack(
         [
-            np.stack(
-                [
-                    _deviation(name, row, row[r])
-                    for row, r in zip(values[name], reference, strict=True)
-                ]
-            )
+            [_deviation(name, row, row[r]) for row, r in zip(values[name], reference, strict=True)]
             for name in CURVES
         ]
     )
-    curve = ("paradigm", "method", "time")
-    data: dict[str, Any] = {
-        name: (curve, values[name], {"long_name": long, "units": unit})
-        for name, (long, unit) in CURVES.items()
+    values["max_deviation"] = values["deviation"].max(axis=-1)
+    values["max_drift"] = values["drift"].max(axis=-1)
+    values["computed"] = computed
+    first = next(iter(trajectories[labels[0]].values()))
+    coordinates = {
+        "paradigm": labels,
+        "method": list(methods),
+        "time": np.asarray(first.times, np.float64),
+        "quantity": list(CURVES),
+        "focus_level": list(FOCUS_LEVELS),
+        "title": [_title(next(iter(trajectories[k].values())).paradigms, k) for k in labels],
+        "reference": [methods[r] for r in reference],
+        "note": [notes.get(label, "") for label in labels],
+        **{f"{name}_grid": values.pop(f"{name}_grid") for name in ("mu", "nu")},
     }
-    data["first_integral"] = (
-        curve,
-        values["first_integral"],
-        {"long_name": "first integral nu + e^nu/B - rho Phi(mu)", "units": "1"},
-    )
-    data["drift"] = (
-        curve,
-        values["drift"],
-        {"long_name": "change of the first integral relative to its terms", "units": "1"},
-    )
-    if np.isfinite(values["distance"]).any():
-        data["distance"] = (
-            curve,
-            values["distance"],
-            {"long_name": "distance from the symmetric ansatz", "units": "1"},
-        )
-    data["deviation"] = (
-        ("quantity", *curve),
-        deviation,
-        {
-            "long_name": "deviation from the reference method",
-            "units": "1",
-            "definition": _DEFINITION,
-        },
-    )
-    data["max_deviation"] = (
-        ("quantity", *curve[:2]),
-        deviation.max(axis=-1),
-        {"long_name": "largest deviation over the times", "units": "1"},
-    )
-    data["max_drift"] = (
-        curve[:2],
-        values["drift"].max(axis=-1),
-        {"long_name": "largest drift of the first integral over the times", "units": "1"},
-    )
-    data["time_to_focus"] = (
-        (*curve[:2], "focus_level"),
-        reached,
-        {"long_name": "time at which alpha first reaches the level", "units": TIME_UNIT},
-    )
-    data["computed"] = (curve[:2], computed, {"long_name": "whether the method gave a trajectory"})
-    coordinates: dict[str, Any] = {
-        "paradigm": ("paradigm", labels, {"long_name": "paradigm or schedule"}),
-        "method": ("method", list(methods), {"long_name": "method"}),
-        "time": ("time", times, {"long_name": "time t = step x learning rate", "units": TIME_UNIT}),
-        "quantity": ("quantity", list(CURVES), {"long_name": "quantity"}),
-        "focus_level": ("focus_level", list(FOCUS_LEVELS), {"long_name": "alpha", "units": "1"}),
-        "title": (
-            "paradigm",
-            [_title(next(iter(trajectories[k].values())).paradigms, k) for k in labels],
-            {"long_name": "title"},
-        ),
-        "reference": (
-            "paradigm",
-            [methods[r] for r in reference],
-            {"long_name": "method that deviations are measured from"},
-        ),
-        "note": (
-            "paradigm",
-            [notes.get(label, "") for label in labels],
-            {"long_name": "what is missing, and why"},
-        ),
-    }
-    long = "part of the first integral that depends on"
-    data["level_nu"] = ("nu_grid", level_nu, {"long_name": f"{long} nu", "units": "1"})
-    data["level_mu"] = (
-        ("paradigm", "mu_grid"),
-        level_mu,
-        {"long_name": f"{long} mu", "units": "1"},
-    )
-    for name, grid in zip(("mu", "nu"), grids, strict=True):
-        about = {"long_name": CURVES[name][0], "units": "1"}
-        coordinates[f"{name}_grid"] = (f"{name}_grid", grid, about)
     attributes = {
         "title": "attnflow comparison",
         "setting": json.dumps(setting.as_dict()),
@@ -216,13 +118,116 @@ def assemble(
         "platform": environment.platform(),
         **({} if command is None else {"command": command}),
     }
-    return xr.Dataset(data, coordinates, attributes)
+    return xr.Dataset(_described(values), _described(coordinates), attributes)
 
 
-_DEFINITION = (
-    "|value - reference| / scale, scale = max(1, |reference|) for mu and nu; |reference| for the "
-    "others; its largest size over the times for loss and focus_gradient where they meet zero"
-)
+def _values(
+    trajectories: Mapping[str, Mapping[str, Trajectory]],
+    setting: Setting,
+    initial: tuple[float, float],
+    methods: Sequence[str],
+    notes: dict[str, str],
+) -> dict[str, np.ndarray]:
+    """Curves, first integral and drift, times to focus and level curves, NaN for what is missing.
+
+    Why a first integral is missing is added to the notes.
+    """
+    size = np.size(next(iter(next(iter(trajectories.values())).values())).times)
+    shape = (len(trajectories), len(methods), size)
+    names = (*CURVES, "first_integral", "drift", "distance")
+    values: dict[str, np.ndarray] = {name: np.full(shape, np.nan) for name in names}
+    values["time_to_focus"] = np.full((*shape[:2], len(FOCUS_LEVELS)), np.nan)
+    values["level_nu"] = np.full(GRID_POINTS, np.nan)
+    values["level_mu"] = np.full((len(trajectories), GRID_POINTS), np.nan)
+    grids = [_grid(trajectories, name) for name in ("mu", "nu")]
+    values |= {"mu_grid": grids[0], "nu_grid": grids[1]}
+    for i, (label, by_method) in enumerate(trajectories.items()):
+        row = _from_start(list(by_method.values()), setting, initial)
+        rows = [methods.index(m) for m in by_method]
+        observed = {name: np.asarray(getattr(row, name)) for name in ("times", *CURVES)}
+        for name in CURVES:
+            values[name][i, rows] = observed[name][:, 1:]
+        for n, j in enumerate(rows):
+            one = {name: v[n] for name, v in observed.items()}
+            values["time_to_focus"][i, j] = _times_to_focus(one)
+            distance = by_method[methods[j]].distance
+            if distance is not None:
+                values["distance"][i, j] = distance
+        try:
+            level, at_grids = _first_integral(row, *grids)
+        except NoFirstIntegral as error:
+            notes.setdefault(label, str(error))
+            continue
+        values["first_integral"][i, rows] = level[:, 1:]
+        values["drift"][i, rows] = _drift(level, np.asarray(row.stage), observed)[:, 1:]
+        if len(row.paradigms) == 1:
+            values["level_mu"][i], values["level_nu"] = at_grids
+    if np.isnan(values["distance"]).all():
+        del values["distance"]
+    return values
+
+
+_CURVE = ("paradigm", "method", "time")
+_DESCRIBED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+    **{name: (_CURVE, {"long_name": long, "units": unit}) for name, (long, unit) in CURVES.items()},
+    "first_integral": (
+        _CURVE,
+        {"long_name": "first integral nu + e^nu/B - rho Phi(mu)", "units": "1"},
+    ),
+    "drift": (
+        _CURVE,
+        {"long_name": "change of the first integral relative to its terms", "units": "1"},
+    ),
+    "distance": (_CURVE, {"long_name": "distance from the symmetric ansatz", "units": "1"}),
+    "deviation": (
+        ("quantity", *_CURVE),
+        {
+            "long_name": "deviation from the reference method",
+            "units": "1",
+            "definition": "|value - reference| / scale, scale = max(1, |reference|) for mu and nu; "
+            "|reference| for the others; its largest size over the times for loss and "
+            "focus_gradient where they meet zero",
+        },
+    ),
+    "max_deviation": (
+        ("quantity", *_CURVE[:2]),
+        {"long_name": "largest deviation over the times", "units": "1"},
+    ),
+    "max_drift": (
+        _CURVE[:2],
+        {"long_name": "largest drift of the first integral over the times", "units": "1"},
+    ),
+    "time_to_focus": (
+        (*_CURVE[:2], "focus_level"),
+        {"long_name": "time at which alpha first reaches the level", "units": TIME_UNIT},
+    ),
+    "computed": (_CURVE[:2], {"long_name": "whether the method gave a trajectory"}),
+    "level_nu": (
+        ("nu_grid",),
+        {"long_name": "part of the first integral that depends on nu", "units": "1"},
+    ),
+    "level_mu": (
+        ("paradigm", "mu_grid"),
+        {"long_name": "part of the first integral that depends on mu", "units": "1"},
+    ),
+    "paradigm": (("paradigm",), {"long_name": "paradigm or schedule"}),
+    "method": (("method",), {"long_name": "method"}),
+    "time": (("time",), {"long_name": "time t = step x learning rate", "units": TIME_UNIT}),
+    "quantity": (("quantity",), {"long_name": "quantity"}),
+    "focus_level": (("focus_level",), {"long_name": "alpha", "units": "1"}),
+    "title": (("paradigm",), {"long_name": "title"}),
+    "reference": (("paradigm",), {"long_name": "method that deviations are measured from"}),
+    "note": (("paradigm",), {"long_name": "what is missing, and why"}),
+    "mu_grid": (("mu_grid",), {"long_name": CURVES["mu"][0], "units": "1"}),
+    "nu_grid": (("nu_grid",), {"long_name": CURVES["nu"][0], "units": "1"}),
+}
+"""Variable or coordinate -> its dimensions and what it is."""
+
+
+def _described(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: (_DESCRIBED[name][0], value, _DESCRIBED[name][1]) for name, value in values.items()
+    }
 
 
 def _title(parts: Sequence[Paradigm], label: str) -> str:

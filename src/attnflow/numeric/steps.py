@@ -97,12 +97,11 @@ class Motion:
         u = state[2:]
         return jnp.concatenate([u, (here - u + bend * self.slope(x) @ u) / inertia])
 
-    def enter(self, state: Any, before: "Motion | None") -> Any:
-        """The state as this paradigm begins: from rest, or in the place of another."""
+    def enter(self, state: Any, before: Any) -> Any:
+        """The state as this paradigm begins, after one whose flow at this place was ``before``.
+
+        (0 from rest.)
+        """
         if not self.inertial:
             return state
-        if before is None:
-            state = jnp.concatenate([state, jnp.zeros(2)])
-        x = state[:2]
-        jump = self.flow(x) - (0.0 if before is None else before.flow(x))
-        return state.at[2:].add(self.steps[2] * jump)
+        return state.at[2:].add(self.steps[2] * (self.flow(state[:2]) - before))
