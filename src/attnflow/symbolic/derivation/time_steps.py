@@ -13,6 +13,7 @@ import sympy as sp
 
 from attnflow.symbolic.algebra.coefficients import NoExpansion
 from attnflow.symbolic.algebra.float_form import factored
+from attnflow.symbolic.derivation.shipped import shipped
 from attnflow.symbolic.derivation.step import DIGITS, Step, UncheckedStep, equation
 from attnflow.symbolic.early_time import (
     FirstDifference,
@@ -263,20 +264,25 @@ def difference_steps(paradigms: Sequence[Paradigm]) -> list[Step]:
     Args:
         paradigms: two or more; a pair without a difference is refused by ``first_difference``.
     """
-    found = []
-    for first, second in combinations(paradigms, 2):
-        _check_series(first, start_series(first, SHOWN_ORDER))
-        _check_series(second, start_series(second, SHOWN_ORDER))
-        apart = first_difference(first, second)
-        for symbol, (order, coefficient) in ((alpha, apart.alpha), (mu, apart.mu)):
-            one, other = (indexed(symbol, p.name) for p in (first, second))
-            found.append(
-                Step(
-                    f"difference-{first.name}-{second.name}-{symbol}",
-                    f"{first.title} and {second.title}: {'focus' if symbol is alpha else 'margin'}",
-                    equation(one - other, coefficient * t**order + remainder(order + 1)),
-                    "The lowest power of `t` at which they differ.",
-                    DIGITS,
-                )
+    pairs = combinations(paradigms, 2)
+    return [step for pair in pairs for step in shipped(*pair) or parting(*pair)]
+
+
+def parting(first: Paradigm, second: Paradigm) -> list[Step]:
+    """Where two paradigms part, derived now."""
+    _check_series(first, start_series(first, SHOWN_ORDER))
+    _check_series(second, start_series(second, SHOWN_ORDER))
+    apart = first_difference(first, second)
+    steps = []
+    for symbol, (order, coefficient) in ((alpha, apart.alpha), (mu, apart.mu)):
+        one, other = (indexed(symbol, p.name) for p in (first, second))
+        steps.append(
+            Step(
+                f"difference-{first.name}-{second.name}-{symbol}",
+                f"{first.title} and {second.title}: {'focus' if symbol is alpha else 'margin'}",
+                equation(one - other, coefficient * t**order + remainder(order + 1)),
+                "The lowest power of `t` at which they differ.",
+                DIGITS,
             )
-    return found
+        )
+    return steps
