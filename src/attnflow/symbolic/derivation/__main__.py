@@ -7,7 +7,6 @@ import json
 from itertools import combinations
 from typing import Any
 
-from attnflow.files import save_text
 from attnflow.symbolic.catalogue import CATALOGUE
 from attnflow.symbolic.derivation import shipped, time_steps
 from attnflow.symbolic.derivation.derived import fresh_steps
@@ -24,4 +23,6 @@ def fresh_document() -> dict[str, Any]:
 if __name__ == "__main__":
     lines = json.dumps(fresh_document(), ensure_ascii=False, separators=(",", ":"))
     # a node or a step a line: what a change of the derivation changes can be read
-    print(save_text(shipped.PLACE, lines.replace("],[", "],\n[") + "\n"))
+    with shipped.PLACE.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(lines.replace("],[", "],\n[") + "\n")
+    print(shipped.PLACE)
