@@ -86,7 +86,7 @@ def compiled(paradigm: str, networks: str, dtype: str, device: Any) -> tuple[Any
     ).resolved()
     engine = build(task, run, networks, parallel.Devices())
     goal = objective(paradigm)
-    state, replica = jax.tree.map(lambda a: a[0], (engine.start(networks), engine._which(0)[0]))
+    state, replica = jax.tree.map(lambda a: a[0], (engine.start(), engine._which(0)[0]))
     fixed = replica, np.int32(0), engine.base, engine.inputs["train"]
 
     def there(tree: Any) -> Any:

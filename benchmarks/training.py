@@ -117,7 +117,7 @@ def run_attnflow(paradigm: str, steps: int, given: dict[str, np.ndarray]) -> dic
     ).resolved()
     parallel.use_cores()
     engine = build(task, run, "cifar", parallel.devices(None))
-    goal, state, times, losses = objective(paradigm), engine.start("cifar"), [], []
+    goal, state, times, losses = objective(paradigm), engine.start(), [], []
     for number in range(3):
         begin = Clock()
         state, metrics = jax.block_until_ready(engine.epoch(goal, state, number))

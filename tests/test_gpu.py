@@ -68,7 +68,7 @@ def test_an_epoch_of_the_convolutional_pair_is_that_of_the_processor(platforms, 
 
     def epoch():
         engine = build(images(), plain.resolved(), "cifar", Devices())
-        state, metrics = engine.epoch(objective(paradigm), engine.start("cifar"), 0)
+        state, metrics = engine.epoch(objective(paradigm), engine.start(), 0)
         return metrics["loss"], metrics["alpha"], engine.measure(state, objective(paradigm))
 
     here, there = (on(device, epoch) for device in platforms)

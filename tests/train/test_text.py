@@ -64,7 +64,7 @@ def engine_of(run, networks="text"):
 
 
 def one_state(engine):
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[0], engine.start(engine.run.networks))
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[0], engine.start())
 
 
 def truth_of(trained, name):
@@ -226,7 +226,7 @@ def test_runs_trained_at_once_still_compute_one_length_a_step(small):
     together = jax.vmap(
         partial(run_epoch, engine, objective("soft")), in_axes=(0, 0, None, None, None)
     )
-    given = engine.start("text"), replicas, jnp.int32(0), engine.base, engine.inputs["train"]
+    given = engine.start(), replicas, jnp.int32(0), engine.base, engine.inputs["train"]
     # were the bucket another in each run, the choice would be computed as a selection
     assert "cond[" in str(jax.make_jaxpr(together)(*given))
 

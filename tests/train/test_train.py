@@ -211,12 +211,13 @@ def test_a_run_killed_at_any_moment_resumes_bit_for_bit(tmp_path):
 
 
 def test_newest_and_best_checkpoints_are_kept(tmp_path, monkeypatch):
-    from attnflow.train.loop import _score
+    from attnflow.train.loop import PairTrainer
 
+    score = PairTrainer.score
     scores = {1: 0.9}  # else what the runs give
     monkeypatch.setattr(
-        "attnflow.train.loop._score",
-        lambda rows: scores.setdefault(rows[0]["epoch"], _score(rows) / 2),
+        "attnflow.train.loop.PairTrainer.score",
+        lambda self, rows: scores.setdefault(rows[0]["epoch"], score(self, rows) / 2),
     )
     train(replace(TINY, epochs=6), tmp_path)
     rows = RunFolder(tmp_path).metrics()

@@ -247,9 +247,8 @@ SET_COLUMNS = tuple(
     for part in ("train", "val")
     for name in ("bleu1", "bleu2", "bleu3", "bleu4", "loss", "perplexity", "focus_true", "alpha")
 )
-_EPOCH = tuple("images_per_second" if c == "inputs_per_second" else c for c in EPOCH_COLUMNS)
 KIND = Kind(
     from_dict,
-    ("epoch", *RUN_COLUMNS[:2], *(c for c in _EPOCH if c != "alpha"), *SET_COLUMNS),
+    ("epoch", *RUN_COLUMNS[:2], *(c for c in EPOCH_COLUMNS if c != "alpha"), *SET_COLUMNS),
 )
 """Caption runs in their folders."""

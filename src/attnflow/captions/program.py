@@ -27,6 +27,7 @@ from attnflow.captions.vgg_weights import load_vgg19
 from attnflow.captions.vocabulary import PAD
 from attnflow.errors import DataError, SettingError
 from attnflow.train import losses
+from attnflow.train.descent import Descent
 from attnflow.train.epoch import LARGEST_LOSS
 from attnflow.train.networks.contract import drawn_at_once
 from attnflow.train.objective import Objective
@@ -43,7 +44,7 @@ REMEMBERED = 0.9
 
 
 @dataclass(frozen=True)
-class CaptionEngine:
+class CaptionEngine(Descent):
     """Compiled functions for one corpus and one config.
 
     Attributes:
@@ -55,6 +56,8 @@ class CaptionEngine:
             fixed features "mean" and "scale" of each channel, by which they are standardised.
         grid: rows and columns of cells.
         devices: what shares the work.
+        batch: images a step, a multiple of the devices.
+        steps: optimiser steps an epoch takes.
         compiled: functions by name.
     """
 
@@ -65,18 +68,9 @@ class CaptionEngine:
     frozen: Any
     grid: tuple[int, int]
     devices: Devices
+    batch: int
+    steps: int
     compiled: dict[Any, Callable[..., Any]]
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps an epoch takes."""
-        return -(-len(self.corpus.sets["train"]) // self.batch)
-
-    @property
-    def batch(self) -> int:
-        """Images a step, a multiple of the devices."""
-        wanted = min(self.run.batch, len(self.corpus.sets["train"]))
-        return -(-wanted // self.devices.count) * self.devices.count
 
     def start(self) -> dict[str, Any]:
         """The state before the first step."""
@@ -91,7 +85,7 @@ class CaptionEngine:
         chance = np.log(len(self.corpus.vocabulary)) * left / np.maximum(share, 1e-6)
         state = {
             "weights": weights,
-            "optimizer": self.transform().init(weights),
+            "optimizer": self.optimizer(weights),
             "step": np.int32(0),
             "baseline": chance.astype(np.float32),
             "sums": self.no_sums(),
@@ -103,32 +97,14 @@ class CaptionEngine:
         """The epoch's sums before its first step."""
         return {name: np.float32(0) for name in ("loss", "words")}
 
-    def renewed(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The same weights with a fresh optimiser, for the next part of a schedule."""
-        return {**state, "optimizer": self.devices.put(self.transform().init(state["weights"]))}
-
     def transform(self) -> optax.GradientTransformation:
         """Clipping and the optimiser, without its learning rate."""
-        if self.run.optimizer == "adam":
-            last = optax.scale_by_adam()
-        elif self.run.momentum:
-            last = optax.trace(decay=self.run.momentum)
-        else:
-            last = optax.identity()
-        return optax.chain(optax.clip_by_global_norm(self.run.clip), last)
+        return optax.chain(optax.clip_by_global_norm(self.run.clip), super().transform())
 
     @property
-    def decay(self) -> optax.Schedule:
-        """Step -> the share of the learning rate that it takes, where it falls as a cosine."""
-        return optax.cosine_decay_schedule(1.0, self.steps * self.run.epochs)
-
-    def time_after(self, steps: int) -> float:
-        """Continuous time after so many steps: the sum of learning rates / (1 - momentum)."""
-        taken: Any = steps
-        if self.run.rate_schedule == "cosine":
-            with jax.numpy_dtype_promotion("standard"):
-                taken = np.sum(np.asarray(self.decay(jnp.arange(steps))), dtype=np.float64)
-        return float(taken * self.run.learning_rate / (1 - self.run.momentum))
+    def rate(self) -> float:
+        """The learning rate."""
+        return self.run.learning_rate
 
     def modules(self, weights: Any, frozen: Any) -> tuple[Any, Decoder]:
         """Encoder (None with stored features) and decoder, in the precision of the run."""
@@ -237,7 +213,10 @@ def build(corpus: Corpus, run: CaptionTraining, devices: Devices) -> CaptionEngi
         frozen |= standards(corpus.sets["train"], source, encoder)
     frozen = devices.put(frozen)
     graphs = (None if encoder is None else nnx.split(encoder)[0], nnx.split(decoder)[0])
-    return CaptionEngine(corpus, run, source, graphs, frozen, grid_of(cells), devices, {})
+    count = len(corpus.sets["train"])
+    batch = -(-min(run.batch, count) // devices.count) * devices.count
+    steps, grid = -(-count // batch), grid_of(cells)
+    return CaptionEngine(corpus, run, source, graphs, frozen, grid, devices, batch, steps, {})
 
 
 def standards(part: CaptionSet, source: Source, encoder: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from attnflow.plots.style import save
 from attnflow.train.report.page import FORMATS, Page
 
 if TYPE_CHECKING:
-    from attnflow.captions.loop import CaptionsTrained
+    from attnflow.train.running import Trained
 
 SHOWN = 3
 """Images of the validation set that are drawn for every run."""
@@ -90,7 +90,7 @@ def compare_runs(
     return save_text(Path(out) / f"report.{FORMATS[kind]}", page.render(kind, Path(out)))
 
 
-def _conditions(trained: "CaptionsTrained") -> tuple[str, ...]:
+def _conditions(trained: "Trained") -> tuple[str, ...]:
     engine, run = trained.engine, trained.engine.run
     encoder = "stored features" if run.features is not None else run.encoder
     grid = f"{engine.grid[0]} x {engine.grid[1]}"
@@ -99,7 +99,7 @@ def _conditions(trained: "CaptionsTrained") -> tuple[str, ...]:
 
 
 def attention_figures(
-    trained: "CaptionsTrained", count: int, part: str = "val", width: int = 1
+    trained: "Trained", count: int, part: str = "val", width: int = 1
 ) -> list[tuple[str, Any]]:
     """(caption, figure of attention word by word) for the first images of a set.
 

@@ -1,6 +1,5 @@
 """Captions: their half of ``attnflow train``, ``evaluate``, ``report``; ``data features``."""
 
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -156,7 +155,7 @@ def train(
     from attnflow.captions.evaluation import evaluate as look
     from attnflow.captions.loop import train as function
 
-    with _bar() as show:
+    with output.training_bar() as show:
         trained = function(
             asked, out, resume=resume, tensorboard=tensorboard, devices=devices, progress=show
         )
@@ -164,24 +163,6 @@ def train(
     for remark in trained.remarks:
         output.say(remark)
     output.emit(found) if as_json else _show(found)
-
-
-@contextmanager
-def _bar() -> Any:
-    """A progress bar on a terminal, with rate and time left; nothing elsewhere."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = output.console(stderr=True)
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
-        line = shown.add_task("training", total=None)
-
-        def show(done: int, total: int, told: dict[str, Any]) -> None:
-            text = f"{told['paradigm']}, epoch {told['epoch']}: loss {told['loss']:.4f}"
-            text += f", {told['images_per_second']:,.0f} images/s"
-            shown.update(line, completed=done, total=total, description=text)
-
-        yield show
 
 
 def _show(found: dict[str, Any]) -> None:

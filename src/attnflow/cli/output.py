@@ -63,6 +63,29 @@ def progress(sentence: str) -> Iterator[Any]:
         yield lambda text: status.update(text)
 
 
+@contextmanager
+def training_bar(wanted: bool = True) -> Iterator[Any]:
+    """A progress bar of training on a terminal, with rate and time left; nothing elsewhere.
+
+    Yields:
+        A function as ``attnflow.train.running.Progress``.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    out = console(stderr=True)
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, disable=not (wanted and out.is_terminal)) as shown:
+        line = shown.add_task("training", total=None)
+
+        def show(done: int, total: int, told: dict[str, Any]) -> None:
+            focus = "" if told.get("alpha") is None else f", focus {told['alpha']:.3f}"
+            text = f"{told['paradigm']}, epoch {told['epoch']}: loss {told['loss']:.4f}{focus}"
+            text += f", {told['inputs_per_second']:,.0f} inputs/s"
+            shown.update(line, completed=done, total=total, description=text)
+
+        yield show
+
+
 def to_json(document: Any) -> str:
     """A document as JSON: every digit of a float64, null for what is not finite."""
     return json.dumps(finite(document), allow_nan=False, ensure_ascii=False)

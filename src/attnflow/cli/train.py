@@ -52,7 +52,7 @@ def train(
     from attnflow.train.evaluation import evaluate
     from attnflow.train.loop import train as function
 
-    with _bar(parallel.first()) as show:
+    with output.training_bar(parallel.first()) as show:
         done = function(
             asked, out, resume=resume, devices=devices, tensorboard=tensorboard, progress=show
         )
@@ -67,33 +67,6 @@ def train(
         return
     for one, replica in zip(found, done.engine.run.replicas, strict=True):
         runs.show_rates(one, str(replica))
-
-
-def _bar(wanted: bool) -> Any:
-    """A progress bar on a terminal, with rate and time left; nothing elsewhere."""
-    from contextlib import contextmanager
-
-    @contextmanager
-    def bar() -> Any:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        console = output.console(stderr=True)
-        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(
-            *columns, console=console, disable=not (wanted and console.is_terminal)
-        ) as shown:
-            line = shown.add_task("training", total=None)
-
-            def show(done: int, total: int, rows: list[dict[str, Any]]) -> None:
-                row = rows[0]
-                focus = "" if row["alpha"] is None else f", focus {row['alpha']:.3f}"
-                text = f"{row['paradigm']}: loss {row['loss']:.4f}{focus}"
-                text += f", {row['inputs_per_second']:,.0f} inputs/s"
-                shown.update(line, completed=done, total=total, description=text)
-
-            yield show
-
-    return bar()
 
 
 def register(app: typer.Typer) -> None:

@@ -18,7 +18,7 @@ from attnflow.train.theory import Fit, Practice
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from attnflow.train.loop import Trained
+    from attnflow.train.running import Trained
 
 LEGEND_LINE = 0.15
 """Height in inches of a line of a legend, which its figure must be higher by."""

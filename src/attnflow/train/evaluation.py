@@ -15,17 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from attnflow.errors import SettingError
-from attnflow.train import losses, parallel
+from attnflow.train import losses
 from attnflow.train.checkpoints import digest
 from attnflow.train.config import Replica
 from attnflow.train.known_truth import any_known, class_on_true, weight_on_true
 from attnflow.train.length_buckets import Bucket
-from attnflow.train.loop import Trained, task_of
-from attnflow.train.networks.contract import find_pair
+from attnflow.train.loop import KIND
 from attnflow.train.networks.named import Pair
 from attnflow.train.outputs import compose, in_buckets, read, table_of, working
-from attnflow.train.program import Engine, build
-from attnflow.train.run_folder import RunFolder
+from attnflow.train.program import Engine
+from attnflow.train.running import Trained, load_run, with_maker
 from attnflow.train.tasks.task import Mosaics, Task
 
 RULES = ("argmax", "mixture", "pooled")
@@ -54,21 +53,8 @@ def load(
         SettingError: there is no run, or none with a checkpoint.
         MissingPart, DataError: data or checkpoint are missing or damaged.
     """
-    folder = RunFolder(path)
-    run = folder.config()
-    pair = networks or find_pair(run.networks or "linear")
-    made = task if task is not None else task_of(run)
-    folder.check_data(made.fingerprint(), training=False)
-    engine = build(made, run, pair, parallel.devices(devices))
-    like = engine.start(pair)
-    found = folder.restore(like, best=best)
-    if found is None:
-        raise SettingError(f"{str(path)!r} holds no checkpoint yet: resume its training first")
-    state, _, epoch = found
-    state = engine.devices.put(state)
-    rows = [row for row in folder.metrics() if row["epoch"] <= epoch]
-    stage = int(folder.newest()["stage"])  # how far the run came
-    return Trained(engine, state, rows, folder, stage)
+    kind = with_maker(KIND, task=task, networks=networks, opening=True)
+    return load_run(kind, path, best=best, devices=devices)
 
 
 def one_run(trained: Trained, replica: int = 0) -> Any:

@@ -15,8 +15,8 @@ from attnflow.numeric.closed_form import solve
 from attnflow.numeric.focus import focus_score
 from attnflow.settings import Setting
 from attnflow.train.config import Replica
-from attnflow.train.loop import Trained
 from attnflow.train.objective import has_theory, paradigm_of
+from attnflow.train.running import Trained
 
 RATES = np.logspace(-4, 2, 61)
 """Effective rates among which the one is looked for that a real classifier learns at."""

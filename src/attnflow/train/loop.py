@@ -1,11 +1,7 @@
-"""Trains a run from beginning to end, or from where it was interrupted, bit for bit."""
+"""Trains a focus and a classification network: what a config needs, and how an epoch goes."""
 
-import math
-import time
-from collections.abc import Callable, Mapping
-from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,47 +11,26 @@ import numpy as np
 from attnflow.errors import SettingError
 from attnflow.schedule import Amount, Schedule
 from attnflow.train import parallel
-from attnflow.train.config import Training, from_dict
+from attnflow.train.config import Training
 from attnflow.train.epoch import diverged
 from attnflow.train.known_truth import any_known
 from attnflow.train.networks.contract import find_pair
 from attnflow.train.networks.named import OWN, Pair
-from attnflow.train.objective import Loss, Objective, objective
-from attnflow.train.parallel import once
+from attnflow.train.objective import Loss, Objective
 from attnflow.train.program import Engine, build
-from attnflow.train.run_folder import RunFolder
+from attnflow.train.run_folder import PLAIN, RunFolder
+from attnflow.train.running import (
+    Made,
+    Point,
+    Progress,
+    RunKind,
+    Trained,
+    Trainer,
+    goals_of,
+    run_to_end,
+    with_maker,
+)
 from attnflow.train.tasks import TASKS, Task, task
-
-Progress = Callable[[int, int, list[dict[str, Any]]], None]
-"""(epochs done, epochs in all, the rows of the last one) -> None."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training leaves.
-
-    Attributes:
-        engine: the compiled functions, with task and config.
-        state: weights and optimiser after the last epoch, with a leading axis of runs.
-        rows: metrics, one row an epoch and run.
-        folder: where the run is on disk, or None.
-        stage: the part of the schedule that it ended in, from 0.
-        schedule: with the switch time that theory proposed; None if not asked for.
-    """
-
-    engine: Engine
-    state: Any
-    rows: list[dict[str, Any]]
-    folder: RunFolder | None = None
-    stage: int = 0
-    schedule: Schedule | None = None
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What one should know of this run: of its inputs, and of its schedule."""
-        schedule = self.schedule or self.engine.run.schedule
-        return (*self.engine.task.remarks, *schedule.unreached(self.stage))
-
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "segments": ("digits", "orthogonal", "cifar10", "cifar100"),
@@ -131,93 +106,106 @@ def train(
     """
     if networks is not None and (run is not None or not resume):
         run = replace(run or Training(), networks=OWN)
-    folder = None if out is None else RunFolder(out)
-    with nullcontext() if folder is None else closing(folder):
-        return _train(run, folder, task, networks, losses, resume, devices, tensorboard, progress)
+    kind = with_maker(KIND, task=task, networks=networks, losses=losses)
+    return run_to_end(
+        kind,
+        run,
+        out,
+        resume=resume,
+        devices=devices,
+        tensorboard=tensorboard,
+        progress=progress,
+    )
 
 
-def _train(
-    run: Training | None,
-    folder: RunFolder | None,
-    task: Task | None,
-    networks: Pair | None,
-    losses: Mapping[str, Loss] | None,
-    resume: bool,
-    devices: int | None,
-    tensorboard: bool,
-    progress: Progress | None,
-) -> Trained:
-    begun = folder is not None and resume and once(folder.exists)
-    if folder is not None and not begun:
-        once(folder.check_unbegun)  # before the work
-    if folder is not None and begun:
-        once(folder.lock)
-        kept = from_dict(once(lambda: folder.config().as_dict()))
-        if run is not None and run.resolved() != kept:
-            raise SettingError(
-                f"{str(folder.path)!r} holds a run with another config: resume it without options"
-            )
-        run = kept
-    run = (run or Training()).resolved()
-    schedule = run.schedule
-    objectives = [objective(name, losses, run.known) for name in schedule.names]
+def _make(
+    run: Training,
+    _: RunFolder | None,
+    devices: parallel.Devices,
+    *,
+    task: Task | None = None,
+    networks: Pair | None = None,
+    losses: Mapping[str, Loss] | None = None,
+    opening: bool = False,
+) -> Made:
+    """What trains a run, or opens one that was trained."""
+    schedule, goals = run.schedule, goals_of(run, losses, opening=opening)
     made = task if task is not None else task_of(run)
-    if folder is not None and begun:
-        once(partial(folder.check_data, made.fingerprint(), training=True))
-    schedule = _at_theorys_time(schedule, objectives, made, run)
-    shared = parallel.devices(devices)
-    _comparable(run, schedule)
-    _knowable(run, schedule, made)
+    if not opening:
+        schedule = _at_theorys_time(schedule, goals, made, run)
+        _comparable(run, schedule)
+        _knowable(run, schedule, made)
     pair = networks or find_pair(run.networks or "linear")
-    engine = build(made, run, pair, shared)
-    state, stage, first = engine.start(pair), 0, 0
-    rows: list[dict[str, Any]] = []
-    if folder is not None and not begun:
-        from attnflow.environment import report
-
-        record = {
-            **report(),
-            "shared_by": shared.count,
-            "processes": jax.process_count(),
-            "data": made.fingerprint(),
-        }
-        once(lambda: folder.begin(run, record, tensorboard=tensorboard))
-    if folder is not None and begun:
-        state, stage, first, rows = _restored(folder, state, engine, tensorboard)
-    writes = folder is not None and parallel.first()
-    for epoch in range(first, run.epochs or 1):
-        stage = _stage(run, schedule, stage, epoch, rows, engine)
-        state, new = _epoch(engine, objectives[stage], state, epoch)
-        rows += new
-        done = epoch + 1
-        if folder is not None and writes:
-            folder.append(new)
-            if done % run.checkpoint_every == 0 or done == run.epochs:
-                folder.save(state, done, {"stage": stage}, _score(new))
-        if progress is not None:
-            progress(done, run.epochs or 1, new)
-    return Trained(engine, state, rows, folder, stage, schedule)
+    return Made(PairTrainer(build(made, run, pair, devices)), goals, schedule)
 
 
-def _restored(
-    folder: RunFolder, state: Any, engine: Engine, tensorboard: bool
-) -> tuple[Any, int, int, list[dict[str, Any]]]:
-    """(state, stage, epochs done, rows) where an interrupted run stopped, in every process."""
-    held = jax.tree.map(np.asarray, state)
+def _settle(run: Training, begun: bool) -> Training:
+    return run if begun else run.resolved()
 
-    def restore() -> dict[str, Any]:
-        nonlocal held
-        found = folder.restore(state)
-        stage, epoch = 0, 0
-        if found is not None:
-            held, record, epoch = found
-            stage = int(record["stage"])
-        rows = folder.keep_metrics(epoch, tensorboard=tensorboard)
-        return {"stage": stage, "epoch": epoch, "rows": rows}
 
-    found = once(restore)
-    state = engine.devices.put(parallel.spread_from_first(held))
-    return state, found["stage"], found["epoch"], found["rows"]
+KIND = RunKind(PLAIN.read, PLAIN.columns, Training, _settle, _make)
+"""Runs of a focus and a classification network, and how they are trained."""
+
+
+class PairTrainer(Trainer):
+    """Trains a focus and a classification network: an epoch is one compiled call."""
+
+    engine: Engine
+
+    def __init__(self, engine: Engine) -> None:
+        """Train with these compiled functions."""
+        self.engine, self.remarks = engine, engine.task.remarks
+
+    def start(self) -> dict[str, Any]:
+        """The state before the first step, each leaf with a leading axis of runs."""
+        return self.engine.start()
+
+    def advance(self, goal: Objective, state: Any, epoch: int, first: int) -> Iterator[Point]:
+        """One epoch for all runs."""
+        state, stream = self.engine.epoch(goal, state, epoch)
+        told = {name: np.asarray(values) for name, values in stream.items()}
+        run = self.engine.run
+        or_else = f", or less momentum than {run.momentum:g}" if run.momentum else ""
+        for (seed, rate, _), step in zip(run.replicas, told["bad"].tolist(), strict=True):
+            if step >= 0:
+                raise diverged(goal.name, step, seed, rate, or_else)
+        yield Point(1, state, told)
+
+    def measured(self, goal: Objective, state: Any) -> Any:
+        """What each set shows of the weights of each run."""
+        return jax.tree.map(np.asarray, self.engine.measure(state, goal))
+
+    def rows(self, goal: Objective, done: int, told: Any, measured: Any) -> list[dict[str, Any]]:
+        """A row a run."""
+        engine, known = self.engine, any_known(self.engine.task.sets["train"])
+        return [
+            {
+                "epoch": done,
+                **which.as_row(),
+                "paradigm": goal.name,
+                "step": done * engine.steps,
+                "time": engine.time_after(done, which.rate),
+                "loss": float(told["loss"][replica]),
+                "alpha": float(told["alpha"][replica]) if known else None,
+                "sets": jax.tree.map(lambda v, r=replica: float(v[r]), measured or {}),
+            }
+            for replica, which in enumerate(engine.run.replicas)
+        ]
+
+    def inputs(self, first: int) -> int:
+        """Inputs of an epoch, counted at each pass."""
+        return 0 if first else (self.engine.run.passes or 1) * len(self.engine.task.sets["train"])
+
+    def score(self, rows: list[dict[str, Any]]) -> float:
+        """Held-out accuracy, else a low loss."""
+        accuracies = [
+            row["sets"]["heldout"]["accuracy"] for row in rows if "heldout" in row["sets"]
+        ]
+        return float(np.mean(accuracies or [-row["loss"] for row in rows]))
+
+    def fingerprint(self) -> dict[str, str]:
+        """SHA-256 of vocabulary and training inputs."""
+        return self.engine.task.fingerprint()
 
 
 def _at_theorys_time(
@@ -268,71 +256,3 @@ def _knowable(run: Training, schedule: Schedule, made: Task) -> None:
                 f"{what} needs training inputs whose true segments are known; task {made.name} has "
                 "none"
             )
-
-
-def _stage(
-    run: Training,
-    schedule: Schedule,
-    stage: int,
-    epoch: int,
-    rows: list[dict[str, Any]],
-    engine: Engine,
-) -> int:
-    """Which part of the schedule the next epoch belongs to."""
-    rate = (run.learning_rates or (0.0,))[0]
-    last = [row["alpha"] for row in rows if row["epoch"] == epoch and row["alpha"] is not None]
-    passed = engine.time_after(epoch, rate)
-    focus = float(np.mean(last)) if last else -math.inf
-    reached = {"epoch": epoch, "alpha": focus, "t": passed, "theory": passed}
-    return schedule.stage_at(stage, reached)
-
-
-def _epoch(
-    engine: Engine, objective: Objective, state: Any, epoch: int
-) -> tuple[Any, list[dict[str, Any]]]:
-    """One epoch for all runs, and its rows."""
-    run = engine.run
-    began = time.perf_counter()
-    state, stream = engine.epoch(objective, state, epoch)
-    stream = {name: np.asarray(values) for name, values in stream.items()}
-    seconds = time.perf_counter() - began
-    _stop_if_bad(engine, stream["bad"], objective)
-    done = epoch + 1
-    sets = {}
-    if done % run.measure_every == 0 or done == run.epochs:
-        found = engine.measure(state, objective)
-        sets = {s: {k: np.asarray(v) for k, v in part.items()} for s, part in found.items()}
-    rows = []
-    count, told = len(engine.task.sets["train"]), any_known(engine.task.sets["train"])
-    for replica, which in enumerate(run.replicas):
-        rows.append(
-            {
-                "epoch": done,
-                **which.as_row(),
-                "paradigm": objective.name,
-                "step": done * engine.steps,
-                "time": engine.time_after(done, which.rate),
-                "loss": float(stream["loss"][replica]),
-                "alpha": float(stream["alpha"][replica]) if told else None,
-                "sets": {
-                    s: {k: float(v[replica]) for k, v in part.items()} for s, part in sets.items()
-                },
-                "seconds": seconds,
-                "inputs_per_second": (run.passes or 1) * count / seconds,
-            }
-        )
-    return state, rows
-
-
-def _stop_if_bad(engine: Engine, bad: np.ndarray, objective: Objective) -> None:
-    momentum = engine.run.momentum
-    or_else = f", or less momentum than {momentum:g}" if momentum else ""
-    for (seed, rate, _), step in zip(engine.run.replicas, bad.tolist(), strict=True):
-        if step >= 0:
-            raise diverged(objective.name, step, seed, rate, or_else)
-
-
-def _score(rows: list[dict[str, Any]]) -> float:
-    """What makes a checkpoint the best: held-out accuracy, else a low loss."""
-    accuracies = [row["sets"]["heldout"]["accuracy"] for row in rows if "heldout" in row["sets"]]
-    return float(np.mean(accuracies or [-row["loss"] for row in rows]))

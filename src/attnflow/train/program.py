@@ -13,9 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from attnflow.train.config import Replica, Training
+from attnflow.train.descent import Descent
 from attnflow.train.epoch import run_epoch
 from attnflow.train.length_buckets import Bucket, buckets_of, steps_of
 from attnflow.train.metrics import measure_sets
@@ -31,7 +31,7 @@ CPU_CHUNK = 16
 
 
 @dataclass(frozen=True)
-class Engine:
+class Engine(Descent):
     """Compiled functions for one task, pair of networks and training record.
 
     Attributes:
@@ -47,6 +47,8 @@ class Engine:
         groups: of each set, in which it is measured.
         base: the base items on the device.
         inputs: the sets on the device.
+        pair: what makes the networks.
+        compiled: functions by name.
     """
 
     task: Task
@@ -61,6 +63,7 @@ class Engine:
     groups: dict[str, tuple[Bucket, ...]]
     base: Any
     inputs: dict[str, Mosaics]
+    pair: Pair | str
     compiled: dict[Any, Callable[..., Any]]
 
     @property
@@ -75,40 +78,25 @@ class Engine:
         linear = self.task.setting is not None and run.networks == "linear-zero"
         return linear and run.optimizer == "sgd"
 
-    def start(self, pair: Pair) -> dict[str, Any]:
+    def optimizer(self, weights: Any) -> Any:
+        """The optimiser's state before its first step, for each run."""
+        return jax.vmap(self.transform().init)(weights)
+
+    def start(self) -> dict[str, Any]:
         """The state before the first step, each leaf with a leading axis of runs."""
         states = []
         for replica in self.run.replicas:
-            made = _networks(pair, self.task, replica.seed)
+            made = _networks(self.pair, self.task, replica.seed)
             states.append({n: divide(m)[1] for n, m in made.named.items()})
         weights = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         count = len(states)
         state = {
             "weights": weights,
-            "optimizer": jax.vmap(self.transform().init)(weights),
+            "optimizer": self.optimizer(weights),
             "step": jnp.zeros(count, jnp.int32),
             "baseline": jnp.full(count, np.log(self.task.classes), jnp.float32),
         }
         return self.devices.put(state)
-
-    def time_after(self, epochs: int, rate: float) -> float:
-        """Continuous time after so many epochs: the sum of learning rates / (1 - momentum)."""
-        steps: Any = epochs * self.steps
-        if self.run.rate_schedule == "cosine":
-            with jax.numpy_dtype_promotion("standard"):
-                steps = np.sum(np.asarray(self.decay(jnp.arange(steps))), dtype=np.float64)
-        return float(steps * rate / (1 - (self.run.momentum or 0.0)))
-
-    @property
-    def decay(self) -> optax.Schedule:
-        """Step -> the share of the learning rate that it takes, where it falls as a cosine."""
-        return optax.cosine_decay_schedule(1.0, self.steps * (self.run.epochs or 1))
-
-    def transform(self) -> optax.GradientTransformation:
-        """The optimiser, without its learning rate."""
-        if self.run.optimizer == "adam":
-            return optax.scale_by_adam()
-        return optax.trace(decay=self.run.momentum) if self.run.momentum else optax.identity()
 
     def epoch(self, objective: Objective, state: Any, number: int) -> tuple[Any, dict[str, Any]]:
         """One epoch for every run: (new state, metrics with a leading axis of runs).
@@ -192,5 +180,6 @@ def build(task: Task, run: Training, pair: Pair | str, devices: Devices) -> Engi
         {name: _groups(task, part, made) for name, part in task.sets.items()},
         devices.put(task.base),
         {name: devices.put(part) for name, part in task.sets.items()},  # in their order
+        pair,
         {},
     )

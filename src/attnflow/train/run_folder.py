@@ -3,9 +3,10 @@
 import json
 import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -31,7 +32,8 @@ ROW: dict[str, Any] = {
 """What every row of metrics has, and of which kind it is."""
 
 
-class Kind(NamedTuple):
+@dataclass(frozen=True)
+class Kind:
     """What differs between kinds of runs.
 
     Attributes:
@@ -89,12 +91,20 @@ class RunFolder:
         """Whether there is a run."""
         return (self.path / CONFIG).exists()
 
-    def begin(self, run: Any, record: dict[str, Any], *, tensorboard: bool = False) -> None:
+    def begin(
+        self,
+        run: Any,
+        record: dict[str, Any],
+        *,
+        files: Mapping[str, Any] | None = None,
+        tensorboard: bool = False,
+    ) -> None:
         """Make the folder of a new run.
 
         Args:
             run: its config.
             record: versions and devices.
+            files: what is kept as JSON beside these, by name.
             tensorboard: whether logs for TensorBoard are written too.
 
         Raises:
@@ -110,6 +120,8 @@ class RunFolder:
         if tensorboard:
             (self.path / BOARDS).mkdir(exist_ok=True)
             self._boards = Boards(self.path / BOARDS, 1)
+        for name, values in (files or {}).items():
+            save_json(self.path / name, values)
         text = to_toml(run)
         save_json(self.path / RECORD, {**record, "config": tomllib.loads(text)})
         save_text(self.path / CONFIG, text)

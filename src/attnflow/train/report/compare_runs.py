@@ -11,11 +11,11 @@ from attnflow.train import drawing
 from attnflow.train.evaluation import RULES, evaluate, load, signature
 from attnflow.train.fixed_focus import Held, held_losses
 from attnflow.train.known_truth import any_known
-from attnflow.train.loop import Trained
 from attnflow.train.networks.named import OWN
 from attnflow.train.objective import has_theory
 from attnflow.train.report.page import FORMATS, Page
 from attnflow.train.report.posts_page import posts_page
+from attnflow.train.running import Trained
 from attnflow.train.theory import rows_of, theory_over_practice
 
 if TYPE_CHECKING:

@@ -1,0 +1,57 @@
+"""The optimiser of a run, and the time of the flow that its steps take."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from attnflow.train.parallel import Devices
+
+
+class Descent:
+    """What engines share: how weights go down a gradient.
+
+    Attributes:
+        run: the config, with ``optimizer``, ``momentum``, ``rate_schedule`` and ``epochs``.
+        devices: what shares the work.
+        steps: optimiser steps an epoch takes.
+    """
+
+    run: Any
+    devices: Devices
+    steps: int
+
+    def transform(self) -> optax.GradientTransformation:
+        """The optimiser, without its learning rate."""
+        if self.run.optimizer == "adam":
+            return optax.scale_by_adam()
+        return optax.trace(decay=self.run.momentum) if self.run.momentum else optax.identity()
+
+    def optimizer(self, weights: Any) -> Any:
+        """The optimiser's state before its first step."""
+        return self.transform().init(weights)
+
+    def renewed(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The same weights with a fresh optimiser."""
+        return {**state, "optimizer": self.devices.put(self.optimizer(state["weights"]))}
+
+    @property
+    def decay(self) -> optax.Schedule:
+        """Step -> the share of the learning rate that it takes, where it falls as a cosine."""
+        return optax.cosine_decay_schedule(1.0, self.steps * (self.run.epochs or 1))
+
+    @property
+    def rate(self) -> float:
+        """The learning rate by which the times of a schedule are counted."""
+        return self.run.learning_rates[0]
+
+    def time_after(self, epochs: int, rate: float | None = None) -> float:
+        """Continuous time after so many epochs: the sum of learning rates / (1 - momentum)."""
+        steps: Any = epochs * self.steps
+        if self.run.rate_schedule == "cosine":
+            with jax.numpy_dtype_promotion("standard"):
+                steps = np.sum(np.asarray(self.decay(jnp.arange(steps))), dtype=np.float64)
+        rate = self.rate if rate is None else rate
+        return float(steps * rate / (1 - (self.run.momentum or 0.0)))
