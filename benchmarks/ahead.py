@@ -66,7 +66,7 @@ def compiled(paradigm: str, networks: str, dtype: str, device: Any) -> tuple[Any
     """(the compiled epoch of one run, floating-point operations a step)."""
     from attnflow.train import parallel
     from attnflow.train.config import Training
-    from attnflow.train.epoch import batch_gradient, run_epoch
+    from attnflow.train.epoch import Arrays, Rows, batch_gradient, run_epoch
     from attnflow.train.objective import objective
     from attnflow.train.program import build
     from attnflow.train.tasks.task import Mosaics, Task
@@ -94,9 +94,10 @@ def compiled(paradigm: str, networks: str, dtype: str, device: Any) -> tuple[Any
 
     function = jax.jit(partial(run_epoch, engine, goal), out_shardings=device)
     epoch = function.lower(*there((state, *fixed))).compile()
-    rows = np.arange(BATCH, dtype=np.int32), np.ones(BATCH, bool), None, None
+    rows = Rows(np.arange(BATCH, dtype=np.int32), np.ones(BATCH, bool))
+    arrays = Arrays(state["weights"], state["baseline"], replica, *fixed[2:])
     once = partial(batch_gradient, engine, goal)
-    cost: Any = jax.jit(once).lower(state, replica, *fixed[2:], *rows).cost_analysis()
+    cost: Any = jax.jit(once).lower(arrays, rows).cost_analysis()
     return epoch, float(cost["flops"])
 
 

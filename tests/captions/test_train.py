@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from attnflow.captions.config import CaptionTraining, from_dict
-from attnflow.captions.evaluation import _in_order, captions, evaluate, load, measure, write_results
+from attnflow.captions.evaluation import captions, evaluate, load, write_results
 from attnflow.captions.features import compute_features
 from attnflow.captions.generated_set import generate_coco
 from attnflow.captions.loop import corpus_of, objectives_of, train
+from attnflow.captions.measure import in_order, measure
 from attnflow.captions.program import build
 from attnflow.captions.report import compare_runs
 from attnflow.errors import ParadigmError, SettingError, TrainingFailed
@@ -114,7 +115,7 @@ def test_a_set_is_measured_by_all_captions_however_many_a_step_takes(small):
     run = replace(small, paradigm="soft", train=20, heldout=5, captions_each=1, hidden=16)
     engine = build(corpus_of(run), run, devices(1))
     part = engine.corpus.sets["val"]
-    (batch,) = _in_order(engine, part, None)
+    (batch,) = in_order(engine, part, None)
     assert sorted(batch.captions[batch.captions >= 0]) == list(range(len(part.words))) != []
     weights, goal = engine.start()["weights"], objectives_of(run)[0]
     shown = measure(engine, weights, goal, "val")

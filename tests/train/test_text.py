@@ -14,7 +14,7 @@ from attnflow.errors import SettingError
 from attnflow.train import evaluation as ev
 from attnflow.train.config import Replica, Training
 from attnflow.train.data.generate import write_hatexplain
-from attnflow.train.epoch import batch_gradient, noise_of, run_epoch
+from attnflow.train.epoch import Arrays, Rows, batch_gradient, noise_of, run_epoch
 from attnflow.train.length_buckets import buckets_of, order
 from attnflow.train.loop import task_of, train
 from attnflow.train.networks import contract
@@ -124,9 +124,9 @@ def test_padding_changes_neither_loss_nor_gradient_of_any_paradigm(small, networ
         found = {}
         for paradigm in PARADIGMS:
             goal = objective(paradigm)
-            given = state, Replica(0, 0.1), engine.base, train, index, index >= 0
-            noise = noise_of(engine, goal, jax.random.key(1))
-            found[paradigm] = batch_gradient(engine, goal, *given, noise, share, length=length)
+            given = state["weights"], state["baseline"], Replica(0, 0.1), engine.base, train, share
+            rows = Rows(index, index >= 0, noise_of(engine, goal, jax.random.key(1)))
+            found[paradigm] = batch_gradient(engine, goal, Arrays(*given), rows, length)
         return found
 
     short, long = of_all(state, bucket.length), of_all(state, None)

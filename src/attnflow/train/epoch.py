@@ -1,7 +1,7 @@
 """An epoch as one pure function: order, chunks, gradients, optimiser, metrics."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,34 +46,62 @@ def noise_of(engine: "Engine", objective: Objective, key: Any) -> Any:
     return jax.random.gumbel(key, shape) if objective.draws else None
 
 
+class Arrays(NamedTuple):
+    """What the gradient of a run is taken of, and at.
+
+    Attributes:
+        weights: of one run.
+        baseline: running mean of the loss.
+        replica: seed, rate and focus of the run.
+        base: the base items.
+        inputs: the training inputs, or some of them.
+        share: responsibilities of the last E step for each input, or None.
+        key: decides what is dropped; None where nothing is.
+    """
+
+    weights: Any
+    baseline: Any
+    replica: Replica
+    base: Any
+    inputs: Mosaics
+    share: Any = None
+    key: Any = None
+
+
+class Rows(NamedTuple):
+    """Inputs of a batch.
+
+    Attributes:
+        index: number of each input.
+        present: False where a row only fills the batch up.
+        noise: what decides which segment is drawn [B, m], or None.
+    """
+
+    index: Any
+    present: Any
+    noise: Any = None
+
+
 def _chunk_loss(
-    engine: "Engine",
-    objective: Objective,
-    weights: Any,
-    replica: Replica,
-    base: Any,
-    inputs: Mosaics,
-    present: Any,
-    noise: Any,
-    baseline: Any,
-    share: Any,
-    key: Any,
+    engine: "Engine", objective: Objective, weights: Any, arrays: Arrays, rows: Rows
 ) -> Any:
     """Sum of losses, and of the weights on true segments, over the inputs that are present.
 
-    The second is a pair, with the count of inputs of known truth, where there may be others.
+    ``arrays`` holds the inputs of these rows. The second sum is a pair, with the count of inputs
+    of known truth, where there may be others.
     """
-    networks = working(engine, weights, key)
-    segments = compose(engine, networks, base, inputs)
-    log_weights = log_weights_of(networks.focus, segments, inputs, replica)
+    inputs, present = arrays.inputs, rows.present
+    networks = working(engine, weights, arrays.key)
+    segments = compose(engine, networks, arrays.base, inputs)
+    log_weights = log_weights_of(networks.focus, segments, inputs, arrays.replica)
     each = objective.losses(
         networks.classifier,
         segments,
         log_weights,
         inputs.labels,
-        noise=noise,
-        baseline=baseline,
-        responsibilities=share,
+        noise=rows.noise,
+        baseline=arrays.baseline,
+        responsibilities=arrays.share,
     )
     alpha: Any = jax.lax.stop_gradient(weight_on_true(inputs, log_weights))
     alpha = jnp.sum(jnp.where(present, alpha, 0))
@@ -84,34 +112,22 @@ def _chunk_loss(
 
 
 def batch_gradient(
-    engine: "Engine",
-    objective: Objective,
-    state: Any,
-    replica: Replica,
-    base: Any,
-    train: Mosaics,
-    index: Any,
-    present: Any,
-    noise: Any,
-    share: Any,
-    key: Any = None,
-    length: int | None = None,
+    engine: "Engine", objective: Objective, arrays: Arrays, rows: Rows, length: int | None = None
 ) -> tuple[Any, Any, Any]:
     """Mean loss, mean alpha and mean gradient over a batch, each device taking its share of it.
 
-    ``key`` decides what is dropped, where anything is. ``length`` says how many places of the
-    inputs count; where truth may be unknown, alpha is a pair (sum, count).
+    ``length`` says how many places of the inputs count; where truth may be unknown, alpha is a
+    pair (sum, count).
     """
-    if noise is not None:
-        noise = noise[:, :length]
+    if rows.noise is not None:
+        rows = rows._replace(noise=rows.noise[:, :length])
     spare = -engine.batch % engine.devices.count
-    rows = jax.tree.map(lambda a: _longer(a, spare), (index, present, noise))
-    shared = state["weights"], state["baseline"], replica, base, train, share, key
+    count = jnp.sum(rows.present).astype(jnp.float32)
+    rows = jax.tree.map(lambda a: _longer(a, spare), rows)
     (loss, alpha), gradient = engine.devices.total(
-        partial(_summed, engine, objective, length), rows, *shared
+        partial(_summed, engine, objective, length), rows, arrays
     )
-    count = jnp.sum(present).astype(jnp.float32)
-    if train.truth is None:
+    if arrays.inputs.truth is None:
         alpha = alpha / count
     return loss / count, alpha, jax.tree.map(lambda g: g / count, gradient)
 
@@ -122,20 +138,10 @@ def _longer(values: Any, spare: int) -> Any:
 
 
 def _summed(
-    engine: "Engine",
-    objective: Objective,
-    length: int | None,
-    rows: Any,
-    weights: Any,
-    baseline: Any,
-    replica: Replica,
-    base: Any,
-    train: Mosaics,
-    share: Any,
-    key: Any,
+    engine: "Engine", objective: Objective, length: int | None, rows: Rows, arrays: Arrays
 ) -> Any:
-    """Loss, alpha and gradient summed over rows (index, present, noise), chunk by chunk."""
-    count = len(rows[0])
+    """Loss, alpha and gradient summed over rows, chunk by chunk."""
+    count = len(rows.index)
     chunk = min(engine.chunk, count)
     pieces = -(-count // chunk)
     pieced = jax.tree.map(
@@ -143,19 +149,20 @@ def _summed(
     )
     function = jax.value_and_grad(partial(_chunk_loss, engine, objective), has_aux=True)
 
-    def one(carry: Any, piece: Any) -> Any:
-        index, here, noise = piece
-        held = None if share is None else share[index][:, :length]
-        inputs = train.at(index, length)
-        # no two pieces of a batch begin with the same input
-        own = None if key is None else jax.random.fold_in(key, index[0])
-        found = function(weights, replica, base, inputs, here, noise, baseline, held, own)
-        return jax.tree.map(jnp.add, carry, found), None
+    def one(carry: Any, piece: Rows) -> Any:
+        index, share, key = piece.index, arrays.share, arrays.key
+        here = arrays._replace(
+            inputs=arrays.inputs.at(index, length),
+            share=None if share is None else share[index][:, :length],
+            # no two pieces of a batch begin with the same input
+            key=None if key is None else jax.random.fold_in(key, index[0]),
+        )
+        return jax.tree.map(jnp.add, carry, function(arrays.weights, here, piece)), None
 
     none: Any = jnp.float32(0)
     zero = (
-        (none, none if train.truth is None else (none, none)),
-        jax.tree.map(jnp.zeros_like, weights),
+        (none, none if arrays.inputs.truth is None else (none, none)),
+        jax.tree.map(jnp.zeros_like, arrays.weights),
     )
     if pieces == 1:
         return one(zero, jax.tree.map(lambda a: a[0], pieced))[0]
@@ -213,7 +220,11 @@ def run_epoch(
         step_key = jax.random.fold_in(draw_key, state["step"])
         noise = noise_of(engine, objective, step_key)
         drop = jax.random.fold_in(step_key, 1) if engine.drops else None
-        given = state, replica, base, train, index, present, noise, share, drop
+        weights, baseline = state["weights"], state["baseline"]
+        given = (
+            Arrays(weights, baseline, replica, base, train, share, drop),
+            Rows(index, present, noise),
+        )
         if which:
             loss, alpha, gradient = jax.lax.switch(which[0], gradients, *given)
         else:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from attnflow.numeric.pooling import margin, margins
 from attnflow.train import losses
 from attnflow.train.config import Replica
-from attnflow.train.epoch import batch_gradient, noise_of
+from attnflow.train.epoch import Arrays, Rows, batch_gradient, noise_of
 from attnflow.train.known_truth import (
     any_known,
     class_on_true,
@@ -67,7 +67,6 @@ def measure_sets(
         # the loss at these weights, not before the step that led to them
         train = inputs["train"]
         everything = jnp.arange(engine.batch, dtype=jnp.int32)
-        present = everything >= 0
         share = None
         if objective.needs_responsibilities:
             out = read(
@@ -75,9 +74,10 @@ def measure_sets(
             )
             share = losses.responsibilities(out.log_weights, out.each)
         noise = noise_of(engine, objective, jax.random.key(replica.seed))
-        loss, _, _ = batch_gradient(
-            engine, objective, state, replica, base, train, everything, present, noise, share
-        )
+        weights, baseline = state["weights"], state["baseline"]
+        arrays = Arrays(weights, baseline, replica, base, train, share)
+        rows = Rows(everything, everything >= 0, noise)
+        loss, _, _ = batch_gradient(engine, objective, arrays, rows)
         found["train"]["loss"] = loss
     return found
 

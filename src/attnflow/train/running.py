@@ -327,7 +327,9 @@ def _next_stage(
     made: Made, stage: int, epoch: int, rows: list[dict[str, Any]], state: Any
 ) -> tuple[int, Any]:
     """The stage of the schedule that the next epoch belongs to, and the state it begins with."""
-    alphas = [row["alpha"] for row in rows if row["epoch"] == epoch and row.get("alpha")]
+    alphas = [
+        row["alpha"] for row in rows if row["epoch"] == epoch and row.get("alpha") is not None
+    ]
     passed = made.trainer.engine.time_after(epoch)
     focus = float(np.mean(alphas)) if alphas else -math.inf
     reached = {"epoch": epoch, "alpha": focus, "t": passed, "theory": passed}
