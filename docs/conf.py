@@ -75,6 +75,8 @@ def formulas() -> None:
 
 def derivations() -> None:
     """A page for each derivation script: what it says, its formulas if run, and the script."""
+    from attnflow.export.latex import sentence
+
     for script in sorted((ROOT / "derivations").glob("[0-9]*.py")):
         text = script.read_text(encoding="utf-8")
         title, _, prose = (ast.get_docstring(ast.parse(text)) or script.stem).partition("\n")

@@ -48,3 +48,12 @@ def test_every_public_name_is_there():
         assert getattr(attnflow, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'solv'"):
         attnflow.solv  # noqa: B018
+
+
+def test_every_public_name_of_training_is_there():
+    import attnflow.train
+
+    for name in attnflow.train.__all__:
+        assert getattr(attnflow.train, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        attnflow.train.trian  # noqa: B018

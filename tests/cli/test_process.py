@@ -118,3 +118,10 @@ def test_a_missing_extra_is_one_sentence_and_exit_3():
     done = python("-c", f"{WITHOUT}.cli import run; sys.exit(run(sys.argv[1:]))", "train")
     assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
     assert "which is not installed: pip install '.[train]'" in done.stderr
+
+
+def test_from_python_a_missing_extra_is_one_sentence_too():
+    code = f"{WITHOUT}.train import Training, train"
+    done = python("-c", code)
+    assert "MissingPart: training needs the library" in done.stderr.splitlines()[-1]
+    assert "pip install '.[train]'" in done.stderr.splitlines()[-1]
