@@ -74,7 +74,8 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_bytes(path, LARGEST_TOML).decode("utf-8-sig"))
     except DataError as error:
-        raise SettingError(f"config must be a TOML file: {error}") from error
+        why = str(error).removeprefix(f"{str(path)!r} ")
+        raise SettingError(f"config must be a TOML file, got {str(path)!r}: {why}") from error
     except (ValueError, RecursionError) as error:
         raise SettingError(f"config {str(path)!r} is no TOML: {_why(error)}") from error
 

@@ -13,8 +13,10 @@ Every stage but the last has an end. A rate holds for its stage; in percent it i
 run's. "hybrid" is soft attention for half the epochs, then hard.
 """
 
+import logging
 import math
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -202,16 +204,41 @@ class Schedule:
             stage += 1
         return stage
 
-    def unreached(self, stage: int) -> tuple[str, ...]:
-        """A sentence for a run that ended in that stage, if it is not the last."""
-        later = " and ".join(self.names[stage + 1 :])
+    def warn_unreachable(self, reached: Mapping[str, float]) -> None:
+        """Warn, and log, where a run ends before its last stage begins.
+
+        Args:
+            reached: what will have been reached of each unit when the last epoch begins; what is
+                not known before, such as the focus weight, is infinite.
+        """
+        stage = self.stage_at(0, reached)
         end = self.stages[stage].end
         if end is None:
+            return
+        later, until = " and ".join(self.names[stage + 1 :]), self._until(stage)
+        text = (
+            f"{later} will never begin: {self.names[stage]} is to end {until}, and the last epoch "
+            f"of the run, {reached['epoch'] + 1:g}, begins at t = {reached['t']:g}"
+        )
+        warnings.warn(text, stacklevel=4)
+        logging.getLogger("attnflow").warning(text)
+
+    def _until(self, stage: int) -> str:
+        """When a stage that is not the last was to end."""
+        end = self.stages[stage].end
+        assert end is not None
+        value = "" if math.isinf(end.value) else f"{end.value:g}" + "%" * end.share
+        return _SENTENCES[end.unit].format(value).rstrip()
+
+    def unreached(self, stage: int) -> tuple[str, ...]:
+        """A sentence for a run that ended in that stage, if it is not the last."""
+        if self.stages[stage].end is None:
             return ()
-        value = "" if math.isinf(end.value) else _shortest(end.value) + "%" * end.share
-        until = _SENTENCES[end.unit].format(value).rstrip()
-        name = self.names[stage]
-        return (f"{later} never began: {name} was to end {until}, and the run went no further",)
+        later, name = " and ".join(self.names[stage + 1 :]), self.names[stage]
+        return (
+            f"{later} never began: {name} was to end {self._until(stage)}, and the run went no "
+            f"further",
+        )
 
 
 def _stage(part: Any, bare: str) -> Stage:

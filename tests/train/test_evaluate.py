@@ -34,7 +34,7 @@ def test_rates_have_the_documented_shape_and_add_up(tmp_path):
 
 
 def test_looked_up_rates_equal_those_of_composed_inputs():
-    trained = train(replace(TINY, epochs=1))
+    trained = train(replace(TINY, epochs=1, paradigm="soft"))
     engine, weights = trained.engine, ev.one_run(trained)
     from attnflow.train.outputs import modules_of
 
@@ -107,19 +107,19 @@ def test_contradictions_are_refused(tmp_path):
         train(replace(TINY, paradigm="soft@alpha=0.5,hard", learning_rates=(0.1, 0.2)))
     with pytest.raises(SettingError, match="data is for cifar10, cifar100 and hatexplain only"):
         train(replace(TINY, data="x"))
-    train(replace(TINY, epochs=1), tmp_path / "run")
+    train(replace(TINY, epochs=1, paradigm="soft"), tmp_path / "run")
     with pytest.raises(SettingError, match="holds a run already"):
-        train(replace(TINY, epochs=1), tmp_path / "run")
+        train(replace(TINY, epochs=1, paradigm="soft"), tmp_path / "run")
     with pytest.raises(SettingError, match="holds a run with another config"):
         train(replace(TINY, epochs=2), tmp_path / "run", resume=True)
     with pytest.raises(SettingError, match="holds no run"):
         ev.load(tmp_path)
     with pytest.raises(SettingError, match="the simple setting only"):
-        theory_over_practice(train(replace(TINY, epochs=1)))
+        theory_over_practice(train(replace(TINY, epochs=1, paradigm="soft")))
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
-    train(replace(TINY, epochs=1), tmp_path)
+    train(replace(TINY, epochs=1, paradigm="soft"), tmp_path)
     metrics = tmp_path / "metrics.jsonl"
     kept = metrics.read_bytes()
     for content in (b"3\n", b'{"epoch": 1}\n', b"\xff\n"):

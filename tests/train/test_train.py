@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 
 import jax
@@ -75,17 +76,33 @@ def test_a_focus_criterion_switches_after_the_epoch_that_meets_it():
 
 def test_a_run_says_which_part_of_its_schedule_never_began(tmp_path):
     run = replace(TINY, epochs=1, paradigm="soft@alpha=0.99,lvml@epoch=4,hard")
-    [said] = train(run, tmp_path / "run").remarks
+    with pytest.warns(UserWarning, match="hard will never begin: lvml is to end after epoch 4"):
+        [said] = train(run, tmp_path / "run").remarks
     assert said.startswith("lvml and hard never began: soft was to end at focus weight 0.99")
     assert load(tmp_path / "run").remarks == (said,)
     assert train(replace(run, paradigm="soft")).remarks == ()
+
+
+@pytest.mark.parametrize("switch", ["epoch=3", "t=1e5", "theory"])
+def test_a_switch_beyond_the_run_is_warned_of_and_logged_before_training(switch, caplog):
+    begun = []
+    run = replace(EXACT, paradigm=f"soft@{switch},hard", epochs=3, passes=1)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        train(run, progress=lambda *_: begun.append(len(told)))
+    assert set(begun) == {1}  # told before the first epoch was over, and once
+    said = str(told[0].message)
+    assert said.startswith("hard will never begin: soft is to end a")
+    assert "and the last epoch of the run, 3, begins at t = " in said
+    assert said in caplog.text
 
 
 def test_a_run_too_short_for_theorys_switch_says_when_that_would_be(tmp_path):
     from attnflow import best_switch
 
     run = replace(EXACT, paradigm="soft@theory,hard", epochs=1, passes=1)
-    [said] = train(run, tmp_path / "run").remarks
+    with pytest.warns(UserWarning, match="hard will never begin: soft is to end at theory's"):
+        [said] = train(run, tmp_path / "run").remarks
     proposed = best_switch(Setting(5, 4), TARGET, "soft", "hard")
     assert f"at theory's switch time {float(proposed.switch_time)}, and" in said
     [again] = load(tmp_path / "run").remarks
@@ -281,7 +298,7 @@ def mine(shape, classes, rngs):
 
 
 def test_a_run_says_that_its_networks_are_ones_own(tmp_path):
-    run = replace(EXACT, epochs=1, passes=1)
+    run = replace(EXACT, epochs=1, passes=1, paradigm="soft")
     trained = train(run, tmp_path / "run", networks=mine)
     assert trained.engine.run.networks == "own"
     assert not trained.engine.exact  # curves of theory are those of the linear networks
