@@ -204,13 +204,15 @@ class Schedule:
             stage += 1
         return stage
 
-    def warn_unreachable(self, reached: Mapping[str, float]) -> None:
+    def warn_unreachable(self, epochs: int, time: float) -> None:
         """Warn, and log, where a run ends before its last stage begins.
 
         Args:
-            reached: what will have been reached of each unit when the last epoch begins; what is
-                not known before, such as the focus weight, is infinite.
+            epochs: done when the last epoch begins.
+            time: t then.
         """
+        # what is not known before, the focus weight, may be anything
+        reached = {"epoch": epochs, "t": time, "theory": time, "alpha": math.inf}
         stage = self.stage_at(0, reached)
         end = self.stages[stage].end
         if end is None:
@@ -218,7 +220,7 @@ class Schedule:
         later, until = " and ".join(self.names[stage + 1 :]), self._until(stage)
         text = (
             f"{later} will never begin: {self.names[stage]} is to end {until}, and the last epoch "
-            f"of the run, {reached['epoch'] + 1:g}, begins at t = {reached['t']:g}"
+            f"of the run, {epochs + 1}, begins at t = {time:g}"
         )
         warnings.warn(text, stacklevel=4)
         logging.getLogger("attnflow").warning(text)
@@ -227,7 +229,7 @@ class Schedule:
         """When a stage that is not the last was to end."""
         end = self.stages[stage].end
         assert end is not None
-        value = "" if math.isinf(end.value) else f"{end.value:g}" + "%" * end.share
+        value = "" if math.isinf(end.value) else _shortest(end.value) + "%" * end.share
         return _SENTENCES[end.unit].format(value).rstrip()
 
     def unreached(self, stage: int) -> tuple[str, ...]:

@@ -176,7 +176,7 @@ input()
 
 def test_a_folder_belongs_to_one_process_until_that_ends(tmp_path, begin):
     run, train, _ = begin
-    run = replace(run, epochs=1)
+    run = replace(run, epochs=1, paradigm="soft")
     train(run, tmp_path / "before")
     for place, resume in ((tmp_path / "run", False), (tmp_path / "before", True)):
         with subprocess.Popen(

@@ -205,6 +205,9 @@ def run_to_end(
             once(folder.lock if begun else folder.check_unbegun)  # before the work
         run = _config(kind, run, folder if begun else None)
         made = kind.make(run, folder if begun else None, parallel.devices(devices))
+        if parallel.first():
+            last = run.epochs - 1
+            made.schedule.warn_unreachable(last, made.trainer.engine.time_after(last))
         place, state = Place(), made.trainer.start()
         if folder is not None and begun:
             once(partial(folder.check_data, made.trainer.fingerprint(), training=True))
