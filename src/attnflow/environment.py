@@ -152,8 +152,8 @@ _MODULES = {"PIL": "pillow", "sklearn": "scikit-learn", "tomli_w": "tomli-w"}
 
 
 def how_to_get(extra: str) -> str:
-    """The command that brings an extra, to be run where attnflow's source is."""
-    return f"pip install '.[{extra}]' in attnflow's source folder"
+    """The command that brings an extra, to be run in the folder of attnflow's source."""
+    return f"pip install '.[{extra}]'"
 
 
 def missing(error: ModuleNotFoundError, needed_by: str = "this needs") -> MissingPart | None:
@@ -172,7 +172,8 @@ def missing(error: ModuleNotFoundError, needed_by: str = "this needs") -> Missin
     if extra is None:
         return None
     return MissingPart(
-        f"{needed_by} the library {distribution}, which is not installed: {how_to_get(extra)}"
+        f"{needed_by} the library {distribution}, which is not installed: "
+        f"{how_to_get(extra)} in the folder of attnflow's source"
     )
 
 

@@ -147,6 +147,12 @@ class Setting:
                 f"background must be one of {', '.join(BACKGROUNDS)}, got {self.background!r}"
             )
 
+    def __repr__(self) -> str:
+        """The fields that differ from the plain setting."""
+        given = ((f, getattr(self, f.name)) for f in fields(self))
+        said = (f"{f.name}={value!r}" for f, value in given if value is not f.default)
+        return f"Setting({', '.join(said)})"
+
     def numbers(self) -> dict[str, Any]:
         """The numeric fields by name, in order (everything but ``background``)."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "background"}

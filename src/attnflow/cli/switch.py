@@ -21,6 +21,7 @@ from attnflow.cli.options import (
 from attnflow.errors import SettingError
 
 if TYPE_CHECKING:
+    from attnflow.numeric.advise import Clock
     from attnflow.numeric.best_schedule import BestSchedule
 
 
@@ -40,6 +41,13 @@ def switch(
             rich_help_panel=PARADIGM,
         ),
     ] = None,
+    learning_rate: Annotated[
+        str | None,
+        Option(metavar="ETA", help="Say steps too, of this learning rate.", rich_help_panel=TIMES),
+    ] = None,
+    momentum: Annotated[
+        str, Option(metavar="P", help="Momentum of these steps.", rich_help_panel=TIMES)
+    ] = "0",
     as_json: AsJson = False,
 ) -> None:
     """The order of paradigms, and the times to switch, that reach a focus weight soonest."""
@@ -49,13 +57,15 @@ def switch(
     built = setting.build()
     initial = start.build(built)
     from attnflow import best_schedule
+    from attnflow.numeric.advise import clock_of
 
+    clock = None if learning_rate is None else clock_of(number(learning_rate), number(momentum))
     with output.progress("searching the best schedule"):
         best = best_schedule(built, number(target), which.build(), initial, names)
     if as_json:
-        output.emit(record(best))
+        output.emit(record(best, clock))
     else:
-        show(best)
+        show(best, clock)
 
 
 def order(text: str | None) -> list[str] | None:
@@ -75,25 +85,30 @@ def order(text: str | None) -> list[str] | None:
     return [*schedule.names]
 
 
-def record(best: "BestSchedule") -> dict[str, Any]:
+def record(best: "BestSchedule", clock: "Clock | None") -> dict[str, Any]:
     """The schedule as a text with every digit, the time, and the alternatives."""
     times = {name: float(time) for name, time in best.alternatives.items()}
+    steps = {} if clock is None else {"steps": best.time / clock.step}
     return {
         "target": best.target,
         "schedule": str(best.schedule),
         "time": best.time,
+        **steps,
         "alternatives": times,
     }
 
 
-def show(best: "BestSchedule") -> None:
-    """The schedule in words, and the time of every alternative."""
-    title = f"alpha = {best.target:g} soonest: {best.schedule}; reached at t = {best.time:.8g}"
+def show(best: "BestSchedule", clock: "Clock | None") -> None:
+    """The schedule in words, and the time of every alternative that is another."""
+    *parts, (last, _) = best.schedule.parts
+    words = ",".join([*(f"{p}@t={end:.6g}" for p, end in parts), str(last)])
+    title = f"alpha = {best.target:g} soonest: {words}; reached at t = {best.time:.8g}"
     rows = [
-        (name, f"{time:.8g}", f"{time / best.time:.4f}")
-        for name, time in sorted(best.alternatives.items(), key=lambda entry: entry[1])
+        (name, f"{time:.8g}", *([] if clock is None else [clock.words(time)]), time / best.time)
+        for name, time in best.distinct.items()
     ]
-    output.table(title, ("order", "time", "ratio"), rows)
+    steps = () if clock is None else ("reached after",)
+    output.table(title, ("order", "time", *steps, "ratio"), rows)
 
 
 @grouped
@@ -152,6 +167,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "attnflow switch -m 20 -C 20 --target 0.99",
             "attnflow switch -m 100 -C 1000 --target 0.9 --json",
+            "attnflow switch -m 5 -C 3 --target 0.9 --learning-rate 0.05 --momentum 0.9",
             "attnflow switch --target 0.9 --schedule soft@theory,hard",
         ),
     )(switch)

@@ -200,7 +200,7 @@ def advise(
 
     Source: ``best_schedule`` and ``time_to_focus``; derivations/10_crossings_and_switching.py.
     """
-    clock = _clock(learning_rate, momentum, batch, train, epochs)
+    clock = clock_of(learning_rate, momentum, batch, train, epochs)
     names = list(dict.fromkeys(find_paradigm(p) for p in paradigms))
     schedules = {str(p): Schedule([(p,)]) for p in names}
     if len(names) > 1:
@@ -219,10 +219,19 @@ def advise(
     )
 
 
-def _clock(
-    rate: float, momentum: float, batch: int | None, train: int | None, epochs: int | None
+def clock_of(
+    learning_rate: float,
+    momentum: float = 0.0,
+    batch: int | None = None,
+    train: int | None = None,
+    epochs: int | None = None,
 ) -> Clock:
-    check("learning_rate", rate, "a finite number above 0", positive)
+    """How a run passes time; the arguments are those of ``advise``.
+
+    Raises:
+        SettingError: an argument is not allowed; the message names it.
+    """
+    check("learning_rate", learning_rate, "a finite number above 0", positive)
     check_momentum(momentum, False)
     for name, value in (("batch", batch), ("train", train), ("epochs", epochs)):
         if value is not None:
@@ -235,7 +244,7 @@ def _clock(
     if epochs is not None and train is None:
         raise SettingError(f"epochs need train and batch, got epochs = {epochs} alone")
     each = None if train is None or batch is None else math.ceil(train / batch)
-    return Clock(float(rate) / (1 - float(momentum)), each, epochs)
+    return Clock(float(learning_rate) / (1 - float(momentum)), each, epochs)
 
 
 def _forecast(schedule: Schedule, setting: Setting, target: float) -> Forecast:

@@ -26,6 +26,7 @@ from attnflow.symbolic.paradigm import Paradigm
 TARGET = 0.9
 """The focus weight that a switch proposed by theory reaches soonest."""
 ALL_TRIPLES = 4  # up to so many paradigms every order of three is tried, not only promising ones
+MOST_SHOWN = 7  # orders that a BestSchedule prints
 ROUNDS = 6  # parts that Pontryagin's principle may add
 ADVANTAGE = 1e-8  # gain in time per time below which another paradigm is not tried
 
@@ -76,6 +77,34 @@ class BestSchedule:
     target: float
     alternatives: dict[str, float]
     advantage: float
+
+    @property
+    def distinct(self) -> dict[str, float]:
+        """The alternatives, soonest first, less those that are shorter ones as a part vanished."""
+        kept: dict[str, float] = {}
+        for order, time in sorted(self.alternatives.items(), key=lambda entry: len(entry[0])):
+            same = (name for name, other in kept.items() if abs(time - other) <= 1e-9 * other)
+            if not any(_within(name.split(","), order.split(",")) for name in same):
+                kept[order] = time
+        return dict(sorted(kept.items(), key=lambda entry: entry[1]))
+
+    def __repr__(self) -> str:
+        ordered = list(self.distinct.items())
+        lines = [f"  {time:.8g}  {name}" for name, time in ordered[:MOST_SHOWN]]
+        left = len(ordered) - MOST_SHOWN
+        return "\n".join(
+            [
+                f"BestSchedule: alpha = {self.target:g} at t = {self.time:.8g} by {self.schedule}",
+                *lines,
+                *([f"  ... and {left} slower orders"] if left > 0 else []),
+            ]
+        )
+
+
+def _within(part: list[str], whole: list[str]) -> bool:
+    """Whether a whole order holds the names of another in their order."""
+    left = iter(whole)
+    return all(name in left for name in part)
 
 
 def _named(found: Paradigm) -> "str | Paradigm":

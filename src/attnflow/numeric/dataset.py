@@ -26,22 +26,9 @@ from scipy.optimize import brentq
 
 from attnflow import environment
 from attnflow.errors import NoFirstIntegral
-from attnflow.numeric.trajectory import Trajectory
+from attnflow.numeric.trajectory import CURVES, TIME_UNIT, Trajectory
 from attnflow.settings import Setting
 from attnflow.symbolic.paradigm import Paradigm
-
-TIME_UNIT = "step x learning rate"
-
-CURVES = {
-    "mu": ("classifier margin on a foreground segment", "1"),
-    "nu": ("focus score of a foreground segment above the background", "1"),
-    "alpha": ("focus weight on the true segments", "1"),
-    "complement": ("focus weight off the true segments, 1 - alpha", "1"),
-    "beta": ("true-class probability on a foreground segment", "1"),
-    "loss": ("loss", "nat"),
-    "focus_gradient": ("rate d nu/dt at which the focus improves", f"1/({TIME_UNIT})"),
-}
-"""What a trajectory tells at each time: long name and unit."""
 
 FOCUS_LEVELS = (0.5, 0.9, 0.99)
 """Values of alpha whose first crossing is timed."""

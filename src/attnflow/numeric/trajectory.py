@@ -1,15 +1,17 @@
 """A Trajectory: times, mu and nu, and everything that follows from them, lowered from the loss."""
 
+import html
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import wrapt
 from jaxtyping import Float, Int
 
+from attnflow.errors import SettingError
 from attnflow.numeric.lower import lower
-from attnflow.numeric.namespace import Array, concrete, namespace, pytree
+from attnflow.numeric.namespace import Array, concrete, namespace, pytree, traced
 from attnflow.numeric.precision import float64
 from attnflow.settings import BACKGROUNDS, Setting
 from attnflow.symbolic.first_integral import derive_first_integral
@@ -36,8 +38,25 @@ from attnflow.symbols import (
     tau,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
 STATE = (alpha, complement, mu, C)
 """What the lowered loss and its derivatives are functions of."""
+
+TIME_UNIT = "step x learning rate"
+
+CURVES = {
+    "mu": ("classifier margin on a foreground segment", "1"),
+    "nu": ("focus score of a foreground segment above the background", "1"),
+    "alpha": ("focus weight on the true segments", "1"),
+    "complement": ("focus weight off the true segments, 1 - alpha", "1"),
+    "beta": ("true-class probability on a foreground segment", "1"),
+    "loss": ("loss", "nat"),
+    "focus_gradient": ("rate d nu/dt at which the focus improves", f"1/({TIME_UNIT})"),
+}
+"""What a trajectory tells at each time: long name and unit."""
 
 
 def _flatten(setting: Setting) -> tuple[tuple[Any, ...], str]:
@@ -169,6 +188,78 @@ class Trajectory:
             NoFirstIntegral: the active paradigm has none.
         """
         return _observe(self, "first_integral")
+
+    def to_xarray(self) -> "xr.Dataset":
+        """The curves as a labelled dataset, with their meanings and units.
+
+        Returns:
+            ``mu``, ``nu``, ``alpha``, ``complement``, ``beta``, ``loss`` and ``focus_gradient``
+            over the dimension ``time`` (and ``setting_0``, ... of a batch), with the coordinate
+            ``time`` (``times`` of a batch), t = step x learning rate.
+
+        Example:
+            >>> solve("lvml", Setting(20, 20), [1.0, 10.0]).to_xarray().alpha.plot()
+        """
+        import xarray as xr
+
+        times = np.asarray(self.times)
+        batch = tuple(f"setting_{axis}" for axis in range(times.ndim - 1))
+        dimensions = (*batch, "time")[: times.ndim] if times.ndim else ()
+        curves = {
+            name: (dimensions, np.asarray(getattr(self, name)), {"long_name": says, "units": unit})
+            for name, (says, unit) in CURVES.items()
+        }
+        label = {"long_name": "time", "units": TIME_UNIT}
+        own = "time" if times.ndim <= 1 else "times"  # times of a batch are no labels of an axis
+        attributes = {
+            "paradigm": ",".join(map(str, self.paradigms)),
+            "method": self.method,
+            "setting": str(self.setting.as_dict()),
+        }
+        return xr.Dataset(curves, {own: (dimensions, times, label)}, attributes)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """The curves as a table, a row a time (and setting), a column a quantity."""
+        dataset = self.to_xarray()
+        return (dataset if dataset.sizes else dataset.expand_dims("time")).to_dataframe()
+
+    def plot(self, quantity: str = "alpha", ax: Any = None, **style: Any) -> Any:
+        """Draw one quantity over time.
+
+        Args:
+            quantity: one of ``CURVES``, such as "alpha" or "mu".
+            ax: matplotlib Axes; None for the current ones.
+            style: passed on to matplotlib, such as color="black".
+
+        Returns:
+            What matplotlib drew.
+
+        Raises:
+            SettingError: an unknown quantity, or a single time.
+        """
+        if quantity not in CURVES:
+            raise SettingError(f"quantity must be one of {', '.join(CURVES)}, got {quantity!r}")
+        if np.ndim(self.times) == 0 or np.shape(self.times)[-1] < 2:
+            raise SettingError("a curve needs at least two times, got one")
+        dataset = self.to_xarray()
+        x = "time" if "time" in dataset.coords else None
+        return dataset[quantity].plot.line(x=x, ax=ax, **style)
+
+    def __repr__(self) -> str:
+        names = ",".join(map(str, self.paradigms))
+        head = f"Trajectory of {names} by {self.method}, shape {np.shape(self.mu)}"
+        if traced(self):
+            return f"{head} (traced)"
+        lines = [f"{head}, {self.setting}"]
+        for name in ("times", "mu", "nu", "alpha", "loss"):
+            values = np.ravel(np.asarray(getattr(self, name)))
+            ends = values if values.size < 3 else values[[0, -1]]
+            lines.append(f"  {name:5} {' ... '.join(f'{value:.6g}' for value in ends)}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        head = html.escape(repr(self).splitlines()[0])
+        return f"<p>{head}</p>" + ("" if traced(self) else self.to_pandas().to_html(max_rows=8))
 
 
 def per_time(trajectory: Trajectory) -> Reduced:

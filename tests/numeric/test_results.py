@@ -1,0 +1,67 @@
+"""Results carried elsewhere: short when printed, labelled as datasets and tables, drawn."""
+
+import numpy as np
+import pytest
+
+import attnflow as af
+from attnflow.errors import SettingError
+
+TIMES = np.geomspace(1, 1e4, 300)
+
+
+@pytest.mark.parametrize("times", [3.0, [2.0], TIMES, np.linspace(0, 1, 12).reshape(3, 4)])
+@pytest.mark.parametrize("segments", [5, np.array([3, 40, 7])])
+def test_a_trajectory_prints_in_at_most_ten_lines(times, segments):
+    if np.ndim(segments) and np.ndim(times) == 2:
+        pytest.skip("one axis of settings, one of times")
+    curve = af.solve("soft", af.Setting(segments, 4), times)
+    assert len(repr(curve).splitlines()) <= 10
+    assert len(repr(curve)) < 1000
+    assert "<table" in curve._repr_html_()
+
+
+def test_datasets_and_tables_hold_what_the_trajectory_holds():
+    curve = af.solve("lvml", af.Setting(20, 20), TIMES)
+    dataset, table = curve.to_xarray(), curve.to_pandas()
+    np.testing.assert_array_equal(dataset.time, TIMES)
+    for name in ("mu", "nu", "alpha", "complement", "beta", "loss", "focus_gradient"):
+        np.testing.assert_array_equal(dataset[name], getattr(curve, name))
+        np.testing.assert_array_equal(table[name], getattr(curve, name))
+    assert dataset.alpha.attrs["units"] == "1"
+    batch = af.solve("lvml", af.Setting(np.array([3, 9]), 20), TIMES).to_xarray()
+    assert batch.alpha.dims == ("setting_0", "time") and batch.times.dims == batch.alpha.dims
+
+
+def test_a_trajectory_is_drawn_on_axes_that_are_given():
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    curve = af.solve("hard", af.Setting(5, 3), TIMES)
+    curve.plot("nu", ax=axes)
+    (line,) = axes.get_lines()
+    np.testing.assert_array_equal(line.get_ydata(), curve.nu)
+    with pytest.raises(SettingError, match="quantity must be one of mu, nu, .* got 'x'"):
+        curve.plot("x", ax=axes)
+    with pytest.raises(SettingError, match="at least two times"):
+        af.solve("hard", af.Setting(5, 3), 1.0).plot(ax=axes)
+
+
+def test_a_best_schedule_prints_in_at_most_ten_lines():
+    best = af.best_schedule(af.Setting(5, 3), target=0.9)
+    assert len(repr(best).splitlines()) <= 10
+    assert f"by {best.schedule}" in repr(best)
+
+
+def test_orders_of_which_a_part_vanished_are_listed_once():
+    best = af.best_schedule(af.Setting(5, 3), target=0.9)
+    assert {"soft,hard,lvml", "soft,lvml,hard"} <= set(best.alternatives)
+    assert not {"soft,hard,lvml", "soft,lvml,hard", "hard,soft"} & set(best.distinct)
+    assert set(best.distinct) <= set(best.alternatives)
+    assert next(iter(best.distinct.values())) == best.time
+
+
+def test_a_setting_prints_what_is_not_plain():
+    assert repr(af.Setting(5, 3)) == "Setting(segments=5, classes=3)"
+    assert (
+        repr(af.Setting(5, 3, focus_rate=2.0)) == "Setting(segments=5, classes=3, focus_rate=2.0)"
+    )
