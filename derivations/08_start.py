@@ -14,7 +14,7 @@ import sympy as sp
 from _common import Derivation, inline, named, positive, velocities
 
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
-from attnflow.symbolic.derivation.time_steps import first_difference, start_series
+from attnflow.symbolic.early_time import first_difference, start_series
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import B, C, L, alpha, attention, m, mu, nu, remainder, rho, t, tau
 

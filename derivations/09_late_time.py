@@ -16,7 +16,7 @@ from _common import Derivation, named, positive, velocities
 
 from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
-from attnflow.symbolic.derivation.time_steps import late_time
+from attnflow.symbolic.late_time import late_time
 from attnflow.symbols import B, C, L, Phi, alpha, c, dt_dmu, mu, nu, rho, t, tau, vanishing
 
 EPSILON = sp.Symbol("epsilon", positive=True)

@@ -15,7 +15,8 @@ from _common import Derivation, inline, named, positive, velocities
 
 from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT
-from attnflow.symbolic.derivation.time_steps import first_difference, late_time
+from attnflow.symbolic.early_time import first_difference
+from attnflow.symbolic.late_time import late_time
 from attnflow.symbolic.orbit import derive_potential
 from attnflow.symbolic.switch_condition import (
     derive_switch_condition,

@@ -15,7 +15,7 @@ from _model import hard, lvml, models, population, slopes, soft, softmax_over
 
 from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT
-from attnflow.symbolic.derivation.time_steps import start_series
+from attnflow.symbolic.early_time import start_series
 from attnflow.symbolic.first_integral import derive_first_integral
 from attnflow.symbolic.flow import background_ratio, derive_flow, overall_speed, relative_speed
 from attnflow.symbols import (

@@ -11,9 +11,10 @@ from _common import Derivation, named, velocities
 from _model import power, softmax_over
 
 from attnflow.symbolic.catalogue import HARD, LVML, power_mean
-from attnflow.symbolic.derivation.time_steps import first_difference, late_time
+from attnflow.symbolic.early_time import first_difference
 from attnflow.symbolic.first_integral import derive_first_integral
 from attnflow.symbolic.flow import derive_flow
+from attnflow.symbolic.late_time import late_time
 from attnflow.symbolic.orbit import derive_potential
 from attnflow.symbolic.paradigm import averaging
 from attnflow.symbols import C, L, Q, alpha, beta, mu, mu_dot, probability, slope, tau

@@ -23,11 +23,12 @@ from attnflow.symbolic import (
     first_integral,
     flow,
     frozen,
+    late_time,
+    onset,
     orbit,
     switch_condition,
 )
 from attnflow.symbolic.algebra import functions
-from attnflow.symbolic.derivation import time_steps
 from attnflow.symbols import B, C, alpha, beta, mu
 
 FOLDER = Path(__file__).resolve().parents[1] / "derivations"
@@ -88,8 +89,10 @@ def test_a_wrong_claim_is_refused():
 
 def modules() -> list[ModuleType]:
     """Every module of the symbolic core, the symbols included."""
-    names = [m.name for m in pkgutil.iter_modules(attnflow.symbolic.__path__)]
-    return [symbols, *(importlib.import_module(f"attnflow.symbolic.{n}") for n in names)]
+    names = [
+        m.name for m in pkgutil.walk_packages(attnflow.symbolic.__path__, "attnflow.symbolic.")
+    ]
+    return [symbols, *map(importlib.import_module, names)]
 
 
 def clear_caches() -> None:
@@ -154,7 +157,7 @@ def value(name: str, original: Any, mutant: Any, caught_by: str) -> Mutation:
 
 def loss(paradigm: Any, wrong: Callable, caught_by: str = "01") -> Mutation:
     """A mistake in a loss."""
-    mutant = dataclasses.replace(paradigm, loss=wrong(paradigm.loss))
+    mutant = dataclasses.replace(paradigm, loss=wrong(paradigm.loss), averages=None)
     assert mutant.loss != paradigm.loss
     return Mutation(f"loss-{paradigm.name}", paradigm, mutant, caught_by)
 
@@ -225,7 +228,7 @@ def wrong_power_mean(original: Callable) -> Callable:
 
     def mutant(exponent: Any) -> Any:
         found = original(exponent)
-        return dataclasses.replace(found, loss=found.loss * sp.Rational(1, 2))
+        return dataclasses.replace(found, loss=found.loss * sp.Rational(1, 2), averages=None)
 
     return mutant
 
@@ -287,7 +290,7 @@ MUTATIONS = [
         if (number, field, of) != ("07", "solution", "soft")  # it has none
     ),
     *(
-        result(time_steps.start_series, field, wrong, "08", of)
+        result(early_time.start_series, field, wrong, "08", of)
         for field, wrong in (
             ("mu", negative),
             ("nu", twice),
@@ -296,9 +299,9 @@ MUTATIONS = [
         )
         for of in WAYS
     ),
-    *(result(time_steps.first_difference, field, term, "08") for field in ("alpha", "mu")),
+    *(result(early_time.first_difference, field, term, "08") for field in ("alpha", "mu")),
     *(
-        result(time_steps.late_time, field, twice, "09", of)
+        result(late_time.late_time, field, twice, "09", of)
         for of, fields in (
             ("hard", ("slope", "linear", "clock", "inattention", "focus", "loss")),
             ("lvml", ("slope", "linear", "clock", "inattention", "focus", "loss")),
@@ -306,7 +309,13 @@ MUTATIONS = [
         )
         for field in fields
     ),
-    result(time_steps.late_time, "power", lambda p: p + 1, "09", "soft"),
+    *(
+        result(onset.onset, field, twice, "14", of)
+        for field, which in (("growth", WAYS), ("many_classes", WAYS), ("many_primitive", WAYS))
+        for of in which
+    ),
+    result(onset.onset, "value", twice, "14", "soft"),
+    result(late_time.late_time, "power", lambda p: p + 1, "09", "soft"),
     *(
         result(switch_condition.greedy_curve, "alpha", lambda e: 1 - e, "10", of)
         for of in ("soft", "lvml")
@@ -371,6 +380,7 @@ FAST = (
     "derive_frozen_classifier-time-soft",
     "start_series-mu-hard",
     "late_time-inattention-hard",
+    "onset-growth-lvml",
     "greedy_curve-alpha-soft",
     "derive_switch_condition",
     "derive_step_correction-kick",

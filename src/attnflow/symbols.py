@@ -59,6 +59,7 @@ Phi = sp.Symbol(r"\Phi", real=True)
 slope = sp.Symbol(r"\Phi'", real=True)
 bend = sp.Symbol(r"\Phi''", real=True)
 Q = sp.Symbol("Q", real=True)
+dg_dz = sp.Symbol(r"\frac{\partial g}{\partial z}", real=True)  # change of the pace with z
 costate = sp.Symbol("lambda", real=True)  # V_z, change of the time to a goal with z
 delta = sp.Symbol("delta", real=True)  # change of nu since the start
 odds = sp.Symbol("w_0", positive=True)  # e^nu0/B = alpha/(1 - alpha) at the start

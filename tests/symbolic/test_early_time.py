@@ -7,8 +7,7 @@ from attnflow.errors import ParadigmError
 from attnflow.symbolic.algebra.coefficients import NoExpansion
 from attnflow.symbolic.algebra.float_form import stable, textbook
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
-from attnflow.symbolic.derivation.time_steps import first_difference, start_series
-from attnflow.symbolic.early_time import StartSeries
+from attnflow.symbolic.early_time import StartSeries, first_difference, start_series
 from attnflow.symbolic.flow import derive_flow
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import B, C, alpha, alpha0, attention, mu, mu0, nu, nu0, rho, t, tau

@@ -1,11 +1,17 @@
 """Greedy curves and the condition for a switch, against the forms written down by hand."""
 
+import dataclasses
+
 import pytest
 import sympy as sp
 
 from attnflow.errors import NoFirstIntegral
 from attnflow.symbolic.algebra.float_form import textbook
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
+from attnflow.symbolic.derivation import onset_steps, switch_steps
+from attnflow.symbolic.derivation.derived import derive
+from attnflow.symbolic.derivation.step import UncheckedStep
+from attnflow.symbolic.onset import onset
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbolic.switch_condition import (
     derive_switch_condition,
@@ -96,3 +102,38 @@ def test_a_mixture_of_paradigms_is_refused_by_name():
     mixture = Paradigm("mixture", (SOFT.loss + HARD.loss) / 2)
     with pytest.raises(NoFirstIntegral, match="'mixture' has no first integral"):
         derive_switch_condition(SOFT, mixture)
+
+
+def test_the_steps_of_switching_are_checked_and_complete():
+    told = switch_steps.steps((SOFT, HARD, LVML))
+    names = [step.name for step in told]
+    assert len(set(names)) == len(names) == 3 * 2 + 3 + 6
+    assert {step.check for step in told} <= {"proved", "50 digits"}
+    assert derive("soft").switch("hard")[-1].name == "switch-hard-soft"
+    mixed = Paradigm("mixed", SOFT.loss / 2 + HARD.loss / 2)  # no first integral, so no condition
+    assert all(step.name.startswith("greedy") for step in switch_steps.steps((mixed, LVML)))
+    assert switch_steps.steps((SOFT,)) == []
+
+
+def test_a_wrong_greedy_curve_is_not_told(monkeypatch):
+    right = greedy_curve(SOFT, HARD)
+    wrong = dataclasses.replace(right, alpha=right.alpha / 2)
+    monkeypatch.setattr(switch_steps, "greedy_curve", lambda *pair: wrong)
+    with pytest.raises(UncheckedStep, match="greedy-soft-hard"):
+        switch_steps.steps((SOFT, HARD))
+
+
+def test_a_wrong_law_of_the_onset_is_not_told(monkeypatch):
+    for field in ("growth", "value", "many_classes", "many_primitive"):
+        wrong = dataclasses.replace(onset(SOFT), **{field: 2 * getattr(onset(SOFT), field)})
+        monkeypatch.setattr(onset_steps, "onset", lambda paradigm, w=wrong: w)
+        with pytest.raises(UncheckedStep, match="onset"):
+            onset_steps.steps(SOFT)
+
+
+def test_the_onset_has_its_laws_and_none_where_the_rule_does_not_apply():
+    assert onset(LVML).many_classes == sp.E - 2
+    assert onset(HARD).many_classes == onset(SOFT).many_classes == sp.sqrt(2 * sp.pi) / 2
+    exponential = Paradigm("exponential", sp.exp(-alpha * sp.exp(mu)))  # Phi' does not grow
+    assert onset(exponential) is None and onset_steps.steps(exponential) == []
+    assert onset(Paradigm("mixed", SOFT.loss / 2 + HARD.loss / 2)) is None

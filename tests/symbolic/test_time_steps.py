@@ -10,8 +10,9 @@ from mpmath import mp, mpf
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
 from attnflow.symbolic.derivation import time_steps
 from attnflow.symbolic.derivation.step import UncheckedStep
-from attnflow.symbolic.derivation.time_steps import difference_steps, late_time, start_series, steps
-from attnflow.symbolic.early_time import StartSeries
+from attnflow.symbolic.derivation.time_steps import difference_steps, steps
+from attnflow.symbolic.early_time import StartSeries, start_series
+from attnflow.symbolic.late_time import late_time
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import B, C, alpha, mu, rho, t, tau
 from oracles.zoo import FOCAL, MIXTURE

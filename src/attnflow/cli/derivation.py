@@ -26,6 +26,8 @@ _PLAIN = {
     symbols.dnu_dmu: "dν/dμ",
     symbols.dt_dmu: "dt/dμ",
     symbols.dt_dx: "dt/dx",
+    symbols.dg_dz: "∂g/∂z",
+    symbols.costate: "λ",
     symbols.complement: "α̅",
 }
 """Names for a terminal of the symbols whose own are LaTeX."""

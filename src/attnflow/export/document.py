@@ -23,6 +23,7 @@ from attnflow.export.latex import escaped, markdown, sentence
 from attnflow.export.numpy_module import python_module
 from attnflow.files import check_place, save_text
 from attnflow.symbolic.catalogue import CATALOGUE, paradigm
+from attnflow.symbolic.derivation import switch_steps
 from attnflow.symbolic.derivation.derived import derive
 from attnflow.symbolic.derivation.step import Step
 from attnflow.symbolic.derivation.time_steps import difference_steps
@@ -88,6 +89,9 @@ def sections(paradigms: Iterable[str | Paradigm]) -> tuple[Section, ...]:
     if len(chosen) > 1:
         parts.append(
             ("difference", "Where the paradigms part", "", tuple(difference_steps(chosen)))
+        )
+        parts.append(
+            ("switch", "When to change the paradigm", "", tuple(switch_steps.steps(chosen)))
         )
     numbered, count = [], 0
     for name, title, source, steps in parts:

@@ -69,6 +69,8 @@ NAMES: dict[sp.Symbol, tuple[str, str]] = {
     names.dt_dx: (r"\frac{dt}{dx}", "pace of the focus"),
     names.dnu_dmu: (r"\frac{d\nu}{d\mu}", "slope of the orbit"),
     names.c: ("c", "constant that depends on the start"),
+    names.costate: (r"\lambda", "change with `z` of the time that is still needed"),
+    names.dg_dz: (r"\frac{\partial g}{\partial z}", "change of the pace with `z`"),
     names.vanishing: ("o(1)", "what tends to zero"),
 }
 """Symbol -> (LaTeX, meaning): the only place where a name is written down for print."""

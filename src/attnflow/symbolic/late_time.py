@@ -94,7 +94,8 @@ def _in_powers(coefficient: sp.Expr, rate: sp.Rational) -> _Term:
     return _Term(sp.factor(up.LC() / down.LC()), power, rate)
 
 
-def _leading(expression: sp.Expr) -> _Term:
+def leading_term(expression: sp.Expr) -> _Term:
+    """The leading term of an expression in (mu, C) as mu -> infinity."""
     return _terms(expression, 1)[0]
 
 
@@ -123,11 +124,11 @@ def late_time(paradigm: Paradigm) -> LateTime:
     loss = factored(paradigm.expanded)
     try:
         # by order in 1 - alpha, at full focus: f(1 - e) = f(1) - e f'(1) + ...
-        lead = _leading(slope)
+        lead = leading_term(slope)
         pace_0, *between, offset = _terms(pace.subs(alpha, 1), 2)
-        pace_1 = _leading(-sp.diff(pace, alpha).subs(alpha, 1))
-        loss_0 = _leading(loss.subs(alpha, 1))
-        loss_1 = _leading(-sp.diff(loss, alpha).subs(alpha, 1))
+        pace_1 = leading_term(-sp.diff(pace, alpha).subs(alpha, 1))
+        loss_0 = leading_term(loss.subs(alpha, 1))
+        loss_1 = leading_term(-sp.diff(loss, alpha).subs(alpha, 1))
     except NoExpansion as failure:
         return _no(f"no expansion in powers of e^-mu: {failure}")
     if (pace_0.rate, pace_0.power, loss_0.rate, loss_0.power) != (1, 0, -1, 0):

@@ -104,14 +104,13 @@ def greedy_curve(paradigm_a: Paradigm, paradigm_b: Paradigm) -> GreedyCurve:
     return GreedyCurve(paradigm_a, paradigm_b, sp.Eq(left, right), _solve_for_alpha(left - right))
 
 
-_POINTS = tuple(
-    {C: sp.Integer(c), mu: sp.Rational(u)} for c, u in ((5, "1/2"), (20, 2), (3, "3/2"))
-)
+POINTS = tuple({C: sp.Integer(c), mu: sp.Rational(u)} for c, u in ((5, "1/2"), (20, 2), (3, "3/2")))
+"""Where a form of a greedy curve is compared with its equation."""
 
 
 def _on_curve(candidate: sp.Expr, difference: sp.Expr) -> bool:
     """Whether a solution lies in (0, 1) and solves the equation at sample points, to 20 digits."""
-    for point in _POINTS:
+    for point in POINTS:
         value = sp.N(candidate.subs(point), 40)
         if not value.is_real or not 0 < value < 1:
             return False

@@ -9,12 +9,27 @@ from attnflow.errors import NoFirstIntegral
 from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.catalogue import paradigm as find_paradigm
 from attnflow.symbolic.certificate import Certificate, certify
-from attnflow.symbolic.derivation import descent_steps, frozen_steps, orbit_steps, time_steps
+from attnflow.symbolic.derivation import (
+    descent_steps,
+    frozen_steps,
+    onset_steps,
+    orbit_steps,
+    switch_steps,
+    time_steps,
+)
 from attnflow.symbolic.derivation.shipped import shipped
 from attnflow.symbolic.derivation.step import Step
+from attnflow.symbolic.early_time import (
+    FirstDifference,
+    StartSeries,
+    first_difference,
+    start_series,
+)
 from attnflow.symbolic.first_integral import FirstIntegral, derive_first_integral
 from attnflow.symbolic.flow import Flow, derive_flow
 from attnflow.symbolic.frozen import Frozen, derive_frozen_classifier, derive_frozen_focus
+from attnflow.symbolic.late_time import LateTime, late_time
+from attnflow.symbolic.onset import Onset, onset
 from attnflow.symbolic.orbit import Potential, Solution, derive_potential, derive_solution
 from attnflow.symbolic.paradigm import Paradigm
 
@@ -104,18 +119,27 @@ class Derivation:
 
     def series(
         self, order: int, start: tuple[sp.Expr, sp.Expr] = (sp.S.Zero, sp.S.Zero)
-    ) -> time_steps.StartSeries:
+    ) -> StartSeries:
         """Exact series in t at the start, to any order; see ``start_series``."""
-        return time_steps.start_series(self.paradigm, order, start)
+        return start_series(self.paradigm, order, start)
 
     @property
-    def late(self) -> time_steps.LateTime:
+    def late(self) -> LateTime:
         """Leading behaviour for t -> infinity; ``reason`` says why where there is none."""
-        return time_steps.late_time(self.paradigm)
+        return late_time(self.paradigm)
 
-    def first_difference(self, other: str | Paradigm) -> time_steps.FirstDifference:
+    def first_difference(self, other: str | Paradigm) -> FirstDifference:
         """Where this paradigm and another first differ, started at zero."""
-        return time_steps.first_difference(self.paradigm, find_paradigm(other))
+        return first_difference(self.paradigm, find_paradigm(other))
+
+    @property
+    def onset(self) -> Onset | None:
+        """The time at which the focus awakes among many segments, or None without such a law."""
+        return onset(self.paradigm)
+
+    def switch(self, other: str | Paradigm) -> tuple[Step, ...]:
+        """Where this paradigm and another pull alike, and where a best schedule hands over."""
+        return tuple(switch_steps.steps((self.paradigm, find_paradigm(other))))
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
@@ -151,7 +175,7 @@ def fresh_steps(paradigm: Paradigm) -> tuple[Step, ...]:
     Raises:
         UncheckedStep: a formula did not stand its check (a defect of this library).
     """
-    parts = (orbit_steps, frozen_steps, time_steps, descent_steps)
+    parts = (orbit_steps, frozen_steps, time_steps, onset_steps, descent_steps)
     return tuple(step for part in parts for step in part.steps(paradigm))
 
 

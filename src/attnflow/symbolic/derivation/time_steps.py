@@ -16,13 +16,12 @@ from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.derivation.shipped import shipped
 from attnflow.symbolic.derivation.step import DIGITS, Step, UncheckedStep, equation
 from attnflow.symbolic.early_time import (
-    FirstDifference,
     StartSeries,
     first_difference,
     start_series,
 )
 from attnflow.symbolic.flow import derive_flow, metric
-from attnflow.symbolic.late_time import LateTime, late_time
+from attnflow.symbolic.late_time import late_time
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import (
     B,
@@ -40,18 +39,6 @@ from attnflow.symbols import (
     tau,
     vanishing,
 )
-
-__all__ = [
-    "FirstDifference",
-    "LateTime",
-    "NoExpansion",
-    "StartSeries",
-    "difference_steps",
-    "first_difference",
-    "late_time",
-    "start_series",
-    "steps",
-]
 
 SHOWN_ORDER = 3
 """How far the series are written out in a derivation; ``start_series`` gives any order."""
