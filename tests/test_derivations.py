@@ -19,6 +19,7 @@ import attnflow.symbolic
 from attnflow import symbols
 from attnflow.symbolic import (
     catalogue,
+    early_time,
     finite_steps,
     first_integral,
     flow,
