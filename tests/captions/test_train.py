@@ -97,7 +97,7 @@ def test_a_run_by_a_custom_loss_opens_without_it(small, tmp_path):
     def own(log_weights, logits, labels):
         return losses.pooled_loss(LVML, log_weights, logits, labels) ** 2
 
-    tiny = replace(small, paradigm="own", epochs=1, train=20, heldout=5)
+    tiny = replace(small, paradigm="own", custom_losses=("own",), epochs=1, train=20, heldout=5)
     trained = train(tiny, tmp_path / "run", losses={"own": own})
     shown = evaluate(trained)
     again = load(tmp_path / "run")

@@ -56,8 +56,8 @@ def test_what_is_not_for_caption_runs_is_refused(attnflow, tmp_path, arguments, 
     [
         (["train", "--task", "coco"], 2, "captions need data: name the folder of COCO"),
         (["train", "--task", "coco", "--data", "."], 3, "no COCO captions at "),
-        (["train", "--task", "coco", "-m", "5"], 2, "segments is not for the task coco"),
-        (["train", "--task", "coco", "--seed", "1,2"], 2, "a caption run has one seed, got 2"),
+        (["train", "--task", "coco", "-m", "5"], 2, "--segments is not for the task coco"),
+        (["train", "--task", "coco", "--seed", "1,2"], 2, "seed must be a number, got '1,2'"),
         (["train", "--task", "coco", "--hidden", "x"], 2, "hidden must be a number, got 'x'"),
         (
             ["train", "--task", "coco", "--features", "s", "--encoder-width", "8"],
@@ -68,7 +68,7 @@ def test_what_is_not_for_caption_runs_is_refused(attnflow, tmp_path, arguments, 
         (["evaluate", "nowhere", "--beam", "3"], 2, "--beam is for the task coco only"),
         (["evaluate", "nowhere", "--set", "val"], 2, "--set is for the task coco only"),
         (["data", "generate", "mnist", "--data", "d"], 2, "must be one of hatexplain, coco"),
-        (["data", "features", "--data", ".", "--out", "s", "--hidden", "5"], 2, "--hidden changes"),
+        (["data", "features", "--data", ".", "--out", "s", "--hidden", "5"], 2, "No such option"),
     ],
 )
 def test_every_refusal_is_one_sentence_with_its_exit_code(attnflow, arguments, code, message):

@@ -110,7 +110,7 @@ def test_fit_names_effective_rates_and_classes(document, attnflow, tmp_path):
         (["train", "--momentum", "1"], 2, "momentum must be at least 0 and below 1, got 1"),
         (["train", "--dtype", "float16"], 2, "dtype must be one of float32, bfloat16"),
         (["train", "--seed", "5e9"], 2, "seed must be a whole number from 0 to 4294967295, got 5"),
-        (["train", "--seed", "1,a"], 2, "seeds must be a number, got 'a'"),
+        (["train", "--seed", "1,a"], 2, "seed must be a number, got 'a'"),
         (["train", "--passes", "0"], 2, "passes must be a whole number of at least 1, got 0"),
         (["train", "--batch", "2.5"], 2, "batch must be a whole number of at least 1, got 2.5"),
         (["train", "--chunk", "0"], 2, "chunk must be a whole number of at least 1, got 0"),

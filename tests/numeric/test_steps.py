@@ -12,7 +12,8 @@ from attnflow.numeric.lower import lower
 from attnflow.numeric.simulate import simulate
 from attnflow.numeric.steps import coefficients
 from attnflow.numeric.trajectory import reduce_setting
-from attnflow.settings import Schedule, Setting
+from attnflow.schedule import Schedule
+from attnflow.settings import Setting
 from attnflow.symbolic.catalogue import paradigm as find_paradigm
 from attnflow.symbolic.derivation.descent_steps import slow_response
 from attnflow.symbolic.finite_steps import derive_drift, derive_step_correction

@@ -1,18 +1,20 @@
 """Rates, signatures, configs: what is reported is what the networks do; nonsense is refused."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import jax
 import numpy as np
 import pytest
 
-from attnflow.errors import DataError, SettingError
+from attnflow.captions.config import CaptionTraining
+from attnflow.errors import DataError, ParadigmError, SettingError
 from attnflow.train import evaluation as ev
-from attnflow.train.config import from_toml, to_toml
+from attnflow.train.config import TASKS, Training, from_toml, to_toml
 from attnflow.train.loop import train
+from attnflow.train.tasks.orthogonal import orthogonal
 from attnflow.train.theory import theory_over_practice
-from training_runs import SMALL, TINY
+from training_runs import SMALL, TINY, weights
 
 pytestmark = pytest.mark.usefixtures("compiled_once", "compiled_lightly")
 SLOW = pytest.mark.slow
@@ -73,7 +75,7 @@ def test_signature_is_the_joint_histogram_of_weight_and_probability():
 
 
 def test_config_reads_back_equal(tmp_path):
-    run = replace(SMALL, seeds=(1, 2), data='a "b"\\c', fixed_focus=(0.5,))
+    run = replace(SMALL, seeds=(1, 2), networks='a "b"\\c', fixed_focus=(0.5,))
     (tmp_path / "a.toml").write_text(to_toml(run))
     assert from_toml(tmp_path / "a.toml") == run
     assert from_toml(tmp_path / "a.toml").resolved().resolved() == run.resolved()
@@ -89,11 +91,48 @@ def test_config_reads_back_equal(tmp_path):
         ({"fixed_focus": (1.5,)}, "fixed_focus must be above 0 and at most 1, got 1.5"),
         ({"seeds": ()}, r"seeds must be one or more different numbers, got \(\)"),
         ({"learning_rates": (0.1, 0.1)}, "learning_rates must be one or more different numbers"),
+        ({"learning_rates": 0.1}, "learning_rates must be a list of numbers, got 0.1"),
+        ({"paradigm": "sofft"}, "unknown paradigm 'sofft'; did you mean 'soft'"),
+        ({"paradigm": "soft@epoch=2,banana"}, "unknown paradigm 'banana'; .* in custom_losses"),
+        ({"paradigm": "soft:15,hard"}, "write soft@epoch=15,hard, got 'soft:15,hard'"),
+        ({"epochs": "two"}, "epochs must be a number, got 'two'"),
+        ({"epochs": True}, "epochs must be a number, got True"),
+        ({"epochs": 2.5}, "epochs must be a whole number of at least 1, got 2.5"),
+        ({"paradigm": 3}, "paradigm must be text, a Paradigm or a Schedule, got 3"),
+        ({"seeds": ("a",)}, "seed must be a number, got 'a'"),
+        ({"label": "first"}, "label is for the hatexplain task only, got 'first' with digits"),
+        ({"task": object()}, r"task must be a name, got a object: .* train\(run, task=TASK\)"),
     ],
 )
 def test_configs_out_of_range_are_refused(change, message):
-    with pytest.raises(SettingError, match=message):
+    with pytest.raises((SettingError, ParadigmError), match=message):
         replace(SMALL, **change)
+
+
+def test_every_default_of_an_entry_is_allowed_and_told():
+    for kind in (Training, CaptionTraining):
+        assert kind.from_dict(kind().as_dict()) == kind()
+        for one in fields(kind):
+            assert f"    {one.name}: {one.metadata['entry'].help}" in kind.__doc__
+    assert Training(epochs=np.int64(3), seeds=[np.uint8(4)]) == Training(epochs=3, seeds=(4,))
+    for task in TASKS:
+        assert Training(task=task).resolved().resolved() == Training(task=task).resolved()
+
+
+def test_a_task_given_as_an_object_has_its_own_defaults_and_is_recorded_as_custom(tmp_path):
+    run = Training(paradigm="lvml", epochs=1)
+    exact = orthogonal(segments=3, classes=2)
+    trained = train(run, tmp_path, task=exact)
+    kept = from_toml(tmp_path / "config.toml")
+    assert (kept.task, kept.networks, kept.momentum, kept.passes) == (
+        "custom", "linear-zero", 0.0, 20
+    )  # fmt: skip
+    assert kept == trained.engine.run
+    again = train(replace(run, epochs=1), tmp_path, task=exact, resume=True)
+    assert weights(again) == weights(trained)
+    with pytest.raises(SettingError, match="task is custom: give it again, as task=TASK"):
+        ev.load(tmp_path)
+    assert ev.load(tmp_path, task=exact).rows == trained.rows
 
 
 def test_contradictions_are_refused(tmp_path):

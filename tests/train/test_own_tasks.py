@@ -18,7 +18,7 @@ from attnflow.train.theory import fit_run
 from training_runs import weights
 
 pytestmark = pytest.mark.usefixtures("compiled_lightly")
-RUN = Training(epochs=4, batch=64, learning_rates=(0.05,), paradigm="lvml")
+RUN = Training(epochs=4, batch=64, networks="two-layer", paradigm="lvml")
 COUNT, PLACES = 400, 5
 FILE = """
 import numpy as np

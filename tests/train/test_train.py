@@ -324,7 +324,7 @@ def test_a_custom_loss_trains_and_evaluates(tmp_path):
     def focal(log_weights, logits, labels):
         return losses.pooled_loss(LVML, log_weights, logits, labels) ** 2
 
-    run = replace(SMALL, paradigm="soft@epoch=2,focal", epochs=5)
+    run = replace(SMALL, paradigm="soft@epoch=2,focal", custom_losses=("focal",), epochs=5)
     trained = train(run, tmp_path, losses={"focal": focal})
     assert [row["paradigm"] for row in trained.rows] == ["soft"] * 2 + ["focal"] * 3
     found = ev.evaluate(ev.load(tmp_path))
@@ -340,7 +340,10 @@ def test_a_custom_loss_trains_and_evaluates(tmp_path):
     ):
         train(replace(run, paradigm="soft@theory,focal"), losses={"focal": focal})
     with pytest.raises(SettingError, match=r"'mean' must give a number for each input, \(32,\)"):
-        train(replace(run, paradigm="mean"), losses={"mean": lambda *given: focal(*given).mean()})
+        train(
+            replace(run, paradigm="mean", custom_losses=("mean",)),
+            losses={"mean": lambda *given: focal(*given).mean()},
+        )
 
 
 ROOT = averaging("root", sp.sqrt(beta))

@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from attnflow.captions.config import YEARS
 from attnflow.captions.vocabulary import Vocabulary, build_vocabulary, tokenise
 from attnflow.errors import DataError, MissingPart, SettingError
 from attnflow.reading import holding, image_size, read_json
 
-YEARS = (2017, 2014)
 PARTS = {"train": "train", "heldout": "val"}
 """Entry of the config that limits a set -> the set's name, which is COCO's."""
 SETS = tuple(PARTS.values())

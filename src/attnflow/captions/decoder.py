@@ -25,9 +25,6 @@ from jaxtyping import Array, Float, Int
 from attnflow.train import losses
 from attnflow.train.networks.named import XAVIER
 
-OUTPUTS = ("deep", "linear")
-STARTS = ("mean", "zero")
-
 
 class Carry(NamedTuple):
     """What goes from word to word.

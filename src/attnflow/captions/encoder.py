@@ -13,13 +13,13 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
+from attnflow.captions.config import ENCODERS
 from attnflow.errors import SettingError
 from attnflow.train.networks.contract import drawn_at_once
 
 HE = nnx.initializers.he_normal()
 """Keeps the size of features through layers with ReLU."""
 
-ENCODERS = ("conv", "vgg19")
 
 VGG19_BLOCKS = (2, 2, 4, 4, 4)
 VGG19_CHANNELS = (64, 128, 256, 512, 512)

@@ -13,8 +13,6 @@ from jaxtyping import Bool, Float, UInt8
 
 from attnflow.reading import open_image
 
-RESIZES = ("crop", "square")
-
 
 @dataclass(frozen=True)
 class Frame:

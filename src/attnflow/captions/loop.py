@@ -9,8 +9,7 @@ from typing import Any
 import jax
 
 from attnflow.captions.coco import PARTS, Corpus, read_coco
-from attnflow.captions.config import KIND as FILES
-from attnflow.captions.config import CaptionTraining
+from attnflow.captions.config import CaptionTraining, from_dict
 from attnflow.captions.feature_store import Features, recipe_of
 from attnflow.captions.measure import measure
 from attnflow.captions.pipeline import ahead, batches, check_libraries
@@ -20,6 +19,7 @@ from attnflow.errors import SettingError
 from attnflow.train import parallel
 from attnflow.train.config import from_anywhere
 from attnflow.train.epoch import diverged
+from attnflow.train.logs import EPOCH_COLUMNS, RUN_COLUMNS
 from attnflow.train.objective import Loss, Objective
 from attnflow.train.run_folder import RunFolder
 from attnflow.train.running import (
@@ -35,6 +35,13 @@ from attnflow.train.running import (
 )
 from attnflow.train.tasks.task import sha256
 
+SET_COLUMNS = tuple(
+    f"{part}.{name}"
+    for part in ("train", "val")
+    for name in ("bleu1", "bleu2", "bleu3", "bleu4", "loss", "perplexity", "focus_true", "alpha")
+)
+COLUMNS = ("epoch", *RUN_COLUMNS[:2], *(c for c in EPOCH_COLUMNS if c != "alpha"), *SET_COLUMNS)
+"""Of the table of metrics."""
 VOCABULARY = "vocabulary.json"
 WATCHED = 50
 """Steps between looks at the loss, which wait for the device."""
@@ -176,7 +183,7 @@ def _default() -> CaptionTraining:
     raise SettingError("captions need a config with data")
 
 
-KIND = RunKind(FILES.read, FILES.columns, _default, settled, _make)
+KIND = RunKind(from_dict, COLUMNS, _default, settled, _make)
 """Caption runs, and how they are trained."""
 
 

@@ -32,10 +32,18 @@ AsJson = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Expanded:
+    """Says, as ``Annotated[dict[str, Any], Expanded(...)]``, which options a dictionary holds."""
+
+    parameters: tuple[inspect.Parameter, ...]
+
+
 def grouped(function: Callable[..., Any]) -> Callable[..., Any]:
     """The command with each parameter that is an option group spelt out as single options."""
     flat: list[inspect.Parameter] = []
     groups: dict[str, type] = {}
+    expanded: dict[str, list[str]] = {}
     for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
         kind = inspect.Parameter.KEYWORD_ONLY
         if is_dataclass(parameter.annotation):
@@ -44,11 +52,19 @@ def grouped(function: Callable[..., Any]) -> Callable[..., Any]:
                 inspect.Parameter(f.name, kind, default=f.default, annotation=f.type)
                 for f in fields(parameter.annotation)
             ]
-        else:
+            continue
+        for one in getattr(parameter.annotation, "__metadata__", ()):
+            if isinstance(one, Expanded):
+                expanded[name] = [option.name for option in one.parameters]
+                flat += one.parameters
+        if name not in expanded:
             flat.append(parameter.replace(kind=kind))
 
     @wraps(function)
     def wrapper(**values: Any) -> Any:
+        for name, names in expanded.items():
+            given = {option: values.pop(option) for option in names}
+            values[name] = {key: value for key, value in given.items() if value is not None}
         for name, group in groups.items():
             names = [f.name for f in fields(group)]
             values[name] = group(**{n: values.pop(n) for n in names})

@@ -6,18 +6,29 @@ import typer
 from typer import Option
 
 from attnflow import files
+from attnflow.captions.config import CaptionTraining
 from attnflow.cli import captions, output, runs
 from attnflow.cli.help import Sectioned, examples
-from attnflow.cli.options import AsJson, grouped
-from attnflow.cli.training import MachineOptions, TrainingOptions, config_of
+from attnflow.cli.options import AsJson, Expanded, grouped
+from attnflow.cli.training import MachineOptions, config_of, options_of
 from attnflow.errors import SettingError
+from attnflow.train.config import Training
 
 
 @grouped
 def train(
-    options: TrainingOptions,
-    of_captions: captions.CaptionOptions,
+    given: Annotated[dict[str, Any], Expanded(options_of(Training, CaptionTraining))],
     machine: MachineOptions,
+    paradigm_file: Annotated[
+        list[str] | None,
+        Option(
+            "--paradigm-file",
+            metavar="FILE.py:NAME",
+            help="A paradigm of yours: NAME in a Python file, which is run; --paradigm may name it "
+            "in a schedule. Repeatable.",
+            rich_help_panel="Learning",
+        ),
+    ] = None,
     config: Annotated[
         str | None, Option(metavar="FILE", help="A config in TOML; options come on top.")
     ] = None,
@@ -36,16 +47,16 @@ def train(
     if (resume or tensorboard) and out is None:
         option = "--resume" if resume else "--tensorboard"
         raise SettingError(f"{option} needs the run's folder: give --out DIR")
-    own = of_captions.given()
-    alone = resume and config is None and not options.given() and not own
+    alone = resume and config is None and not given and not paradigm_file
+    custom = paradigm_file or ()
     if out is not None:
         files.check_place(out, folder=True)
-    if captions.task_asked(options.task, config, out if resume else None) == captions.TASK:
-        wanted = None if alone else captions.config_of(options.given(), own, config)
+    asked_task = captions.task_asked(given.get("task"), config, out if resume else None)
+    if asked_task == captions.TASK:
+        wanted = None if alone else captions.config_of(given, config, custom)
         captions.train(wanted, out, resume, tensorboard, machine.join(), as_json)
         return
-    captions.refuse(own)
-    asked = None if alone else config_of(options, config)
+    asked = None if alone else config_of(Training, given, config, custom)
     devices = machine.join()
     runs.use_cores(asked, out)
     from attnflow.train import parallel

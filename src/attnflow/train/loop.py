@@ -1,7 +1,7 @@
 """Trains a focus and a classification network: what a config needs, and how an epoch goes."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from attnflow.errors import SettingError
 from attnflow.schedule import Amount, Schedule
 from attnflow.train import parallel
-from attnflow.train.config import Training
+from attnflow.train.config import CUSTOM, Training
 from attnflow.train.epoch import diverged
 from attnflow.train.known_truth import any_known
 from attnflow.train.networks.contract import find_pair
@@ -30,37 +30,20 @@ from attnflow.train.running import (
     run_to_end,
     with_maker,
 )
-from attnflow.train.tasks import TASKS, Task, task
-
-OPTIONS: dict[str, tuple[str, ...]] = {
-    "segments": ("digits", "orthogonal", "cifar10", "cifar100"),
-    "classes": ("orthogonal",),
-    "train": tuple(TASKS),
-    "heldout": tuple(TASKS),
-    "test": ("digits", "cifar10", "cifar100", "hatexplain"),
-    "data": ("cifar10", "cifar100", "hatexplain"),
-    "label": ("hatexplain",),
-    "rationale": ("hatexplain",),
-    "min_count": ("hatexplain",),
-    "max_length": ("hatexplain",),
-}
-"""Entries of a config that say what the inputs are -> the tasks that have them."""
+from attnflow.train.tasks import Task, task
 
 
 def task_of(run: Training) -> Task:
     """The task that a config names.
 
     Raises:
-        SettingError: the task has not what an entry is about; or as ``attnflow.train.tasks.task``.
+        SettingError: the task was given as an object; or as ``attnflow.train.tasks.task``.
         MissingPart, DataError: as ``attnflow.train.tasks.task``.
     """
-    options = {name: getattr(run, name) for name in OPTIONS}
-    options = {name: value for name, value in options.items() if value is not None}
-    for name, value in options.items():
-        if run.task in TASKS and run.task not in OPTIONS[name]:
-            *some, last = OPTIONS[name]
-            which = f"{', '.join(some)} and {last}" if some else f"the {last} task"
-            raise SettingError(f"{name} is for {which} only, got {value!r} with {run.task}")
+    if run.task == CUSTOM:
+        raise SettingError("the run's task is custom: give it again, as task=TASK")
+    named = [one.name for one in fields(run) if one.metadata["entry"].tasks]
+    options = {name: getattr(run, name) for name in ("train", "heldout", *named)}
     return task(run.task, seed=run.data_seed, **options)
 
 
@@ -84,7 +67,7 @@ def train(
     Args:
         run: the config; None with ``resume`` takes the folder's own.
         out: folder of the run; None keeps nothing on disk.
-        task: a task of one's own in place of the config's.
+        task: a task in place of the config's, which then calls it "custom"; its defaults hold.
         networks: a maker of networks of one's own in place of the config's, where they are then
             called "own"; ``load`` needs it again.
         losses: custom losses by the names that the config's paradigm uses; each takes log-weights
@@ -106,6 +89,8 @@ def train(
     """
     if networks is not None and (run is not None or not resume):
         run = replace(run or Training(), networks=OWN)
+    if task is not None and (run is not None or not resume):
+        run = (run or Training()).at(task)
     kind = with_maker(KIND, task=task, networks=networks, losses=losses)
     return run_to_end(
         kind,

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 
 from attnflow.errors import ParadigmError, SettingError
 from attnflow.numeric.pooling import average, pooled_loss
+from attnflow.schedule import Schedule
+from attnflow.symbolic import record
 from attnflow.symbolic.catalogue import CATALOGUE, HARD, LVML, paradigm
 from attnflow.symbolic.paradigm import INPUT, Paradigm, nearest
 from attnflow.train import losses
@@ -16,6 +18,8 @@ Loss = Callable[[Any, Any, Any], Any]
 """(log-weights [B, m], logits [B, m, C], labels [B]) -> losses [B]."""
 
 SAMPLED, EM = "hard-sampled", "lvml-em"
+NOT_PARADIGMS = ("hybrid", "hard-sampled", "lvml-em", "all")
+"""Names of schedules and of ways to train."""
 ESTIMATORS = {SAMPLED: HARD, EM: LVML}
 """Other ways to train a paradigm -> the paradigm itself."""
 
@@ -154,3 +158,45 @@ def has_theory(name: str, known: Mapping[str, Paradigm] | None = None) -> bool:
     except ParadigmError:
         return False
     return True
+
+
+def as_text(
+    given: "str | Paradigm | Schedule", paradigms: tuple[str, ...] | None
+) -> tuple[str, tuple[str, ...] | None]:
+    """What a config holds of paradigms: the schedule as text, and the custom ones that it names.
+
+    Args:
+        given: a text, a Paradigm, or a Schedule.
+        paradigms: custom ones that are there already.
+
+    Raises:
+        SettingError, ParadigmError: it is none of these, a custom one has the name of another, or
+            does not say what it averages.
+    """
+    held = {one.name: one for one in map(record.read, paradigms or ())}
+    if isinstance(given, str):
+        text = given
+    elif isinstance(given, Paradigm | Schedule):
+        schedule = Schedule([given.name]) if isinstance(given, Paradigm) else given
+        text = str(schedule)
+        objects = [given] if isinstance(given, Paradigm) else [s.paradigm for s in schedule.stages]
+        for one in objects:
+            if isinstance(one, Paradigm) and held.setdefault(one.name, one) != one:
+                raise SettingError(f"two paradigms are called {one.name!r}")
+    else:
+        raise SettingError(f"paradigm must be text, a Paradigm or a Schedule, got {given!r}")
+    for name, one in list(held.items()):
+        try:
+            built_in = paradigm(name)
+        except ParadigmError:
+            built_in = None
+        if built_in == one:
+            del held[name]
+        elif built_in is not None or name in NOT_PARADIGMS:
+            raise SettingError(f"{name!r} is a name of ours: give your paradigm another")
+        elif one.averages is None:
+            raise ParadigmError(
+                f"paradigm {name!r} is given by its loss alone, which does not say how real "
+                "networks are trained: give averages= too, or a function of log-weights and logits"
+            )
+    return text, tuple(map(record.write, held.values())) or None
