@@ -19,6 +19,9 @@ else:
 
 BACKGROUNDS = ("shared", "distinct")
 
+MOST_COUNT = 2**32 - 1
+"""Of what is counted or numbered, and of seeds, where nothing says less."""
+
 FURTHEST = 300.0
 """How far from 0 a start may be: e^(2 mu), which paces hold, is a float64 up to 354."""
 
@@ -61,6 +64,21 @@ def check(name: str, value: Any, allowed: str, holds: Any) -> None:
 def whole(least: int):
     """Predicate: whole numbers of at least ``least``."""
     return lambda v: (v >= least) & (v == np.floor(v)) & np.isfinite(v)
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Raise SettingError unless a value is a whole number that a loop or a seed can take.
+
+    Args:
+        name: how the user knows the argument.
+        value: a number.
+        least: that is allowed; the most is ``MOST_COUNT``.
+
+    Raises:
+        SettingError: naming argument, value and what is allowed.
+    """
+    check(name, value, f"a whole number of at least {least}", whole(least))
+    check(name, value, f"a whole number of at most {MOST_COUNT}", lambda v: v <= MOST_COUNT)
 
 
 def positive(v: np.ndarray) -> Any:

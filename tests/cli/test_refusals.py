@@ -130,6 +130,18 @@ REFUSED = {
         (*SOLVE, "--schedule", "soft@t=5,hard"),
         "either --schedule or --paradigm, not both",
     ),
+    "whole and huge": (
+        ("advise", "--train", "10", "--batch", "1e30"),
+        "batch must be a whole number of at most 4294967295, got 1e+30",
+    ),
+    "many posts": (
+        ("data", "generate", "hatexplain", "--data", "new", "--posts", "1e30"),
+        "posts must be a whole number of at most 4294967295, got 1e+30",
+    ),
+    "huge seed": (
+        ("data", "generate", "coco", "--data", "new", "--seed", "1" + "0" * 30),
+        "seed must be a whole number of at most 4294967295, got 1e+30",
+    ),
     "tolerance": (
         ("compare", "--tolerance", "0"),
         "tolerance must be a number above 0 and below 1, got 0",

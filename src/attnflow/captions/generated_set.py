@@ -17,7 +17,7 @@ import numpy as np
 
 from attnflow.errors import SettingError
 from attnflow.files import save_json
-from attnflow.settings import check, whole
+from attnflow.settings import check, check_count, whole
 
 COLOURS = {
     "red": (220, 40, 40),
@@ -75,10 +75,10 @@ def generate_coco(
         SettingError: a value is not allowed, or there is a set already.
     """
     for name, count in (("train", train), ("val", val)):
-        check(name, count, "a whole number of at least 1", whole(1))
+        check_count(name, count)
     allowed = f"a whole number from {SMALLEST} to {LARGEST}"
     check("side", side, allowed, lambda v: whole(SMALLEST)(v) & (v <= LARGEST))
-    check("seed", seed, "a whole number of at least 0", whole(0))
+    check_count("seed", seed, 0)
     if year not in (2014, 2017):
         raise SettingError(f"year must be 2014 or 2017, got {year}")
     folder = Path(data).expanduser()

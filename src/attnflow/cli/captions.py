@@ -111,7 +111,7 @@ def evaluate(
     from attnflow.captions.coco import SETS
     from attnflow.captions.evaluation import MOST_EVALUATED, load, write_results
     from attnflow.captions.evaluation import evaluate as function
-    from attnflow.settings import check, whole
+    from attnflow.settings import check_count
 
     if part is not None and results is None:
         raise SettingError("--set is of --captions: name the file, or leave it out")
@@ -121,7 +121,7 @@ def evaluate(
     width = 1 if beam is None else number(beam)
     most = MOST_EVALUATED if images is None else number(images)
     for name, value in (("beam", width), ("images", most)):
-        check(name, value, "a whole number of at least 1", whole(1))
+        check_count(name, value)
     if results is not None:
         files.check_place(results, folder=False)
     trained = load(run, best=best)

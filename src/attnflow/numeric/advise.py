@@ -14,7 +14,7 @@ from attnflow.numeric.best_schedule import best_schedule, best_switch
 from attnflow.numeric.events import time_to_focus
 from attnflow.numeric.steps import check_momentum
 from attnflow.schedule import Schedule
-from attnflow.settings import Setting, check, positive, whole
+from attnflow.settings import Setting, check, check_count, positive
 from attnflow.symbolic.catalogue import paradigm as find_paradigm
 from attnflow.symbolic.paradigm import Paradigm
 
@@ -235,7 +235,7 @@ def clock_of(
     check_momentum(momentum, False)
     for name, value in (("batch", batch), ("train", train), ("epochs", epochs)):
         if value is not None:
-            check(name, value, "a whole number of at least 1", whole(1))
+            check_count(name, value)
     if (batch is None) != (train is None):
         raise SettingError(
             f"batch and train together say how long an epoch is, got batch = {batch} and "

@@ -23,7 +23,7 @@ from attnflow.numeric.problem import Problem, normalise
 from attnflow.numeric.steps import check_momentum
 from attnflow.numeric.trajectory import Trajectory, lowered_loss
 from attnflow.schedule import Schedule
-from attnflow.settings import Setting, check, nonnegative, positive, whole
+from attnflow.settings import Setting, check, check_count, nonnegative, positive
 from attnflow.symbolic.paradigm import Paradigm, nearest
 
 OPTIMIZERS = ("sgd", "adam")
@@ -97,8 +97,8 @@ def descend(
         )
     check("learning_rate", learning_rate, "a finite number above 0", positive)
     check("perturbation", perturbation, "a finite number of at least 0", nonnegative)
-    check("seed", seed, "a whole number of at least 0", whole(0))
-    check("max_steps", max_steps, "a whole number of at least 1", whole(1))
+    check_count("seed", seed, 0)
+    check_count("max_steps", max_steps)
     check_momentum(momentum, nesterov)
     if optimizer not in OPTIMIZERS:
         raise SettingError(

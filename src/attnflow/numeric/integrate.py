@@ -18,7 +18,7 @@ from attnflow.numeric.precision import float64, traced
 from attnflow.numeric.problem import Problem
 from attnflow.numeric.steps import Motion, check_momentum, coefficients, jacobian
 from attnflow.numeric.trajectory import Reduced, focus_weights, lowered_velocity, reduce_setting
-from attnflow.settings import check, whole
+from attnflow.settings import check_count
 from attnflow.symbolic.paradigm import Paradigm, nearest
 
 SOLVERS = {
@@ -54,7 +54,7 @@ class Stepping:
             if flag not in (True, False):
                 raise SettingError(f"{name} must be True or False, got {flag!r}")
             object.__setattr__(self, name, bool(flag))
-        check("max_steps", self.max_steps, "a whole number of at least 1", whole(1))
+        check_count("max_steps", self.max_steps)
         check_momentum(self.momentum, self.nesterov)
         object.__setattr__(self, "max_steps", int(self.max_steps))
         object.__setattr__(self, "momentum", float(self.momentum))

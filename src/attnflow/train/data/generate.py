@@ -8,7 +8,7 @@ import numpy as np
 
 from attnflow.errors import SettingError
 from attnflow.files import save_text
-from attnflow.settings import check, whole
+from attnflow.settings import check_count
 from attnflow.train.data.hatexplain_files import DIVISIONS, LABELS, POSTS
 
 KEYS = {
@@ -54,8 +54,8 @@ def write_hatexplain(folder: str | Path, posts: int = 2000, seed: int = 0) -> Pa
     Raises:
         SettingError: posts or seed are outside their range, or the folder holds such files.
     """
-    check("posts", posts, "a whole number of at least 60", whole(60))
-    check("seed", seed, "a whole number of at least 0", whole(0))
+    check_count("posts", posts, 60)
+    check_count("seed", seed, 0)
     folder = Path(folder).expanduser()
     for name in (POSTS, DIVISIONS):
         if (folder / name).exists():

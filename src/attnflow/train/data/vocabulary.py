@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 
-from attnflow.settings import check, whole
+from attnflow.settings import check_count
 
 PADDING, UNKNOWN = 0, 1
 SPECIAL = ("<padding>", "<unknown>")
@@ -34,7 +34,7 @@ class Vocabulary:
         Raises:
             SettingError: min_count is not a whole number of at least 1.
         """
-        check("min_count", min_count, "a whole number of at least 1", whole(1))
+        check_count("min_count", min_count)
         counts = Counter(word for text in texts for word in text)
         kept = [word for word, count in counts.items() if count >= min_count]
         kept.sort(key=lambda word: (-counts[word], word))

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from attnflow.errors import SettingError
-from attnflow.settings import check, whole
+from attnflow.settings import check_count
 from attnflow.train.data.hatexplain_files import LABELS, Post, read_posts
 from attnflow.train.data.vocabulary import Vocabulary
 from attnflow.train.tasks.task import Mosaics, Task
@@ -64,7 +64,7 @@ def hatexplain(
         raise SettingError(
             f"rationale must be one of {', '.join(RATIONALE_RULES)}, got {rationale!r}"
         )
-    check("max_length", max_length, "a whole number of at least 2", whole(2))
+    check_count("max_length", max_length, 2)
     random = np.random.default_rng(seed)
     chosen: dict[str, list[tuple[Post, str]]] = {}
     unlabelled = 0

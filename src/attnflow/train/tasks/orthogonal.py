@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from attnflow.settings import Setting, check, whole
+from attnflow.settings import Setting, check_count
 from attnflow.train.tasks.task import Mosaics, Task, check_segments
 
 FOREGROUND_VARIANCE, BACKGROUND_VARIANCE = 1e-10, 1e-2
@@ -47,8 +47,8 @@ def orthogonal(
         indices[:, 0] = labels
         exact = Mosaics(indices, labels, np.zeros(classes, np.int32))
         return Task("orthogonal", base, {"train": exact}, classes, setting=setting, full_batch=True)
-    check("samples", samples, "a whole number of at least 1", whole(1))
-    check("heldout", heldout, "a whole number of at least 1", whole(1))
+    check_count("samples", samples)
+    check_count("heldout", heldout)
     random = np.random.default_rng(seed)
     total = samples + heldout
     labels = random.integers(classes, size=total).astype(np.int32)

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from attnflow.errors import SettingError
-from attnflow.settings import Setting, check, whole
+from attnflow.settings import Setting, check_count
 
 
 @jax.tree_util.register_dataclass
@@ -115,7 +115,7 @@ class Task:
     remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check("classes", self.classes, "a whole number of at least 2", whole(2))
+        check_count("classes", self.classes, 2)
         for name in self.sets:
             if name not in SETS:
                 raise SettingError(f"sets of a task must be of {', '.join(SETS)}, got {name!r}")
@@ -230,7 +230,7 @@ def check_segments(count: int, segments: int) -> None:
     Raises:
         SettingError: fewer than two segments, or too many in all.
     """
-    check("segments", segments, "a whole number of at least 2", whole(2))
+    check_count("segments", segments, 2)
     if count * segments > MOST_PLACES:
         raise SettingError(
             f"inputs x segments must be at most {MOST_PLACES}, got {count} x {segments}"
@@ -256,7 +256,7 @@ def draw_mosaics(
     Raises:
         SettingError: a count is not positive, or a class or the background is empty.
     """
-    check("the number of mosaics", count, "a whole number of at least 1", whole(1))
+    check_count("the number of mosaics", count)
     check_segments(count, segments)
     if any(len(items) == 0 for items in (*foreground, background)):
         raise SettingError("every foreground class and the background must hold an image")
