@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from attnflow.captions.drawing import over_epochs
+from attnflow.captions.report import LEARNING
+from attnflow.train.drawing import over_epochs
 
 
 def row(epoch, sets):
@@ -11,7 +12,8 @@ def row(epoch, sets):
 
 def test_a_run_that_was_measured_once_is_a_dot_and_epochs_are_whole():
     shown = {part: {"bleu4": 0.5} for part in ("train", "val")}
-    figure = over_epochs([("once", [row(1, {}), row(2, shown)]), ("short", [row(1, shown)])])
+    runs = [("once", [row(1, {}), row(2, shown)]), ("short", [row(1, shown)])]
+    figure = over_epochs(runs, LEARNING)
     losses, scores = figure.axes
     assert [line.get_marker() for line in losses.lines] == ["None", "o"]
     assert [line.get_marker() for line in scores.lines] == ["o"] * 4

@@ -112,7 +112,8 @@ def test_a_page_is_the_same_in_both_forms_and_html_needs_nothing_else(tmp_path):
 def test_the_legend_of_many_runs_leaves_their_curves_room(count):
     rows = [{"epoch": 1, "sets": {"train": {"alpha": 0.5}}}]
     figure = drawing.over_epochs(
-        [(f"run {i}: soft, seed 0, rate 0.1", rows) for i in range(count)], "train"
+        [(f"run {i}: soft, seed 0, rate 0.1", rows) for i in range(count)],
+        drawing.learning("train"),
     )
     figure.draw_without_rendering()
     for axes in figure.axes:

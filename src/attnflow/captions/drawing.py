@@ -1,12 +1,11 @@
-"""Figures of captions: where attention lay at every word, and learning over epochs."""
+"""Figures of captions: where attention lay at every word."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from attnflow.palette import COLOURS, DASHES
 from attnflow.plots.style import new_figure, style
 
 if TYPE_CHECKING:
@@ -62,46 +61,3 @@ def attention(
             axes.imshow(over / top, cmap="viridis", vmin=0, vmax=1, alpha=0.65)
             axes.set_title(f"{word}  {weight.max():.2f}", pad=2)
     return figure
-
-
-def over_epochs(runs: Sequence[tuple[str, list[dict[str, Any]]]]) -> "Figure":
-    """Training loss, and BLEU-4 of both sets, over epochs; one colour a run.
-
-    Args:
-        runs: (label, rows of metrics) of each run.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    with style():
-        figure = new_figure(2, 2.2)
-        losses, scores = figure.subplots(1, 2)
-        for place, (label, rows) in enumerate(runs):
-            look = {"color": COLOURS[place % len(COLOURS)]}
-            epochs = [row["epoch"] for row in rows]
-            alone = _marker(rows)
-            losses.plot(epochs, [row["loss"] for row in rows], label=label, **alone, **look)
-            used = [row for row in rows if "val" in row["sets"]]
-            for part, dash in zip(("val", "train"), DASHES, strict=False):
-                scores.plot(
-                    [row["epoch"] for row in used],
-                    [row["sets"][part]["bleu4"] for row in used],
-                    linestyle=dash,
-                    **_marker(used),
-                    label=f"{part} images" if place == 0 else None,
-                    **look,
-                )
-        losses.set_ylabel("training loss (nats a word)")
-        scores.set_ylabel("BLEU-4")
-        scores.set_ylim(0, 1.02)
-        scores.legend()
-        for axes in (losses, scores):
-            axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        handles = losses.get_legend_handles_labels()
-        figure.legend(*handles, loc="outside upper center", ncols=min(2, len(runs)))
-    return figure
-
-
-def _marker(rows: Sequence[Any]) -> dict[str, str]:
-    """A dot where there is one point, of which a line would show nothing."""
-    return {"marker": "o"} if len(rows) == 1 else {}

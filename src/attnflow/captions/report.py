@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,14 +10,15 @@ from attnflow.captions import drawing
 from attnflow.captions.evaluation import captions, evaluate, load
 from attnflow.captions.images import load_image
 from attnflow.captions.metrics import SCALES, spelled
-from attnflow.errors import DataError, SettingError
-from attnflow.files import save_text
-from attnflow.plots.style import save
-from attnflow.train.report.page import FORMATS, Page
+from attnflow.errors import DataError
+from attnflow.train.drawing import Panel, over_epochs
+from attnflow.train.report.page import Account, Figures, Page, Runs
+from attnflow.train.running import Trained
 
-if TYPE_CHECKING:
-    from attnflow.train.running import Trained
-
+LEARNING = [
+    Panel("training loss (nats a word)", [(None, "loss")], bounded=False),
+    Panel("BLEU-4", [("val", "bleu4"), ("train", "bleu4")]),
+]
 SHOWN = 3
 """Images of the validation set that are drawn for every run."""
 
@@ -46,51 +47,43 @@ def compare_runs(
         SettingError: no run, or a folder that holds none, or no such kind of page.
         MissingPart, DataError: data or checkpoints are missing or damaged.
     """
-    if kind not in FORMATS:
-        raise SettingError(f"format must be one of {', '.join(FORMATS)}, got {kind!r}")
-    place = Path(out) / "figures"
-    place.mkdir(parents=True, exist_ok=True)
-    page = Page("Caption runs compared")
+    account = Account(
+        "Caption runs compared", lambda path: load(path, best=best), _tables, _figures
+    )
+    return account.write(paths, out, kind, progress)
+
+
+def _tables(page: Page, runs: Runs) -> None:
     page.text(f"{SCALES}; focus and alpha in percent of the words that name.")
-    scores: list[tuple[str, dict[str, dict[str, float]]]] = []
-    conditions, curves, figures = [], [], []
-    remarks: list[str] = []
-    for number, path in enumerate(paths, 1):
-        name = Path(path).absolute().name
-        name = f"{name}-{number}" if any(name == label for label, _ in scores) else name
-        progress(f"evaluating {name}")
-        trained = load(path, best=best)
-        found = evaluate(trained, images=trained.engine.run.measured)
-        scores.append((name, found["sets"]))
-        conditions.append((name, *_conditions(trained), str(found["epochs"]), found["weights"]))
-        remarks += [f"{name}: {remark}" for remark in trained.remarks]
-        curves.append((f"{name}: {trained.engine.run.paradigm}", trained.rows))
-        progress(f"drawing {name}")
-        for row, (said, figure) in enumerate(attention_figures(trained, SHOWN), 1):
-            file = place / f"attention-{name}-{row}.svg"
-            save(figure, file)
-            figures.append((f"{name}: {said}", file))
-    columns = list(dict.fromkeys(k for _, sets in scores for part in sets.values() for k in part))
+    found = [(name, evaluate(t, images=t.engine.run.measured)) for name, t in runs]
+    parts = [(name, part, v) for name, one in found for part, v in one["sets"].items()]
+    columns = list(dict.fromkeys(column for *_, values in parts for column in values))
     page.table(
         ("run", "set", *map(spelled, columns)),
         [
-            (name, part, *(f"{v[c]:.3f}" if c in v else "" for c in columns))
-            for name, sets in scores
-            for part, v in sets.items()
+            (name, part, *(f"{values[c]:.3f}" if c in values else "" for c in columns))
+            for name, part, values in parts
         ],
     )
     head = ("run", "paradigm", "encoder", "grid", "words", "hidden", "batch", "epochs")
-    page.table((*head, "SHA-256 of the weights"), conditions)
-    for remark in remarks:
-        page.text(remark)
-    save(drawing.over_epochs(curves), place / "curves.svg")
-    page.figure("Training loss, and BLEU-4 of both sets", place / "curves.svg")
-    for caption, file in figures:
-        page.figure(caption, file)
-    return save_text(Path(out) / f"report.{FORMATS[kind]}", page.render(kind, Path(out)))
+    page.table(
+        (*head, "SHA-256 of the weights"),
+        [
+            (name, *_conditions(trained), str(one["epochs"]), one["weights"])
+            for (name, one), (_, trained) in zip(found, runs, strict=True)
+        ],
+    )
 
 
-def _conditions(trained: "Trained") -> tuple[str, ...]:
+def _figures(runs: Runs) -> Figures:
+    curves = [(f"{name}: {one.engine.run.paradigm}", one.rows) for name, one in runs]
+    yield "curves", "Training loss, and BLEU-4 of both sets", over_epochs(curves, LEARNING)
+    for name, trained in runs:
+        for row, (said, figure) in enumerate(attention_figures(trained, SHOWN), 1):
+            yield f"attention-{name}-{row}", f"{name}: {said}", figure
+
+
+def _conditions(trained: Trained) -> tuple[str, ...]:
     engine, run = trained.engine, trained.engine.run
     encoder = "stored features" if run.features is not None else run.encoder
     grid = f"{engine.grid[0]} x {engine.grid[1]}"
@@ -99,7 +92,7 @@ def _conditions(trained: "Trained") -> tuple[str, ...]:
 
 
 def attention_figures(
-    trained: "Trained", count: int, part: str = "val", width: int = 1
+    trained: Trained, count: int, part: str = "val", width: int = 1
 ) -> list[tuple[str, Any]]:
     """(caption, figure of attention word by word) for the first images of a set.
 

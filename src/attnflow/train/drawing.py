@@ -1,7 +1,7 @@
 """Figures of training: curves over epochs, joint histograms, mosaics, theory over practice."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,38 +26,65 @@ LEGEND_LINE = 0.15
 TITLES = {**LABELS, "beta": r"class probability $\beta$", "focus_true": "focus true"}
 
 
-def over_epochs(runs: Sequence[tuple[str, list[dict[str, Any]]]], part: str) -> "Figure":
-    """Focus, class probability, focus true and accuracy over epochs, one colour a run.
+class Panel(NamedTuple):
+    """A panel of curves over epochs.
+
+    Attributes:
+        label: of its axis.
+        lines: (set, or None for what rows themselves hold; name of the quantity) of each line.
+        bounded: whether it lies from 0 to 1.
+    """
+
+    label: str
+    lines: list[tuple[str | None, str]]
+    bounded: bool = True
+
+
+def learning(part: str) -> list[Panel]:
+    """Focus, class probability, focus true and accuracy of a set."""
+    names = ("alpha", "beta", "focus_true", "accuracy")
+    return [Panel(TITLES.get(name, name), [(part, name)]) for name in names]
+
+
+def over_epochs(
+    runs: Sequence[tuple[str, list[dict[str, Any]]]], panels: Sequence[Panel]
+) -> "Figure":
+    """Quantities over epochs, one colour a run; of several lines in a panel, one dash a line.
 
     Args:
         runs: (label, rows of metrics) of each run.
-        part: the set.
+        panels: two in a row.
     """
-    names = ("alpha", "beta", "focus_true", "accuracy")
     from matplotlib.ticker import MaxNLocator
 
     with style():
-        lines = -(-len(runs) // 2)
-        figure = new_figure(2, 3.1 + LEGEND_LINE * lines)
-        panels = figure.subplots(2, 2, sharex=True).ravel()
-        for axes, name in zip(panels, names, strict=True):
+        across = -(-len(panels) // 2)
+        figure = new_figure(2, 1.3 + 0.9 * across + LEGEND_LINE * -(-len(runs) // 2))
+        grid = figure.subplots(across, 2, sharex=True, squeeze=False).ravel()
+        for axes, panel in zip(grid, panels, strict=True):
             for place, (label, rows) in enumerate(runs):
-                used = [row for row in rows if part in row["sets"]]
-                axes.plot(
-                    [row["epoch"] for row in used],
-                    [row["sets"][part].get(name, np.nan) for row in used],
-                    color=COLOURS[place % len(COLOURS)],
-                    linestyle=DASHES[place % len(DASHES)],
-                    marker="o" if len(used) == 1 else None,
-                    label=label,
-                )
+                for line, (part, name) in enumerate(panel.lines):
+                    used = [row for row in rows if part is None or part in row["sets"]]
+                    values = [row if part is None else row["sets"][part] for row in used]
+                    several = len(panel.lines) > 1
+                    axes.plot(
+                        [row["epoch"] for row in used],
+                        [value.get(name, np.nan) for value in values],
+                        color=COLOURS[place % len(COLOURS)],
+                        linestyle=DASHES[(line if several else place) % len(DASHES)],
+                        marker="o" if len(used) == 1 else None,
+                        label=(part if place == 0 else None) if several else label,
+                    )
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.set_ylabel(TITLES.get(name, name))
-            axes.set_ylim(0, 1.02)
-        for axes in panels[2:]:
+            axes.set_ylabel(panel.label)
+            if panel.bounded:
+                axes.set_ylim(0, 1.02)
+            if len(panel.lines) > 1:
+                axes.legend()
+        for axes in grid[-2:]:
             axes.set_xlabel("epoch")
         figure.legend(
-            *panels[0].get_legend_handles_labels(),
+            *grid[0].get_legend_handles_labels(),
             loc="outside upper center",
             ncols=min(2, len(runs)),
         )

@@ -1,30 +1,23 @@
 """Runs side by side: the rates of each as a table, and the figures that compare them."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from attnflow.errors import SettingError
 from attnflow.files import save_text
-from attnflow.plots.style import save
 from attnflow.train import drawing
 from attnflow.train.evaluation import RULES, evaluate, load, signature
 from attnflow.train.fixed_focus import Held, held_losses
 from attnflow.train.known_truth import any_known
 from attnflow.train.networks.named import OWN
 from attnflow.train.objective import has_theory
-from attnflow.train.report.page import FORMATS, Page
+from attnflow.train.report.page import Account, Figures, Page, Runs
 from attnflow.train.report.posts_page import posts_page
 from attnflow.train.running import Trained
 from attnflow.train.theory import rows_of, theory_over_practice
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 COLUMNS = ("ftpt", "ffpt", "ftpf", "ffpf", "accuracy")
-
-Figures = dict[str, tuple[str, "Figure"]]
-"""Name of the file -> (what it shows, the figure)."""
 
 
 def rate_rows(found: dict[str, Any]) -> list[tuple[str, str, *tuple[float | None, ...]]]:
@@ -88,19 +81,20 @@ def compare_runs(
         SettingError: no run, or a folder that holds none, or no such kind of page.
         MissingPart, DataError: data or checkpoints are missing or damaged.
     """
-    if kind not in FORMATS:
-        raise SettingError(f"format must be one of {', '.join(FORMATS)}, got {kind!r}")
-    if not paths:
-        raise SettingError("a report needs at least one run")
-    runs: list[tuple[str, Trained]] = []
-    for path, name in zip(paths, _names(paths), strict=True):
-        progress(f"loading {path}")
-        runs.append((name, load(path, best=best)))
-    page = Page("Runs compared")
+    account = Account(
+        "Runs compared",
+        lambda path: load(path, best=best),
+        _tables,
+        _figures,
+        partial(_posts, show_words),
+    )
+    return account.write(paths, out, kind, progress)
+
+
+def _tables(page: Page, runs: Runs) -> None:
     page.text("Rates in percent; ft and ff: focus true and false, pt and pf: prediction.")
     lines, several, weights = [], [], []
     for name, trained in runs:
-        progress(f"evaluating {name}")
         for replica, which in enumerate(trained.engine.run.replicas):
             found = evaluate(trained, replica)
             label = f"{name}: {which}"
@@ -115,16 +109,9 @@ def compare_runs(
         page.table(("run", *SEVERAL), [(*r[:2], *map(_spell, r[2:])) for r in several])
     head = ("run", "task", "m", "C", "paradigm", "networks", "optimiser", "batch", "epochs")
     page.table((*head, "SHA-256 of the weights"), weights)
-    for name, trained in runs:
-        for remark in trained.remarks:
-            page.text(f"{name}: {remark}")
-    progress("drawing")
-    figures = _figures(runs)
-    place = Path(out) / "figures"
-    place.mkdir(parents=True, exist_ok=True)
-    for name, (caption, figure) in figures.items():
-        save(figure, place / f"{name}.svg")
-        page.figure(caption, place / f"{name}.svg")
+
+
+def _posts(show_words: bool, page: Page, runs: Runs, folder: Path) -> None:
     for name, trained in runs:
         if not trained.engine.task.texts:
             continue
@@ -134,16 +121,8 @@ def compare_runs(
                 (name, "") if len(replicas) == 1 else (f"{name}, {which}", f"-{replica}")
             )
             text = posts_page(trained, part, replica=replica, title=name, show_words=show_words)
-            file = save_text(Path(out) / f"posts-{name}{ending}.html", text)
+            file = save_text(folder / f"posts-{name}{ending}.html", text)
             page.link(f"Posts of {label} ({part}) with the weight on each word", file)
-    return save_text(Path(out) / f"report.{FORMATS[kind]}", page.render(kind, Path(out)))
-
-
-def _names(paths: Sequence[str | Path]) -> list[str]:
-    """The names of the folders, numbered where they are equal."""
-    plain = [Path(path).absolute().name for path in paths]
-    twice = {name for name in plain if plain.count(name) > 1}
-    return [f"{n}-{i}" if n in twice else n for i, n in enumerate(plain, 1)]
 
 
 def _part_of(trained: Trained) -> str:
@@ -167,7 +146,7 @@ def _pairs(held: Sequence[Held]) -> list[list[Held]]:
     return [group[i : i + 2] for group in alike.values() for i in range(0, len(group), 2)]
 
 
-def _figures(runs: Sequence[tuple[str, Trained]]) -> Figures:
+def _figures(runs: Runs) -> Figures:
     everywhere = all("heldout" in trained.engine.inputs for _, trained in runs)
     part = "heldout" if everywhere else "train"
     curves = [
@@ -176,7 +155,7 @@ def _figures(runs: Sequence[tuple[str, Trained]]) -> Figures:
         for replica, which in enumerate(trained.engine.run.replicas)
     ]
     said = f"Focus and classification over epochs, {part} inputs"
-    figures: Figures = {"curves": (said, drawing.over_epochs(curves, part))}
+    yield "curves", said, drawing.over_epochs(curves, drawing.learning(part))
     shares = []
     for name, trained in runs:
         own = _part_of(trained)
@@ -185,10 +164,10 @@ def _figures(runs: Sequence[tuple[str, Trained]]) -> Figures:
                 shares.append((f"{name}\n{which}", signature(trained, own, replica)))
     for start in range(0, len(shares), 4):
         said = "Joint histogram of focus weight and class probability on the true segment"
-        figures[f"signatures{start // 4 + 1}"] = said, drawing.heat_maps(shares[start : start + 4])
+        yield f"signatures{start // 4 + 1}", said, drawing.heat_maps(shares[start : start + 4])
     for number, held in enumerate(_pairs(held_losses([trained for _, trained in runs])), 1):
         said = "Loss under a held focus weight, and what each step of focus gains"
-        figures[f"held{number}"] = said, drawing.held(held)
+        yield f"held{number}", said, drawing.held(held)
     for name, trained in runs:
         own = _part_of(trained)
         shape = trained.engine.task.shape
@@ -196,11 +175,10 @@ def _figures(runs: Sequence[tuple[str, Trained]]) -> Figures:
         if len(shape) == 3 and shape[-1] in (1, 3):
             which = name if len(replicas) == 1 else f"{name}, {replicas[0]},"
             said = f"Inputs of {which} with the weight on each segment; the true one is framed"
-            figures[f"mosaics-{name}"] = said, drawing.mosaics(trained, own)
+            yield f"mosaics-{name}", said, drawing.mosaics(trained, own)
         known = all(has_theory(row["paradigm"], trained.engine.run.known) for row in trained.rows)
         for replica, which in enumerate(replicas if known and trained.engine.exact else ()):
             run, ending = (name, "") if len(replicas) == 1 else (f"{name}, {which},", f"-{replica}")
             said = f"Closed form over what {run} measured, with the largest distance"
             found = theory_over_practice(trained, replica)
-            figures[f"theory-{name}{ending}"] = said, drawing.practice(found)
-    return figures
+            yield f"theory-{name}{ending}", said, drawing.practice(found)

@@ -1,11 +1,20 @@
-"""A page of text, tables and figures, as Markdown or as one HTML file that needs nothing else."""
+"""Pages that compare runs, as Markdown or as one HTML file that needs nothing else."""
 
 import base64
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+from attnflow.errors import SettingError
+from attnflow.files import new_folder, save_text
+from attnflow.plots.style import save
+from attnflow.train.running import Trained
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = {"markdown": "md", "html": "html"}
 """What a page can be written as -> the ending of its file."""
@@ -91,3 +100,73 @@ class Page:
 
 def _html_row(cell: str, values: Sequence[str]) -> str:
     return "<tr>" + "".join(f"<{cell}>{escape(v)}</{cell}>" for v in values) + "</tr>"
+
+
+Runs = Sequence[tuple[str, Trained]]
+"""The name of each run's folder, numbered where several are equal, and the run."""
+
+Figures = Iterable[tuple[str, str, "Figure"]]
+"""(name of the file, what it shows, the figure)."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a kind of run has on the page that compares runs.
+
+    Attributes:
+        title: of the page.
+        load: from a run's folder to the run.
+        tables: add the tables to the page.
+        figures: what is drawn.
+        more: add what comes after the figures, files beside the page in the folder given.
+    """
+
+    title: str
+    load: Callable[[str | Path], Trained]
+    tables: Callable[[Page, Runs], None]
+    figures: Callable[[Runs], Figures]
+    more: Callable[[Page, Runs, Path], None] = lambda page, runs, folder: None
+
+    def write(
+        self,
+        paths: Sequence[str | Path],
+        out: str | Path,
+        kind: str,
+        progress: Callable[[str], None],
+    ) -> Path:
+        """Write the page and its figures (SVG) into a folder, whole or not at all.
+
+        Raises:
+            SettingError: no run, or a folder that holds none, or no such kind of page.
+            MissingPart, DataError: data or checkpoints are missing or damaged.
+        """
+        if kind not in FORMATS:
+            raise SettingError(f"format must be one of {', '.join(FORMATS)}, got {kind!r}")
+        if not paths:
+            raise SettingError("a report needs at least one run")
+        runs: list[tuple[str, Trained]] = []
+        for path, name in zip(paths, _names(paths), strict=True):
+            progress(f"loading {path}")
+            runs.append((name, self.load(path)))
+        page, name = Page(self.title), f"report.{FORMATS[kind]}"
+        with new_folder(out) as folder:
+            progress("evaluating")
+            self.tables(page, runs)
+            for label, trained in runs:
+                for remark in trained.remarks:
+                    page.text(f"{label}: {remark}")
+            progress("drawing")
+            (folder / "figures").mkdir()
+            for file, caption, figure in self.figures(runs):
+                save(figure, folder / "figures" / f"{file}.svg")
+                page.figure(caption, folder / "figures" / f"{file}.svg")
+            self.more(page, runs, folder)
+            save_text(folder / name, page.render(kind, folder))
+        return Path(out) / name
+
+
+def _names(paths: Sequence[str | Path]) -> list[str]:
+    """The names of the folders, numbered where they are equal."""
+    plain = [Path(path).absolute().name for path in paths]
+    twice = {name for name in plain if plain.count(name) > 1}
+    return [f"{n}-{i}" if n in twice else n for i, n in enumerate(plain, 1)]
