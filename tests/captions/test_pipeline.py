@@ -1,5 +1,7 @@
 """Batches: every image once, in an order that the seed decides, from images or from a store."""
 
+import errno
+import os
 import shutil
 from dataclasses import replace
 
@@ -137,6 +139,23 @@ def test_stored_features_are_those_of_the_encoder_and_are_made_once(part, store)
         compute_features(run, features.path, dtype="float16")
     with pytest.raises(SettingError, match="dtype of features must be one of float16, float32"):
         compute_features(run, features.path, dtype="int8")
+
+
+def test_a_disk_too_full_for_features_is_told_before_memory_is_mapped(part, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def compute(_):
+        return iter([np.ones((10, 4, 3))])
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(SettingError, match="got: No space left on device"):
+        write_store(tmp_path / "store", {"dtype": "float32"}, [part], compute)
+    assert os.listdir(tmp_path) == []
+    monkeypatch.delattr(os, "posix_fallocate")  # a system without the call
+    made = write_store(tmp_path / "store", {"dtype": "float32"}, [part], compute)
+    assert (made.array == 1).all()
+    assert (made.path / "features.npy").stat().st_blocks * 512 >= made.array.nbytes
 
 
 def test_an_image_of_two_sets_is_kept_once_and_must_be_one_picture(part, tmp_path):

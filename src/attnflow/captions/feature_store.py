@@ -5,8 +5,7 @@ is written beside its place and renamed when complete. An ``.npz`` holds ``featu
 ``images``, COCO's ids [N], numbers or text; being compressed it is read into memory.
 """
 
-import shutil
-import tempfile
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -18,8 +17,8 @@ from jaxtyping import Float
 
 from attnflow.captions.coco import CaptionSet, spelling
 from attnflow.errors import DataError, MissingPart, SettingError
-from attnflow.files import save_json
-from attnflow.reading import check_zip, read_json, regular
+from attnflow.files import new_folder, save_json
+from attnflow.reading import MEBIBYTE, check_zip, read_json, regular
 
 ARRAY, INDEX = "features.npy", "index.json"
 DTYPES = ("float16", "float32")
@@ -186,7 +185,8 @@ def write_store(
         compute: from a set to pieces [n, L, D], in its order.
 
     Raises:
-        SettingError: another store is there, or its numbers do not hold the features.
+        SettingError: another store is there, its numbers do not hold the features, or the disk
+            is full.
         DataError: features are not finite, or sets have different pictures of one number.
     """
     out, parts = Path(out).expanduser().absolute(), list(parts)
@@ -201,10 +201,7 @@ def write_store(
             )
         if ids.keys() <= there.rows.keys():
             return there
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        temporary.chmod(0o755)
+    with new_folder(out) as temporary:
         array, known = None, set()
         for part in parts:
             images = (spelling(picture.id) for picture in part.pictures)
@@ -214,14 +211,26 @@ def write_store(
                     array = np.lib.format.open_memmap(
                         temporary / ARRAY, mode="w+", dtype=recipe["dtype"], shape=shape
                     )
+                    _reserve(temporary / ARRAY)
                 here = islice(images, len(piece))
                 _put(array, known, {image: places[image] for image in here}, piece)
         if array is not None:
             array.flush()
         save_json(temporary / INDEX, {"recipe": recipe, "images": list(ids.values())})
-        if out.exists():
-            shutil.rmtree(out)
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return open_store(out)
+
+
+def _reserve(file: Path) -> None:
+    """Take the room that a file will need: a full disk is an error here, a crash in mapped memory.
+
+    Where the system has no call for that, what the file holds is written out.
+    """
+    with file.open("r+b") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(stream.fileno(), 0, size)
+            return
+        stream.seek(0)
+        for piece in iter(lambda: stream.read(MEBIBYTE), b""):  # what it holds, written out
+            stream.seek(-len(piece), os.SEEK_CUR)
+            stream.write(piece)
