@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnflow.numeric import quadrature
-from attnflow.numeric.quadrature import Track, along, march
-from attnflow.numeric.special import increment, log_omega_pair
+from attnflow.numeric import dense, quadrature
+from attnflow.numeric.dense import along
+from attnflow.numeric.quadrature import Track, march
+from attnflow.numeric.wright import increment, log_omega_pair
 from tolerances import SAME
 
 
@@ -143,7 +144,7 @@ def table(track, times):
     first, last = times[:1][None], times[-1:][None]
     end = march(track, first, last, careful=True, edges=True)
     edges = jnp.concatenate([jnp.zeros(1), end.edges[:, 0]])
-    return quadrature.read(quadrature.tabulate(track, edges), times)
+    return dense.read(dense.tabulate(track, edges), times)
 
 
 @pytest.mark.parametrize("name", PACES)

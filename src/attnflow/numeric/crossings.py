@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from attnflow.errors import SettingError
 from attnflow.numeric.closed_form import evaluate
-from attnflow.numeric.precision import traced
+from attnflow.numeric.namespace import traced
 from attnflow.numeric.problem import normalise
 from attnflow.schedule import Schedule
 from attnflow.settings import Setting, check, positive

@@ -20,8 +20,8 @@ from attnflow.errors import SettingError
 from attnflow.numeric.lower import lower
 from attnflow.numeric.precision import traced
 from attnflow.numeric.problem import normalise
-from attnflow.numeric.special import increment
 from attnflow.numeric.trajectory import STATE, Reduced, reduce_setting
+from attnflow.numeric.wright import increment
 from attnflow.schedule import Schedule
 from attnflow.settings import Setting, check
 from attnflow.symbolic.paradigm import Paradigm

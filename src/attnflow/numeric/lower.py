@@ -26,9 +26,8 @@ from attnflow.symbolic.algebra.functions import refuse_unknown
 def _log_quotient(n: Any, d: Any, gap: Any) -> Any:
     xp = namespace(n, d, gap)
     near = xp.abs(gap) < 0.5 * d
-    safe_gap = xp.where(near, gap, 0.0)
-    safe_quotient = xp.where(near, 1.0, n / d)
-    return xp.where(near, special.log1p(safe_gap / d), xp.log(safe_quotient))
+    one, other = xp.where(near, gap / d, 0.0), xp.where(near, 1.0, n / d)
+    return xp.where(near, special.log1p(one), special.log(other))
 
 
 def _extreme(name: str) -> Callable[..., Any]:
@@ -41,7 +40,7 @@ def _extreme(name: str) -> Callable[..., Any]:
 
 TABLE: dict[str, str | Callable[..., Any]] = {
     "exp": "exp",
-    "log": "log",
+    "log": special.log,
     "sqrt": "sqrt",
     "sinh": "sinh",
     "cosh": "cosh",

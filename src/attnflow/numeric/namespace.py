@@ -25,17 +25,23 @@ Kind = TypeVar("Kind")
 def namespace(*values: Any) -> Any:
     """jax.numpy if any value is a JAX array or tracer, else numpy."""
     jax = sys.modules.get("jax")
-    if jax is not None and any(isinstance(value, jax.Array) for value in values):
-        return jax.numpy
+    if jax is None:
+        return np
+    for value in values:
+        if type(value) not in _PLAIN and isinstance(value, jax.Array):
+            return jax.numpy
     return np
+
+
+_PLAIN = {np.ndarray, np.float64, float, int}  # known at once
 
 
 def traced(*trees: Any) -> bool:
     """Whether any leaf is a tracer, that is, whether a transformation of the user's is running."""
     jax = sys.modules.get("jax")
-    return jax is not None and any(
-        isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees)
-    )
+    if jax is None or all(type(tree) in _PLAIN for tree in trees):
+        return False
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
 
 
 def concrete(tree: Any) -> Any:

@@ -25,6 +25,7 @@ ArrayLike = Any  # or a number
 __all__ = [
     "dilog_negexp",
     "expi",
+    "log",
     "log1p",
     "log1pmx",
     "log_omega",
@@ -42,6 +43,8 @@ _DEBYE = tuple(
     )
 )
 _EULER_GAMMA = 0.5772156649015329
+# log 2: the first part has zeros at its end, so that its multiples are exact
+_LOG2_HIGH, _LOG2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 
 
 def _real(x: ArrayLike) -> tuple[Any, Array]:
@@ -168,7 +171,29 @@ def log1pmx(x: ArrayLike) -> Array:
 def log1p(x: ArrayLike) -> Array:
     """log(1 + x) for x >= -1; XLA's own errs by a hundred ulp around x = -0.4 on the CPU."""
     xp, x = _real(x)
+    if xp is np:
+        return np.log1p(x)
+    if x.dtype == np.float64:
+        return _outside(x + 1, x, quick_log1p(x))
     return xp.where((x >= -0.5) & (x <= 1), x + _log1pmx_near(x), xp.log(1 + x))
+
+
+@_with_derivative(lambda value, x: 1 / x)
+def log(x: ArrayLike) -> Array:
+    """The natural logarithm; on a CPU XLA's own takes three times as long."""
+    xp, x = _real(x)
+    if xp is np or x.dtype != np.float64:
+        return xp.log(x)
+    exponent, f = split_log2(x)
+    return _outside(x, x, _log_of(exponent, f))
+
+
+def _outside(distance: Array, x: Array, value: Array) -> Array:
+    """A logarithm by bits, put right at the ends of its domain, ``distance`` = 0 and infinity."""
+    xp = namespace(x)
+    normal = (distance >= np.finfo(np.float64).tiny) & (distance < np.inf)
+    end = xp.where(x == np.inf, np.inf, xp.where(distance >= 0, -np.inf, np.nan))
+    return xp.where(normal, value, end)
 
 
 def _log1pmx_near(x: Array) -> Array:
@@ -292,107 +317,25 @@ def dilog_negexp(u: ArrayLike) -> Array:
     return xp.where(u <= 0, inner, -(math.pi**2 / 6) - u * u / 2 - inner)
 
 
-def log_omega_pair(z: Any) -> tuple[Any, Any]:
-    """(x, e^x) with x + e^x = z, for finite z in float64, as fast as a few exponentials.
-
-    x to a few units of absolute rounding (``log_omega`` keeps digits near its zero as well), e^x
-    relatively. A guess by range, right to some per cent, then two steps of fifth order.
-    """
-    if namespace(z) is not np:
-        return _pair_compiled()(z)
-    with quiet():
-        return _pair(z)
-
-
-def _pair(z: Any) -> tuple[Any, Any]:
-    xp = namespace(z)
-    high = xp.maximum(z, 1.6)
-    far = _rough_log(high)
-    far = _rough_log(high - far * (1 - 1 / (1 + high)))
-    q = xp.clip(z, -2.0, 1.6) - 1  # Taylor's series of x at z = 1
-    near = q * (0.5 + q * (1 / 16 - q * (1 / 192 - q / 3072)))
-    x = xp.where(z > 1.6, far, xp.where(z < -2, z, near))
-    x = x + _step_to_root(z, x, xp.exp(x))
-    grown = xp.exp(x)
-    d = _step_to_root(z, x, grown)
-    return x + d, grown * (1 + d * (1 + d * (0.5 + d * (1 / 6 + d / 24))))
-
-
-def _step_to_root(z: Any, x: Any, grown: Any) -> Any:
-    """Of fifth order: v = d + a d^2 + b d^3 + c d^4 reverted, the Taylor series of x + e^x."""
-    scale = 1 / (1 + grown)
-    v, a = ((z - x) - grown) * scale, grown * scale / 2
-    b, c = a / 3, a / 12
-    return v * (1 - v * (a - v * (2 * a * a - b - v * (5 * a * (a * a - b) + c))))
-
-
-def _rough_log(x: Any) -> Any:
-    """The logarithm of a positive number to two digits, where XLA is slow at more by its bits."""
+def split_log2(x: Any) -> tuple[Any, Any]:
+    """k and f with x = 2^k (1 + f), f from 2^-1/2 - 1 to 2^1/2 - 1, by the bits of a float64."""
     xp = namespace(x)
-    if xp is np:
-        return np.log(x)
     bits = x.view(xp.int64)
-    exponent = (bits - 0x3FE6A09E667F3BCD) >> 52  # so that the mantissa is around 1
-    f = (bits - (exponent << 52)).view(xp.float64) - 1
-    return exponent.astype(xp.float64) * math.log(2) + f * (1 - f * (0.4949 - f * 0.3009))
+    exponent = (bits - 0x3FE6A09E667F3BCD) >> 52
+    return exponent.astype(xp.float64), (bits - (exponent << 52)).view(xp.float64) - 1
 
 
-@cache
-def _pair_compiled() -> Callable[[Any], tuple[Any, Any]]:
-    import jax
-
-    function = jax.custom_jvp(_pair)
-
-    @function.defjvp
-    def _(primals: Any, tangents: Any) -> tuple[Any, Any]:
-        x, weight = log_omega_pair(*primals)
-        slope = tangents[0] / (1 + weight)
-        return (x, weight), (slope, weight * slope)
-
-    return function
+def quick_log1p(x: Any) -> Any:
+    """log(1 + x) for finite x > -1 in float64, by bits: no derivative."""
+    xp = namespace(x)
+    exponent, f = split_log2(1 + x)
+    near = (x >= -0.5) & (x <= 1)  # there 1 + x would round digits of x off
+    return _log_of(xp.where(near, 0.0, exponent), xp.where(near, x, f))
 
 
-def increment(force: Any, weight: Any) -> Any:
-    """delta with delta + weight * expm1(delta) = force, relatively accurate however small.
-
-    This is the first integral x + e^x = z between two points of an orbit: weight = e^x at the
-    first, delta the change of x, force the change of z.
-    """
-    if namespace(force, weight) is not np:
-        return _increment_compiled()(force, weight)
-    with quiet():
-        return _increment(force, weight)
-
-
-def _increment(force: Any, weight: Any) -> Any:
-    xp = namespace(force, weight)
-    # the residual is convex and increasing: start above the root, on the nearer of two bounds
-    rising = xp.minimum(force, xp.log1p(xp.maximum(force, 0.0) / weight))
-    falling = xp.minimum(force / (1 + weight), force + weight)
-    delta = xp.where(force > 0, rising, falling)
-    for _ in range(3):
-        grown = weight * xp.expm1(delta)
-        residual = delta + grown - force
-        slope = 1 + weight + grown
-        bend = weight + grown
-        delta = delta - residual * (slope**2 - residual * bend / 2) / (
-            slope * (slope**2 - residual * bend) + residual**2 * bend / 6
-        )
-    return delta
-
-
-@cache
-def _increment_compiled() -> Callable[[Any, Any], Any]:
-    import jax
-
-    function = jax.custom_jvp(_increment)
-
-    @function.defjvp
-    def _(primals: Any, tangents: Any) -> tuple[Any, Any]:
-        force, weight = primals
-        delta = increment(force, weight)
-        grown = jax.numpy.expm1(delta)
-        tangent = (tangents[0] - grown * tangents[1]) / (1 + weight + weight * grown)
-        return delta, tangent
-
-    return function
+def _log_of(exponent: Any, f: Any) -> Any:
+    """log(2^exponent (1 + f)): 2 atanh(s), s = f/(2 + f), and log 2 in two parts."""
+    s = f / (2 + f)
+    square = s * s
+    small = s * (f - square * _polynomial(coefficients.ATANH, square)) - exponent * _LOG2_LOW
+    return exponent * _LOG2_HIGH + (f - small)
