@@ -3,16 +3,22 @@
 diffrax: jitted, parameters and tolerances traced (one compilation serves all), the state a pair of
 scalars (twice as fast here as one array of two), forward mode only, no exceptions on the device, an
 absolute tolerance small enough for the first steps, where nu is tiny. SciPy: the right-hand side in
-Python's ``math`` (faster than NumPy on scalars), with the Jacobian where a method uses it. All
-integrate the flow in the stable form that attnflow derives, save that diffrax gets hard attention
-in a spelling by hand, which XLA compiles to a loop up to three times as fast. Euler: the paper's
-own loop, in Python as published, and compiled.
+Python's ``math`` (faster than NumPy on scalars), with the Jacobian where a method uses it.
+heyoka (optional: the extra ``benchmark``): a Taylor method compiled by LLVM, its tolerance the
+rounding of float64; settings in batches as wide as the processor's vectors, shared among threads.
+All integrate the flow in the stable form that attnflow derives, save that diffrax gets hard
+attention in a spelling by hand, which XLA compiles to a loop up to three times as fast. Euler: the
+paper's own loop, in Python as published, and compiled.
 """
 
+import copy
 import math
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 import diffrax
@@ -32,6 +38,7 @@ from attnflow.symbolic.flow import derive_flow
 from attnflow.symbols import B, C, alpha, attention, complement, inattention, mu, nu, rho, tau
 
 TINY = 1e-20
+HEYOKA = 1e-15
 SOLVERS = {
     "Tsit5": diffrax.Tsit5(),
     "Dopri8": diffrax.Dopri8(),
@@ -206,6 +213,75 @@ def scipy_dense(
         return found.y[0], found.y[1]
 
     return call
+
+
+def heyoka_flow(paradigm: str, ratio: Any, classes: Any) -> list[tuple[Any, Any]]:
+    """The flow as heyoka's expressions, in the stable form that attnflow derives."""
+    hy = import_module("heyoka")
+    flow = derive_flow(find(paradigm))
+    weights = {alpha: attention, complement: inattention, rho: 1, tau: 1}
+    rates = [stable(r).subs(weights) for r in (flow.mu_dot, flow.nu_dot)]
+    rates = [r.xreplace({i: sp.Float(int(i)) for i in r.atoms(sp.Integer)}) for r in rates]
+    table = {
+        "exp": hy.exp,
+        "log": hy.log,
+        "log1p": lambda u: hy.log(1.0 + u),
+        "expm1": lambda u: hy.exp(u) - 1.0,
+        "log_quotient": lambda n, d, gap: hy.log(n / d),
+    }
+    variables = hy.make_vars("mu", "nu")
+    formulas = sp.lambdify((mu, nu, B, C), rates, [table], cse=True)(*variables, ratio, classes)
+    return list(zip(variables, formulas, strict=True))
+
+
+def heyoka_dense(
+    paradigm: str, segments: int, classes: int, times: np.ndarray
+) -> Callable[[], Any]:
+    """A call that gives mu and nu at ascending times."""
+    hy = import_module("heyoka")
+    flow = heyoka_flow(paradigm, float(segments - 1), float(classes))
+    integrator = hy.taylor_adaptive(flow, [0.0, 0.0], tol=HEYOKA)
+
+    def call() -> tuple[np.ndarray, np.ndarray]:
+        integrator.time = 0.0
+        integrator.state[:] = 0.0
+        return tuple(integrator.propagate_grid(times)[-1].T)
+
+    return call
+
+
+def heyoka_batch(paradigm: str) -> Callable[..., Any]:
+    """(segments, classes, times) -> mu, nu of n settings, a vector of them at a time."""
+    hy = import_module("heyoka")
+    lanes = hy.recommended_simd_size()
+    flow = heyoka_flow(paradigm, hy.par[0], hy.par[1])
+    first = hy.taylor_adaptive_batch(flow, np.zeros((2, lanes)), tol=HEYOKA)
+    threads = len(os.sched_getaffinity(0))
+
+    def run(segments: np.ndarray, classes: np.ndarray, times: np.ndarray) -> Any:
+        order = np.argsort(times / (segments * classes))
+        places = np.concatenate([order, np.repeat(order[-1:], -len(order) % lanes)])
+        found = np.empty((2, len(times)))
+
+        def share(rows: np.ndarray) -> None:
+            integrator = copy.deepcopy(first)
+            for here in rows:
+                integrator.set_time(0.0)
+                integrator.state[:] = 0.0
+                integrator.pars[0], integrator.pars[1] = segments[here] - 1, classes[here]
+                integrator.propagate_until(times[here])
+                found[:, here] = integrator.state
+
+        rows = places.reshape(-1, lanes)
+        shares = [rows[i::threads] for i in range(threads)]
+        if threads == 1:
+            share(rows)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(share, shares))
+        return found
+
+    return run
 
 
 def euler_python(paradigm: str, segments: int, classes: int, dt: float, steps: int) -> float:

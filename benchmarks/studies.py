@@ -1,17 +1,19 @@
-"""What is measured: one dense trajectory, batches, horizons, and designs of the closed form."""
+"""What is measured: one trajectory, batches, growth, memory, and the first answer."""
 
+import os
+import resource
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import contenders as ways
-import jax
 import jax.numpy as jnp
 import numpy as np
 from measure import Contender, alternate, compiled, timed
 from reference import error, reference
-
-from attnflow.numeric import closed_form
 
 EQUAL = 1e-12  # the error that "equal accuracy" means
 LADDER = (1e-10, 1e-11, 3e-12, 1e-12, 3e-13, 1e-13, 3e-14, 1e-14, 3e-15, 1e-15, 3e-16)
@@ -56,6 +58,11 @@ def dense(paradigm: str, *, quick: bool = False, points: int = POINTS) -> list[d
         for tolerance in (1e-10,) if quick else (1e-10, 1e-13):
             call = ways.scipy_dense(paradigm, method, SEGMENTS, CLASSES, times, tolerance)
             entries.append(Contender(f"SciPy {method}", call, details={"tolerance": tolerance}))
+    if not quick and find_spec("heyoka"):
+        begin = time.perf_counter()
+        call = ways.heyoka_dense(paradigm, SEGMENTS, CLASSES, times)
+        details = {"compile_s": time.perf_counter() - begin, "trace_s": 0.0}
+        entries.append(Contender("heyoka", call, {**details, "tolerance": ways.HEYOKA}))
     plain = (float(SEGMENTS), float(CLASSES), times)
     entries.insert(
         1, Contender("closed form, plain call", lambda: ways.plain_call(paradigm, *plain))
@@ -174,6 +181,11 @@ def batch(
             tolerance = tolerances[solver][0]
             details = {**cost, "size": size, "tolerance": tolerance, "error": off(call())}
             entries.append(Contender(f"diffrax {solver}", call, details))
+        if find_spec("heyoka"):
+            run, numbers = ways.heyoka_batch(paradigm), [np.asarray(a) for a in args]
+            call = _bound(run, *numbers)
+            details = {"size": size, "tolerance": ways.HEYOKA, "error": off(call())}
+            entries.append(Contender("heyoka", call, details))
         records += alternate(entries, rounds=7, budget=1.5)
     if million:
         records += _million(paradigm, max(sizes), tolerances, runs, off)
@@ -258,47 +270,78 @@ def horizon(
     return [{"paradigm": paradigm, **record} for record in records]
 
 
-@contextmanager
-def _design(**constants: int) -> Iterator[None]:
-    """The closed form with other constants, compiled anew."""
-    kept = {name: getattr(closed_form, name) for name in constants}
-
-    def put(values: dict[str, int]) -> None:
-        for name, value in values.items():
-            setattr(closed_form, name, value)
-        closed_form._lanes.cache_clear()
-        jax.clear_caches()
-
-    put(constants)
-    try:
-        yield
-    finally:
-        put(kept)
-
-
-def designs(paradigm: str) -> list[dict[str, Any]]:
-    """Alternatives inside the closed form: own panels or a table; how many lanes side by side."""
+def growth(paradigm: str, counts: Sequence[int] = (400, 4001, 100_000, 1_000_000)) -> list[Any]:
+    """Cost against the number of times of one trajectory."""
     records = []
-    size = 1000
-    segments, classes, last = draw(size)
-    for count in (1, 6, 24):
-        times = last[:, None] * np.geomspace(1e-2, 1, count + 1)[1:]
-        args = _arrays(segments, classes, times)
-        entries = []
-        for name, few in (("a panel for each time", 10_000), ("a table of panels", 0)):
-            with _design(FEW_TOGETHER=few):
-                run, cost = compiled(ways.closed_form_batch(paradigm), *args)
-            details = {**cost, "study": "few", "size": size, "times": count}
-            entries.append(Contender(name, _bound(run, *args), details))
-        records += alternate(entries, rounds=5, budget=1.0)
-    size = 10_000
-    args = _arrays(*draw(size))
-    entries = []
-    for lanes in (closed_form.LANES, 64, 1024, size):
-        with _design(LANES=lanes):
-            run, cost = compiled(ways.closed_form_batch(paradigm), *args)
-        details = {**cost, "study": "lanes", "size": size, "times": 1}
-        name = f"{lanes} lanes side by side"
-        entries.append(Contender(name, _bound(run, *args), details))
-    records += alternate(entries, rounds=5, budget=1.5)
-    return [{"paradigm": paradigm, **record} for record in records]
+    for count in counts:
+        times = np.linspace(0, HORIZON, count)
+        args = _arrays(float(SEGMENTS), float(CLASSES), times)
+        run, cost = compiled(ways.closed_form(paradigm), *args)
+        plain = (paradigm, float(SEGMENTS), float(CLASSES), times)
+        entries = [
+            Contender("closed form", _bound(run, *args), cost),
+            Contender("closed form, plain call", _bound(ways.plain_call, *plain)),
+        ]
+        if find_spec("heyoka"):
+            call = ways.heyoka_dense(paradigm, SEGMENTS, CLASSES, times)
+            entries.append(Contender("heyoka", call))
+        for record in alternate(entries, rounds=15, budget=0.5):
+            records.append({"paradigm": paradigm, "times": count, **record})
+    return records
+
+
+FIRST = {
+    "closed form, plain call": """
+import numpy as np, attnflow as af
+{many}
+print(af.solve("soft", af.Setting(100, 1000), np.linspace(0, 4e5, 4001)).mu[-1])
+""",
+    "closed form, compiled": """
+import jax, numpy as np, attnflow as af
+jax.config.update("jax_enable_x64", True)
+run = jax.jit(lambda m, times: af.solve("soft", af.Setting(m, 1000), times).mu)
+{many}
+print(run(100.0, np.linspace(0, 4e5, 4001))[-1])
+""",
+    "simulation (diffrax)": """
+import numpy as np, attnflow as af
+{many}
+print(af.simulate("soft", af.Setting(100, 1000), np.linspace(0, 4e5, 4001)).mu[-1])
+""",
+    "heyoka": """
+import numpy as np, contenders as ways
+{many}
+print(ways.heyoka_dense("soft", 100, 1000, np.linspace(0, 4e5, 4001))()[0][-1])
+""",
+}
+"""Scripts from the start of a process to the last of 4001 values."""
+
+LENGTHS = """
+for count in range(1, 301):
+    af.solve("soft", af.Setting(100, 1000), np.linspace(0, 4e5, count)).loss
+"""
+
+
+def first_answer() -> list[dict[str, Any]]:
+    """CPU seconds and memory of fresh processes, one of which solves for 300 lengths of times."""
+    records = []
+    scripts = {name: text.format(many="") for name, text in FIRST.items()}
+    scripts["closed form, plain call, 300 lengths"] = FIRST["closed form, plain call"].format(
+        many=LENGTHS
+    )
+    for name, text in scripts.items():
+        if name == "heyoka" and not find_spec("heyoka"):
+            continue
+        tail = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            [sys.executable, "-c", text + tail],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        records.append({"name": name, "cpu_s": used, "peak_mb": int(done.stdout.split()[-1]) / 1e3})
+    return records

@@ -80,63 +80,69 @@ def _worst(group: Iterable[Record]) -> str:
     return power(max(errors)) if errors else ""
 
 
-def _kind(record: Record) -> str:
-    """What a row of the short table is: the same tolerance for all paradigms, or equal accuracy."""
-    return f"{record['name']}, to 1e-12" if record.get("equal") else _label(record)
-
-
 def where(run: Record) -> str:
     """What it was measured on, and with."""
     versions = run["versions"]
-    names = ("python", "jax", "diffrax", "scipy", "numpy")
+    names = ("python", "jax", "diffrax", "heyoka", "scipy", "numpy")
     used = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
     cores = f", {run['cores']} cores" if run["device"].startswith("cpu") else ""
     return f"{run['device']}{cores}; {used}; {run['created'][:10]}"
 
 
 def short(run: Record) -> str:
-    """The README's part."""
-    parts = [
-        f"Measured on {where(run)}, by `python benchmarks/run.py --write`. Contenders run in turn; "
-        "times are medians and ratios refer to the closed form in the same round, over the "
-        "paradigms soft, hard and LVML. Errors are the largest relative ones in μ, ν and 1 - α "
-        "against an mpmath reference. All of it: [docs/benchmark.md](docs/benchmark.md).",
+    """The README's part: four lines."""
+    one = run["parts"]["one core"]
+
+    def ratios(study: str, name: str, part: Record = one) -> str:
+        chosen = [r for r in part[study] if r["name"] == name and r.get("size", 10_000) == 10_000]
+        if study == "dense" and name.startswith("diffrax"):
+            chosen = [r for r in chosen if r.get("equal")]
+        return _span(r["ratio"] for r in chosen) if chosen else "not measured"
+
+    dense = [r for r in one["dense"] if r["name"] == "closed form"]
+    batch = [r for r in one["batch"] if r["name"] == "closed form" and r["size"] == 10_000]
+    typical = seconds(sum(r["steady_s"] for r in dense) / len(dense)) if dense else "not measured"
+    first = {r["name"]: r for r in one.get("first", [])}
+    lines = [
+        f"One trajectory at 4001 times: {typical} (jitted, one core, error {_worst(dense)}); "
+        f"heyoka takes {ratios('dense', 'heyoka')} times as long, diffrax's Dopri8 to 1e-12 "
+        f"{ratios('dense', 'diffrax Dopri8')}, a plain Python call "
+        f"{ratios('dense', 'closed form, plain call')}.",
+        f"Batches of settings: {_span(r['rate'] for r in batch)} a second and core; heyoka takes "
+        f"{ratios('batch', 'heyoka')} times as long, Dopri8 {ratios('batch', 'diffrax Dopri8')}.",
     ]
-    rows = []
-    for kind, group in _grouped(run["dense"], _kind).items():
-        compiling = [r["trace_s"] + r["compile_s"] for r in group if "compile_s" in r]
-        rows.append(
-            [
-                kind,
-                seconds(sum(r["steady_s"] for r in group) / len(group)),
-                _span(r["ratio"] for r in group),
-                _worst(group),
-                seconds(max(compiling)) if compiling else "",
-            ]
+    if first:
+        plain, peer = first["closed form, plain call"], first["simulation (diffrax)"]
+        lines.append(
+            f"From the start of Python to the first 4001 values: {seconds(plain['cpu_s'])} of one "
+            f"core, nothing compiled; by simulation {seconds(peer['cpu_s'])}."
         )
-    parts.append(
-        "One trajectory, *m* = 100, *C* = 1000, 4001 equally spaced times to 4·10⁵ "
-        '("to 1e-12": at the loosest tolerance with such an error; Python\'s Euler loop is '
-        "extrapolated from a measured part):"
+    lines.append(
+        f"Measured on {where(run)} (`python benchmarks/run.py --write`); all of it in "
+        "[docs/benchmark.md](docs/benchmark.md)."
     )
-    parts.append(table(["", "time", "ratio", "error", "trace and compile"], rows))
-    rows = []
-    for (size, name), group in _grouped(run["batch"], lambda r: (r["size"], r["name"])).items():
-        note = " (extrapolated)" if group[0]["extrapolated"] else ""
-        rows.append(
-            [
-                f"{size:,}: {name}{note}",
-                _span(r["rate"] for r in group),
-                _span(r["ratio"] for r in group),
-                _worst(group),
-            ]
-        )
-    parts.append(
-        "Batches of random settings (*m*, *C* log-uniform to 10⁶, one time each, within "
-        "10⁻² to 10² *mC*), each solver at the loosest tolerance with an error of 1e-12:"
-    )
-    parts.append(table(["settings", "settings a second", "ratio of times", "error"], rows))
-    return "\n\n".join(parts) + "\n"
+    return "\n".join(f"- {line}" for line in lines) + "\n"
+
+
+METHOD = (
+    "**Method.** Contenders are timed in turn, round after round, each call after an untimed one "
+    "(calls under 50 ms) and waited for; *time* is the median, *ratio* the median over rounds of "
+    "the time over the closed form's in the same round. Each part runs in a process of its own, "
+    "pinned to one core or free to use all. Trace (with the symbolic derivation where it is the "
+    "first), compilation, and the first call of the executable stand apart. diffrax is jitted with "
+    "parameters and tolerances traced, forward mode only, the state a pair of scalars; it "
+    "interpolates between its steps unless said (*onto each time*). SciPy gets scalar right-hand "
+    "sides from `math` and the Jacobian where it is used. heyoka is a Taylor method compiled by "
+    "LLVM, at a tolerance of 1e-15; settings go through its vector lanes, sorted by *t/(mC)*. All "
+    "integrate the flow in the stable form that attnflow derives (for hard attention diffrax gets "
+    "a spelling by hand that is up to three times as fast). *Error* is the largest relative error "
+    "of μ, ν and 1 - α against an mpmath reference of 20 digits."
+)
+LOOPS = (
+    "With `XLA_FLAGS=--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000` "
+    "XLA runs the small loops of an integrator without its thread pool; ratios are to the closed "
+    "form with the same flag."
+)
 
 
 def full(run: Record) -> str:
@@ -147,25 +153,31 @@ def full(run: Record) -> str:
         "# Benchmark",
         f"Measured on {where(run)}, by `{command}`; load average {before:.1f} before and "
         f"{after:.1f} after. On a CPU, read ratios first: absolute times are indicative.",
-        "**Method.** Contenders are timed in turn, round after round, each call after an "
-        "untimed one (calls under 50 ms) and waited for; *time* is the median, *ratio* the "
-        "median over rounds of the time over the closed form's in the same round. Trace (with "
-        "the symbolic derivation where it is the first), compilation by XLA, and the first call"
-        " of the executable stand apart. diffrax is jitted with parameters and tolerances "
-        "traced, forward mode only, the state a pair of scalars; it interpolates between its "
-        "steps unless said (*onto each time*). SciPy gets scalar right-hand sides from `math` "
-        "and the Jacobian where it is used. All integrate the flow in the stable form that "
-        "attnflow derives (for hard attention diffrax gets a spelling by hand that is up to three "
-        "times as fast). *Error* is the largest relative error of μ, ν and 1 - α against an "
-        "mpmath reference of 20 digits.",
-        "## One trajectory",
+        METHOD,
+    ]
+    for part, record in run["parts"].items():
+        parts.append(f"## {part.capitalize()}")
+        parts += [LOOPS] if "loops" in part else []
+        parts += _dense(record["dense"]) + _batch(record["batch"])
+        parts += _horizon(record["horizon"]) + _growth(record["growth"])
+        parts += _first(record.get("first", []))
+    return "\n\n".join(parts) + "\n"
+
+
+COSTS = ("trace_s", "compile_s", "first_s")
+
+
+def _dense(records: list[Record]) -> list[str]:
+    if not records:
+        return []
+    parts = [
+        "### One trajectory",
         "*m* = 100, *C* = 1000, 4001 equally spaced times to 4·10⁵; errors at about 60 of the "
         "times, half of them equally spaced and half geometrically. *Equal*: the loosest "
         "tolerance with an error of at most 1e-12. The paper's explicit Euler loop takes 4·10⁷ "
-        "steps of 0.01; in Python it is extrapolated from a measured part, its error taken from"
-        " the compiled loop.",
+        "steps of 0.01; in Python it is extrapolated from a measured part.",
     ]
-    for paradigm, group in _grouped(run["dense"], lambda r: r["paradigm"]).items():
+    for paradigm, group in _grouped(records, lambda r: r["paradigm"]).items():
         rows = [
             [
                 _label(r) + (" (equal)" if r.get("equal") else ""),
@@ -173,20 +185,18 @@ def full(run: Record) -> str:
                 number(r["ratio"], 3),
                 power(r["error"]),
                 f"{r['steps']:,}" if "steps" in r else "",
-                *(seconds(r.get(k)) for k in ("trace_s", "compile_s", "first_s")),
+                *(seconds(r.get(k)) for k in COSTS),
             ]
             for r in group
         ]
         heads = [paradigm, "time", "ratio", "error", "steps", "trace", "compile", "first call"]
         parts.append(table(heads, rows))
-    parts += [
-        "## Batches",
-        "Random settings, *m* and *C* log-uniform in [2, 10⁶], one time each, log-uniform in "
-        "10⁻² *mC* to 10² *mC*; errors on the first 50. diffrax at the loosest tolerance with "
-        "an error of at most 1e-12, settings sorted by *t/(mC)* and on a CPU in chunks of 1000 "
-        "(the best of several sizes). A million settings with diffrax: extrapolated from every "
-        "hundredth chunk.",
-    ]
+    return parts
+
+
+def _batch(records: list[Record]) -> list[str]:
+    if not records:
+        return []
     rows = [
         [
             r["paradigm"],
@@ -196,50 +206,58 @@ def full(run: Record) -> str:
             number(r["rate"]),
             number(r["ratio"], 3),
             power(r["error"]),
-            *(seconds(r.get(k)) for k in ("trace_s", "compile_s", "first_s")),
+            *(seconds(r.get(k)) for k in COSTS),
         ]
-        for r in run["batch"]
+        for r in records
     ]
     heads = ["paradigm", "settings", "", "time", "a second", "ratio", "error"]
-    parts.append(table([*heads, "trace", "compile", "first call"], rows))
-    if run["horizon"]:
-        parts += [
-            "## Cost against horizon",
-            "*m* = 100, *C* = 1000, 200 times spaced geometrically from 1 to the horizon; "
-            "diffrax steps onto each of them, in *t* or in log(1 + *t/(mC)*).",
+    return [
+        "### Batches",
+        "Random settings, *m* and *C* log-uniform in [2, 10⁶], one time each, log-uniform in "
+        "10⁻² *mC* to 10² *mC*; errors on the first 50. diffrax at the loosest tolerance with "
+        "an error of at most 1e-12, settings sorted by *t/(mC)* and on a CPU in chunks of 1000 "
+        "(the best of several sizes). A million settings with diffrax: extrapolated from every "
+        "hundredth chunk.",
+        table([*heads, "trace", "compile", "first call"], rows),
+    ]
+
+
+def _horizon(records: list[Record]) -> list[str]:
+    rows = [
+        [
+            r["paradigm"],
+            f"{r['horizon']:.0e}".replace("e+", "e"),
+            _label(r),
+            seconds(r["steady_s"]),
+            number(r["ratio"], 3),
+            power(r["error"]),
+            f"{r['steps']:,}" if r["steps"] else "",
         ]
-        rows = [
-            [
-                r["paradigm"],
-                f"{r['horizon']:.0e}".replace("e+", "e"),
-                _label(r),
-                seconds(r["steady_s"]),
-                number(r["ratio"], 3),
-                power(r["error"]),
-                f"{r['steps']:,}" if r["steps"] else "",
-            ]
-            for r in run["horizon"]
-        ]
-        heads = ["paradigm", "horizon", "", "time", "ratio", "error", "steps"]
-        parts.append(table(heads, rows))
-    if run["designs"]:
-        parts += [
-            "## Designs tried",
-            "Times of one setting may each keep their own panel of the quadrature while the "
-            "march goes by, or share a table of inverted panels; and settings of a batch may be"
-            " computed more or fewer side by side. *Ratio* is to the first of each group.",
-        ]
-        rows = [
-            [
-                f"{r['size']:,}",
-                str(r["times"]),
-                r["name"],
-                seconds(r["steady_s"]),
-                number(r["ratio"], 3),
-                seconds(r["compile_s"]),
-            ]
-            for r in run["designs"]
-        ]
-        heads = ["settings", "times each", "", "time", "ratio", "compile"]
-        parts.append(table(heads, rows))
-    return "\n\n".join(parts) + "\n"
+        for r in records
+    ]
+    heads = ["paradigm", "horizon", "", "time", "ratio", "error", "steps"]
+    text = (
+        "*m* = 100, *C* = 1000, 200 times spaced geometrically from 1 to the horizon; diffrax "
+        "steps onto each of them, in *t* or in log(1 + *t/(mC)*)."
+    )
+    return ["### Cost against horizon", text, table(heads, rows)] if rows else []
+
+
+def _growth(records: list[Record]) -> list[str]:
+    rows = [
+        [f"{r['times']:,}", r["name"], seconds(r["steady_s"]), number(r["ratio"], 3)]
+        for r in records
+    ]
+    text = "The trajectory above at more and fewer times."
+    heads = ["times", "", "time", "ratio"]
+    return ["### Cost against times", text, table(heads, rows)] if rows else []
+
+
+def _first(records: list[Record]) -> list[str]:
+    rows = [[r["name"], seconds(r["cpu_s"]), f"{r['peak_mb']:,.0f} MB"] for r in records]
+    text = (
+        "CPU seconds from the start of a process to the first 4001 values, and its largest memory; "
+        "last, one that has solved for each number of times from 1 to 300 before."
+    )
+    heads = ["", "CPU time", "memory"]
+    return ["### First answer and memory", text, table(heads, rows)] if rows else []

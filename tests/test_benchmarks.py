@@ -24,6 +24,17 @@ def test_the_scipy_contender_solves_the_flow(paradigm, method):
     assert error(mu[1:], nu[1:], 100, truth) < 2e-8
 
 
+@pytest.mark.parametrize("paradigm", ["soft", "hard", "lvml"])
+def test_the_heyoka_contender_solves_the_flow_alone_and_in_batches(paradigm):
+    pytest.importorskip("heyoka", reason="the extra benchmark is not installed")
+    times = np.array([0.0, 1e4, 1e5, 4e5])
+    truth = reference(paradigm, 100, 1000, times[1:])
+    mu, nu = contenders.heyoka_dense(paradigm, 100, 1000, times)()
+    assert error(mu[1:], nu[1:], 100, truth) < 2e-12  # tolerance 1e-15 in each of some 50 steps
+    many = [np.full(3, v) for v in (100.0, 1000.0)]
+    assert error(*contenders.heyoka_batch(paradigm)(*many, times[1:]), 100, truth) < 2e-12
+
+
 def test_error_sees_the_last_digits_of_one_minus_alpha():
     truth = reference("hard", 100, 1000, [4e5])
     mu, nu = truth[0], truth[1]
@@ -55,7 +66,7 @@ def test_drawn_settings_are_within_the_stated_ranges():
 def test_a_small_batch_is_measured_and_shown(tmp_path):
     with jax.enable_x64(True):
         records = studies.batch("lvml", sizes=(50,), million=False, solvers=("Dopri8",))
-    closed, peer = records
+    closed, peer = records[:2]
     assert closed["name"] == "closed form" and closed["ratio"] == 1 and closed["error"] <= 1e-12
     assert peer["name"] == "diffrax Dopri8" and peer["error"] <= studies.EQUAL
     assert all(r["rate"] == pytest.approx(50 / r["steady_s"]) for r in records)
@@ -66,10 +77,7 @@ def test_a_small_batch_is_measured_and_shown(tmp_path):
         "created": "2026-01-01T00:00:00",
         "quick": True,
         "load": [0.0, 0.0],
-        "dense": [],
-        "batch": records,
-        "horizon": [],
-        "designs": [],
+        "parts": {"one core": {"dense": [], "batch": records, "horizon": [], "growth": []}},
     }
     assert "| lvml | 50 | closed form |" in tables.full(record)
     document = tmp_path / "README.md"
@@ -78,7 +86,7 @@ def test_a_small_batch_is_measured_and_shown(tmp_path):
     tables.insert(document, "benchmark", tables.short(record))
     text = document.read_text(encoding="utf-8")
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-    assert "50: diffrax Dopri8" in text
+    assert "settings" in text and "heyoka" in text
     tables.insert(document, "benchmark", "again\n")
     assert document.read_text(encoding="utf-8").count("<!-- benchmark -->") == 1
 
