@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import sympy as sp
+from sympy.printing.pretty.pretty import PrettyPrinter
 
 from attnflow import symbols
+from attnflow.export.latex import in_order
+from attnflow.symbolic.algebra.functions import dilog_negexp, wright_omega
 from attnflow.symbolic.derivation.step import DEFINITION, Step
 
 if TYPE_CHECKING:
@@ -53,19 +56,90 @@ def plain(derivation: "Derivation", steps: Sequence[Step], width: int) -> str:
 
 
 def formula(equation: sp.Basic, width: int) -> str:
-    """An equation drawn in two dimensions, or as plain text where that would be too wide."""
+    """An equation drawn in two dimensions, broken between terms where it is too wide.
+
+    What is too wide for a line of its own gets a name, a_1, a_2, ..., and lines further down.
+    """
     shown = equation.xreplace({symbol: sp.Symbol(name) for symbol, name in _PLAIN.items()})
-    drawn = [line.rstrip() for line in _draw(shown).splitlines()]
-    if max(map(len, drawn)) <= width:
-        return "\n".join(drawn)
-    line = (
-        f"{sp.sstr(shown.lhs)} = {sp.sstr(shown.rhs)}" if isinstance(shown, sp.Eq) else str(shown)
-    )
-    return textwrap.fill(line, width, subsequent_indent="    ", break_long_words=False)
+    shown = shown.replace(dilog_negexp, lambda u: sp.Function("Li\u2082")(-sp.exp(u)))
+    shown = shown.replace(wright_omega, sp.Function("\u03c9"))
+    if not isinstance(shown, sp.Eq) or _width(shown) <= width:
+        return _draw(shown)
+    rows, blocks, count = [(shown.lhs, shown.rhs)], [], 0
+    while rows:
+        left, right = rows.pop(0)
+        while _too_wide(left, right, width) and (wide := _widest_part(right, width)) is not None:
+            count += 1
+            bound = sorted(wide.free_symbols & _bound(right), key=str)
+            name = sp.Function(f"a_{count}")(*bound) if bound else sp.Symbol(f"a_{count}")
+            right = right.xreplace({wide: name})
+            rows.append((name, wide))
+        blocks += _lines(left, right, width)
+    return "\n\n".join(blocks)
 
 
-def _draw(equation: sp.Basic) -> str:
-    return sp.pretty(equation, use_unicode=True, wrap_line=False)
+def _lines(left: sp.Expr, right: sp.Expr, width: int) -> list[str]:
+    """The equation as blocks of at most that width, where its terms allow it."""
+    whole = sp.Eq(left, right, evaluate=False)
+    if _width(whole) <= width or not isinstance(right, sp.Add):
+        return [_draw(whole)]
+    groups: list[sp.Expr] = []
+    for term in in_order(right.as_ordered_terms()):
+        joined = sp.Add(groups[-1], term, evaluate=False) if groups else term
+        beside = _width(left) + 3 if len(groups) < 2 else 6
+        if groups and beside + _width(joined) <= width:
+            groups[-1] = joined
+        else:
+            groups.append(term)
+    lines = [_draw(sp.Eq(left, groups[0], evaluate=False))]
+    for group in groups[1:]:
+        negative = not isinstance(group, sp.Add) and group.could_extract_minus_sign()
+        sign, drawn = ("-", _draw(-group)) if negative else ("+", _draw(group))
+        rows = drawn.splitlines()
+        signs = [sign if place == len(rows) // 2 else " " for place in range(len(rows))]
+        lines.append("\n".join(f"    {s} {row}" for s, row in zip(signs, rows, strict=True)))
+    return lines
+
+
+def _too_wide(left: sp.Expr, right: sp.Expr, width: int) -> bool:
+    return any(max(map(len, block.splitlines())) > width for block in _lines(left, right, width))
+
+
+def _bound(expr: sp.Expr) -> set[sp.Basic]:
+    """The variables of its integrals."""
+    return {limit[0] for integral in expr.atoms(sp.Integral) for limit in integral.limits}
+
+
+def _widest_part(expr: sp.Expr, width: int) -> sp.Expr | None:
+    """The widest sum or argument inside of the widest term; None where nothing can be named."""
+    terms = expr.args if isinstance(expr, sp.Add) else (expr,)
+    term = max(terms, key=_width)
+    limits = {limit for integral in term.atoms(sp.Integral) for limit in integral.limits}
+    parts = [
+        part
+        for part in sp.preorder_traversal(term)
+        if isinstance(part, sp.Add | sp.Mul | sp.Function) and part != term and part not in limits
+    ]
+    sums = [part for part in parts if isinstance(part, sp.Add) and _width(part) > width / 2]
+    if sums:
+        return max(sums, key=_width)
+    fitting = [part for part in parts if 8 < _width(part) <= width - 10]
+    return max(fitting or parts, key=_width, default=None)
+
+
+class _Printer(PrettyPrinter):
+    def _as_ordered_terms(self, expr: sp.Expr, order: str | None = None) -> list[sp.Expr]:
+        terms = list(super()._as_ordered_terms(expr, order=order))
+        return terms if order == "none" else in_order(terms)
+
+
+def _draw(expr: sp.Basic) -> str:
+    printer = _Printer({"use_unicode": True, "wrap_line": False})
+    return "\n".join(line.rstrip() for line in printer.doprint(expr).splitlines())
+
+
+def _width(expr: sp.Basic) -> int:
+    return max(map(len, _draw(expr).splitlines()))
 
 
 def record(derivation: "Derivation", steps: Sequence[Step]) -> dict[str, Any]:

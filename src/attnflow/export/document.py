@@ -85,8 +85,13 @@ def sections(paradigms: Iterable[str | Paradigm]) -> tuple[Section, ...]:
     if not chosen or repeated:
         got = f"{', '.join(repeated)} twice" if repeated else "none"
         raise SettingError(f"paradigms must be one or more different ones, got {got}")
-    parts = [(p.name, p.title, p.source, derive(p).steps) for p in chosen]
+    told = [(p.name, p.title, p.source, derive(p).steps) for p in chosen]
+    parts = told
     if len(chosen) > 1:
+        shared = set.intersection(*(set(steps) for *_, steps in told))
+        parts = [(*head, tuple(s for s in steps if s not in shared)) for *head, steps in told]
+        common = (step for step in told[0][3] if step in shared)
+        parts.insert(0, ("common", "What is common to the paradigms", "", tuple(common)))
         parts.append(
             ("difference", "Where the paradigms part", "", tuple(difference_steps(chosen)))
         )
@@ -124,10 +129,7 @@ def latex_document(paradigms: Iterable[str | Paradigm]) -> str:
     rows = " \\\\\n".join(
         f"${_flat(name)}$ & {sentence(meaning)}" for name, meaning in _symbols(parts)
     )
-    text = [
-        _PREAMBLE,
-        "\\section*{Symbols}\n{\\footnotesize\\begin{tabular}{ll}\n" + rows + "\n\\end{tabular}}\n",
-    ]
+    text = [_PREAMBLE]
     for part in parts:
         text.append(f"\n\\section{{{escaped(part.title)}}}\n")
         if part.source:
@@ -138,19 +140,14 @@ def latex_document(paradigms: Iterable[str | Paradigm]) -> str:
                 f"\\mbox{{\\textit{{{_CHECKED.get(step.check, step.check)}}}}}\n"
                 f"{latex.fragment(step, number, part.name)}\n"
             )
-    return "".join(text) + "\n\\end{document}\n"
+    table = f"{{\\footnotesize\\begin{{tabular}}{{ll}}\n{rows}\n\\end{{tabular}}}}\n"
+    return "".join(text) + f"\n\\section*{{Symbols}}\n{table}\n\\end{{document}}\n"
 
 
 def markdown_document(paradigms: Iterable[str | Paradigm]) -> str:
     """The same in Markdown with ``$$`` formulas, for notebooks and web pages."""
     parts = sections(paradigms)
-    lines = [
-        "# Learning dynamics of attention: derivations",
-        "",
-        "| symbol | meaning |",
-        "|---|---|",
-    ]
-    lines += [f"| ${name}$ | {sentence(meaning)} |" for name, meaning in _symbols(parts)]
+    lines = ["# Learning dynamics of attention: derivations"]
     for part in parts:
         lines += ["", f"## {markdown(part.title)}", ""]
         if part.source:
@@ -164,7 +161,9 @@ def markdown_document(paradigms: Iterable[str | Paradigm]) -> str:
                 f"$$\n{latex.body(step.equation)} \\tag{{{number}}}\n$$",
                 "",
             ]
-    return "\n".join(lines).rstrip() + "\n"
+    lines += ["## Symbols", "", "| symbol | meaning |", "|---|---|"]
+    lines += [f"| ${name}$ | {sentence(meaning)} |" for name, meaning in _symbols(parts)]
+    return "\n".join(lines) + "\n"
 
 
 def json_document(paradigms: Iterable[str | Paradigm]) -> str:

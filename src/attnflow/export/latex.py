@@ -7,7 +7,7 @@ and stated in lines of their own, sums are broken between terms.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,6 +153,14 @@ def _order(term: sp.Expr) -> tuple[int, Any]:
     return 0, sp.degree(term, names.t) if term.is_polynomial(names.t) else 0
 
 
+def in_order(terms: Sequence[sp.Expr]) -> list[sp.Expr]:
+    """The terms of a sum as papers write them: e^mu + C - 1, and m - k rather than -k + m."""
+    terms = sorted(terms, key=lambda term: not term.has(sp.exp))
+    if terms[0].could_extract_minus_sign():
+        terms.sort(key=lambda term: bool(term.as_coeff_Mul()[0].is_negative))
+    return terms
+
+
 class Printer(LatexPrinter):
     """sympy's printer with our names; sums that end in O(t^n) or o(1) run towards that end."""
 
@@ -176,10 +184,7 @@ class Printer(LatexPrinter):
         terms = list(super()._as_ordered_terms(expr, order=order))
         if any(map(_is_rest, terms)):
             return sorted(terms, key=_order)
-        if order != "none" and terms[0].could_extract_minus_sign():
-            # m - k rather than -k + m
-            terms.sort(key=lambda term: bool(term.as_coeff_Mul()[0].is_negative))
-        return terms
+        return terms if order == "none" else in_order(terms)
 
     def _print_Limit(self, expr: sp.Limit) -> str:
         what, variable, point, _ = expr.args
