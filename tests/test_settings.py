@@ -9,6 +9,7 @@ from attnflow import Schedule, Setting, power_mean, solve
 from attnflow.errors import ParadigmError, SettingError
 from attnflow.numeric.focus import focus_score
 from attnflow.numeric.problem import normalise
+from attnflow.settings import check, check_start
 from attnflow.symbolic.catalogue import CATALOGUE, paradigm
 
 SMALL = Setting(5, 3)
@@ -150,3 +151,24 @@ def test_a_problem_names_its_parts_and_stages():
     assert np.all(stage[..., 0] == 0)
     assert np.all(stage[..., 1] == 1)
     assert problem.setting.segments.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda: Setting(10**400, 20),
+        lambda: Setting(20, 20, 10**5000),
+        lambda: Setting(20, 20, focus_rate=10**400),
+        lambda: Setting(20, 20, background=np.array(["shared", "distinct"])),  # type: ignore
+        lambda: check("times", ["1"], "a number", lambda v: v > 0),
+        lambda: check("times", [1, "2"], "a number", lambda v: v > 0),
+        lambda: check("times", np.array([b"1"], object), "a number", lambda v: v > 0),
+        lambda: check_start((10**400, 0)),
+        lambda: check_start((["1"], 0)),
+        lambda: Schedule(5),  # type: ignore
+        lambda: Schedule([5]),  # type: ignore
+    ],
+)
+def test_text_arrays_of_words_and_endless_numbers_are_one_sentence(refused):
+    with pytest.raises(SettingError, match="^[^\\n]{20,200}$"):
+        refused()

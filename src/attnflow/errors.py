@@ -35,3 +35,7 @@ class PrecisionError(ValueError):
 
 class MissingPart(ValueError):
     """An optional part of the installation, or data, is missing; the message says how to get it."""
+
+
+class Terminated(SystemExit):
+    """SIGTERM came: raised wherever the program is, so that what it holds is put away."""

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from attnflow.errors import DataError, SettingError
+from attnflow.errors import DataError, SettingError, Terminated
 from attnflow.reading import parse_json, regular
 
 if TYPE_CHECKING:
@@ -336,7 +336,9 @@ def from_file(name: str, kind: type[T] | None = None) -> T:
     module: dict[str, Any] = {"__name__": Path(file).stem, "__file__": file}
     try:
         exec(compile(Path(file).read_bytes(), file, "exec"), module)
-    except Exception as error:  # whatever a user's file may raise
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except BaseException as error:  # whatever a user's file may raise
         raise SettingError(f"{file!r} cannot be run: {told(error)}") from error
     right = {
         key: value
@@ -350,7 +352,7 @@ def from_file(name: str, kind: type[T] | None = None) -> T:
     return cast(T, right[attribute])
 
 
-def told(error: Exception) -> str:
+def told(error: BaseException) -> str:
     """An error in a line."""
     first = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {first}" if first else type(error).__name__

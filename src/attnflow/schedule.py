@@ -132,8 +132,10 @@ class Schedule:
         if isinstance(stages, str):
             text = stages.strip()
             made = [_read(part, text, bare) for part in SPELLED.get(text, text).split(",")]
-        else:
+        elif isinstance(stages, Iterable):
             made = [_stage(part, bare) for part in stages]
+        else:
+            raise SettingError(f"a schedule must be a text or a list of stages, got {stages!r}")
         _check_ends(made)
         object.__setattr__(self, "stages", tuple(made))
 

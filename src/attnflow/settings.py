@@ -34,7 +34,12 @@ def concrete(value: Any) -> np.ndarray | None:
     if jax and any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
         return None  # its value is not known yet
     try:
-        return np.asarray(value, dtype=np.float64)
+        given = np.asarray(value)
+        if given.dtype.kind in "SUO" and any(isinstance(v, str | bytes) for v in given.ravel()):
+            return np.asarray(np.nan)
+        return given.astype(np.float64)
+    except OverflowError:  # a whole number beyond float64
+        return np.asarray(np.inf)
     except (TypeError, ValueError):
         return None if type(value) is object else np.asarray(np.nan)
 
@@ -58,6 +63,8 @@ def check(name: str, value: Any, allowed: str, holds: Any) -> None:
         good = np.asarray(holds(numbers)) & ~np.isnan(numbers)
     if not np.all(good):
         shown = value if numbers.ndim == 0 else numbers[~good].flat[0]
+        if numbers.ndim == 0 and np.isposinf(numbers) and shown != np.inf:
+            shown = "a number beyond float64"
         raise SettingError(f"{name} must be {allowed}, got {shown!s}")
 
 
@@ -160,7 +167,7 @@ class Setting:
         check("background_norm", self.background_norm, "a finite number of at least 0", nonnegative)
         check("focus_rate", self.focus_rate, "a finite number above 0", positive)
         check("classifier_rate", self.classifier_rate, "a finite number above 0", positive)
-        if self.background not in BACKGROUNDS:
+        if not isinstance(self.background, str) or self.background not in BACKGROUNDS:
             raise SettingError(
                 f"background must be one of {', '.join(BACKGROUNDS)}, got {self.background!r}"
             )

@@ -125,3 +125,60 @@ def test_from_python_a_missing_extra_is_one_sentence_too():
     done = python("-c", code)
     assert "MissingPart: training needs the library" in done.stderr.splitlines()[-1]
     assert "pip install '.[train]'" in done.stderr.splitlines()[-1]
+
+
+def test_a_termination_that_a_callback_swallows_comes_again(tmp_path):
+    script = (
+        "import gc, os, signal, time, attnflow.environment as e; from attnflow.cli import main\n"
+        "def stop(phase, info):\n    if phase == 'start': os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(0.01)\n"
+        "def work():\n    gc.callbacks.append(stop); gc.collect(); gc.callbacks.clear()\n"
+        "    time.sleep(60)\n"
+        "e.report = work\nmain(['doctor'])"
+    )
+    began = time.monotonic()
+    done = python("-c", script, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (143, "")
+    assert time.monotonic() - began < 50
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        ("cite >&-", 0, ""),
+        ("cite 2>&-", 0, ""),
+        ("cite >/dev/full", 2, "attnflow: cannot write No space left on device\n"),
+        ("solve --points x 2>/dev/full", 2, ""),
+        ("doctor | head -1", 0, ""),
+    ],
+)
+def test_closed_and_full_streams_are_no_defect(command, code, told):
+    first, pipe, rest = command.partition("|")
+    line = f"{sys.executable} -m attnflow {first}{pipe}{rest}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (code, told)
+
+
+def test_an_encoding_without_greek_gets_names():
+    env = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = python("-m", "attnflow", "derive", "-p", "lvml", "--step", "flow-nu", env=env)
+    assert done.returncode == 0 and "nu' =" in done.stdout and "alpha" in done.stdout
+
+
+def test_what_jax_was_told_to_use_and_cannot_is_a_missing_part():
+    env = {**os.environ, "JAX_PLATFORMS": "abacus"}
+    done = python("-m", "attnflow", "doctor", env=env)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("attnflow: JAX cannot compute on what JAX_PLATFORMS names, 'abac")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("backend", ["Qt4Agg", "module://nowhere.backend"])
+def test_a_backend_for_windows_does_not_matter_to_commands(backend):
+    code = (
+        "from attnflow.cli.process import set_up; set_up()\n"
+        "from attnflow.plots.style import style\n"
+        "with style(): from matplotlib.backends import backend_agg"
+    )
+    done = python("-c", code, env={**os.environ, "MPLBACKEND": backend})
+    assert done.returncode == 0, done.stderr

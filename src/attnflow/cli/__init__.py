@@ -5,33 +5,31 @@ JAX and sympy are imported by the commands that compute, never for help.
 """
 
 import os
-import signal
 import sys
 import warnings
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import typer
 
+from attnflow.cli import output
 from attnflow.cli.app import app
+from attnflow.cli.process import TERMINATED, drop_output, set_up, terminated
 from attnflow.environment import missing
 from attnflow.errors import IntegrationFailed, MissingPart, TrainingFailed
 
-OK, FAILED, BAD_INPUT, MISSING, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+OK, FAILED, BAD_INPUT, MISSING, INTERRUPTED = 0, 1, 2, 3, 130
 
 _USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]
 """What every error of the option parser derives from."""
 
 
-def _terminated(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(TERMINATED)  # unwinds, so that temporary files go
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and exit with its code: 0, 1, 2, 3 or 130."""
-    signal.signal(signal.SIGTERM, _terminated)
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    """Run a command and exit with its code: 0, 1, 2, 3, 130 or 143."""
+    output.begin()
+    set_up()
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(TERMINATED if terminated.is_set() else code)
 
 
 def run(arguments: list[str]) -> int:
@@ -42,17 +40,10 @@ def run(arguments: list[str]) -> int:
 
     Returns:
         The exit code: 0 success, 1 a check failed, 2 bad input, 3 a missing part, 130 interrupted.
+        (143, terminated, is that of a process: see ``main``.)
     """
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _warn
-            code = typer.main.get_command(app).main(
-                arguments, prog_name="attnflow", standalone_mode=False
-            )
-        sys.stdout.flush()
-        if code == INTERRUPTED:  # the option parser catches the interrupt itself
-            return _refuse("interrupted", INTERRUPTED)
-        return int(code or OK)
+        return _run(arguments)
     except _USAGE_ERRORS as error:
         return _refuse(_usage(error), BAD_INPUT)
     except MissingPart as error:
@@ -64,10 +55,6 @@ def run(arguments: list[str]) -> int:
         return _refuse(str(part), MISSING)
     except (IntegrationFailed, TrainingFailed) as error:
         return _refuse(str(error), FAILED)
-    except BrokenPipeError:
-        # the reader of a pipe went away: nothing left to say, and nowhere to say it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
     except (KeyboardInterrupt, typer.Abort):
         return _refuse("interrupted", INTERRUPTED)
     except OSError as error:
@@ -77,14 +64,65 @@ def run(arguments: list[str]) -> int:
         if type(error).__module__ != MissingPart.__module__:
             raise  # a defect, not a refusal: show where
         return _refuse(str(error), BAD_INPUT)
+    except (RuntimeError, AssertionError) as error:
+        lacking = _lacking_device()
+        if lacking is None:
+            raise  # a defect
+        return _refuse(f"{lacking} ({error})" if str(error) else lacking, MISSING)
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            # what is kept of earlier commands is never needed
+            warnings.filterwarnings("ignore", message=".*persistent compilation cache")
+            code = typer.main.get_command(app).main(
+                arguments, prog_name="attnflow", standalone_mode=False
+            )
+        sys.stdout.flush()
+    except SystemExit as stop:
+        # how the option parser and rich take it that the reader of a pipe went away
+        if not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        code = _gone()
+    except BrokenPipeError:
+        code = _gone()
+    except OSError:
+        drop_output()  # nothing is written again as the process ends
+        raise
+    if code == INTERRUPTED:  # the option parser catches the interrupt itself
+        return _refuse("interrupted", INTERRUPTED)
+    return int(code or OK)
+
+
+def _gone() -> int:
+    """The reader of a pipe went away: nothing left to say, and nowhere to say it."""
+    drop_output()
+    return OK
+
+
+def _lacking_device() -> str | None:
+    """What JAX was told to compute on and cannot; None where it can, or was told nothing."""
+    asked, jax = os.environ.get("JAX_PLATFORMS"), sys.modules.get("jax")
+    if not asked or jax is None:
+        return None
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError):
+        return (
+            f"JAX cannot compute on what JAX_PLATFORMS names, {asked!r}: unset it, or install what "
+            "it needs ('attnflow doctor' lists parts)"
+        )
+    return None
 
 
 def _warn(message: Warning | str, category: type[Warning], filename: str, *rest: Any) -> None:
     """Our own warnings as a sentence, those of others as Python has them."""
     if Path(filename).is_relative_to(Path(__file__).parents[1]):
-        print(f"attnflow: {message}", file=sys.stderr)
+        output.say(f"attnflow: {message}")
     else:
-        print(warnings.formatwarning(message, category, filename, *rest[:1]), file=sys.stderr)
+        output.say(warnings.formatwarning(message, category, filename, *rest[:1]))
 
 
 def _usage(error: Exception) -> str:
@@ -95,5 +133,5 @@ def _usage(error: Exception) -> str:
 
 
 def _refuse(sentence: str, code: int) -> int:
-    print(f"attnflow: {' '.join(sentence.split())}", file=sys.stderr)
+    output.say(f"attnflow: {' '.join(sentence.split())}")
     return code

@@ -1,5 +1,6 @@
 """A derivation as text for a terminal, and as plain values for JSON."""
 
+import sys
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -134,12 +135,21 @@ class _Printer(PrettyPrinter):
 
 
 def _draw(expr: sp.Basic) -> str:
-    printer = _Printer({"use_unicode": True, "wrap_line": False})
+    printer = _Printer({"use_unicode": _unicode(), "wrap_line": False})
     return "\n".join(line.rstrip() for line in printer.doprint(expr).splitlines())
 
 
 def _width(expr: sp.Basic) -> int:
     return max(map(len, _draw(expr).splitlines()))
+
+
+def _unicode() -> bool:
+    """Whether standard output takes what formulas are drawn with."""
+    try:
+        "μ⎛⎞∫√─′".encode(sys.stdout.encoding or "utf-8")
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True
 
 
 def record(derivation: "Derivation", steps: Sequence[Step]) -> dict[str, Any]:

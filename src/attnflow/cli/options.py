@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from attnflow.settings import Setting
     from attnflow.symbolic.paradigm import Paradigm
 
-MOST_POINTS = 10_000_000
-"""More times than this do not fit the memory of a small machine."""
-
 SETTING, START, TIMES, PARADIGM = "Setting", "Start", "Times", "Paradigm"
 SIMULATION, OUTPUT = "Simulation", "Output"
 
@@ -250,6 +247,7 @@ class TimeOptions:
     def _grid(self, setting: "Setting", points: int) -> dict[str, Any]:
         import numpy as np
 
+        from attnflow.numeric.times import MOST_POINTS
         from attnflow.settings import check, positive, whole
 
         horizon = None if self.horizon is None else number(self.horizon)

@@ -3,9 +3,12 @@
 import json
 import math
 import os
+import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
 
 TABLE_WIDTH = 100
 """Columns of a table that does not go to a terminal."""
+
+PATIENCE = 1.0
+"""Seconds after which a command says what it is doing."""
 
 WIDEST = 10_000
 """More columns than any table has."""
@@ -33,9 +39,17 @@ def width() -> int:
     return shutil.get_terminal_size((80, 24)).columns
 
 
+def plain(text: str) -> str:
+    """The text without characters that steer a terminal, such as those after ESC."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+
+
 def say(sentence: str) -> None:
-    """A sentence on standard error, as it is."""
-    print(sentence, file=sys.stderr)
+    """A sentence on standard error; where that is closed or full there is nobody to tell."""
+    try:
+        print(plain(sentence), file=sys.stderr)
+    except OSError:
+        pass
 
 
 def keep_standard_output() -> None:
@@ -49,18 +63,64 @@ def keep_standard_output() -> None:
     sys.stdout = kept
 
 
+_began: float | None = None
+
+
+def begin() -> None:
+    """Count the time of this command from now."""
+    global _began
+    _began = time.monotonic()
+
+
 @contextmanager
-def progress(sentence: str) -> Iterator[Any]:
-    """A spinner on standard error while the block runs, if that is a terminal.
+def progress(sentence: str) -> Iterator[Callable[[str], None]]:
+    """Say on standard error what is being done: a spinner, or, where that is no terminal, lines.
+
+    Lines are written only by a command that takes longer than a second.
 
     Yields:
         A function that changes the sentence.
     """
-    if not sys.stderr.isatty():
-        yield lambda text: None
+    if sys.stderr.isatty():
+        with console(stderr=True).status(plain(sentence)) as status:
+            yield lambda text: status.update(plain(text))
         return
-    with console(stderr=True).status(sentence) as status:
-        yield lambda text: status.update(text)
+    lines = _Lines(sentence)
+    try:
+        yield lines.update
+    finally:
+        lines.end()
+
+
+class _Lines:
+    """Lines on standard error, the last sentence at most once in a while."""
+
+    def __init__(self, sentence: str) -> None:
+        self.sentence, self.lock = sentence, threading.Lock()
+        self.timer: threading.Timer | None = None
+        self.last = time.monotonic() if _began is None else _began
+        self.update(sentence)
+
+    def update(self, sentence: str) -> None:
+        with self.lock:
+            self.sentence = sentence
+            if self.timer is None:
+                wait = max(self.last + PATIENCE - time.monotonic(), 0.0)
+                self.timer = threading.Timer(wait, self.speak)
+                self.timer.daemon = True
+                self.timer.start()
+
+    def speak(self) -> None:
+        with self.lock:
+            if self.timer is not None:
+                say(f"attnflow: {self.sentence} ...")
+                self.last, self.timer = time.monotonic(), None
+
+    def end(self) -> None:
+        with self.lock:
+            if self.timer is not None:
+                self.timer.cancel()
+                self.timer = None
 
 
 @contextmanager
@@ -88,7 +148,9 @@ def training_bar(wanted: bool = True) -> Iterator[Any]:
 
 def to_json(document: Any) -> str:
     """A document as JSON: every digit of a float64, null for what is not finite."""
-    return json.dumps(finite(document), allow_nan=False, ensure_ascii=False)
+    text = json.dumps(finite(document), allow_nan=False, ensure_ascii=False)
+    # half a character, as a broken file name may hold, has no UTF-8: it is escaped
+    return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 def finite(value: Any) -> Any:
@@ -118,18 +180,18 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]], note
     from rich.table import Table
 
     rows = [list(row) for row in rows]
-    shown = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    shown = Table(title=escape(plain(title)), title_justify="left", box=box.SIMPLE, pad_edge=False)
     for place, name in enumerate(header):
         left = any(isinstance(row[place], str) for row in rows)
         shown.add_column(name, justify="left" if left else "right", no_wrap=True)
     for row in rows:
-        shown.add_row(*(escape(cell(value)) for value in row))
+        shown.add_row(*(escape(plain(cell(value))) for value in row))
     out = console()
     whole = Measurement.get(out, out.options.update_width(WIDEST), shown).maximum
     out.width = max(out.width, whole)
     out.print(shown)
     if note:
-        out.print(note, markup=False)
+        out.print(plain(note), markup=False)
 
 
 def cell(value: Any) -> str:

@@ -25,7 +25,7 @@ from attnflow.cli.options import (
     grouped,
     number,
 )
-from attnflow.errors import SettingError
+from attnflow.errors import IntegrationFailed, SettingError
 
 if TYPE_CHECKING:
     from attnflow.numeric.trajectory import Trajectory
@@ -127,8 +127,16 @@ def record(entry: Any, asked: Asked, trajectory: "Trajectory") -> dict[str, Any]
         document["initial"] = list(asked.initial)
     if asked.freeze is not None:
         document["freeze"] = asked.freeze
-    curves = {name: np.asarray(getattr(trajectory, name)).tolist() for name in CURVES}
-    return {**document, "times": np.asarray(trajectory.times).tolist(), **curves}
+    times = np.asarray(trajectory.times)
+    curves = {name: np.asarray(getattr(trajectory, name)) for name in CURVES}
+    for name, values in curves.items():
+        if np.isnan(values).any():
+            raise IntegrationFailed(
+                f"{name} of {document['paradigm']} is no number at t = "
+                f"{times[np.isnan(values)][0]:g}: the motion leaves what float64 holds; ask for "
+                "earlier times"
+            )
+    return {**document, "times": times.tolist(), **{n: v.tolist() for n, v in curves.items()}}
 
 
 def deliver(records: list[dict[str, Any]], method: str, out: Any, as_json: bool) -> None:

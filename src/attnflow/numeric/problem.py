@@ -119,7 +119,7 @@ def normalise(
         raise SettingError(
             f"setting must be an attnflow.Setting(segments, classes), got {setting!r}"
         )
-    if freeze not in FREEZES:
+    if not isinstance(freeze, str | None) or freeze not in FREEZES:
         raise SettingError(f"freeze must be None, 'focus' or 'classifier', got {freeze!r}")
     check("times", times, "finite and at least 0", nonnegative)
     start = check_start(initial)

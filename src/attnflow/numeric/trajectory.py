@@ -31,7 +31,6 @@ from attnflow.symbols import (
     m,
     mu,
     nu,
-    probability,
     r,
     rho,
     s,
@@ -299,7 +298,8 @@ def _observe(trajectory: Trajectory, quantity: str) -> Any:
         case "alpha" | "complement":
             return weight if quantity == "alpha" else rest
         case "beta":
-            return lower(probability, (mu, C))(at, classes)
+            # softmax of mu against C - 1 zeros, the same weight, which no mu overflows
+            return focus_weights(at, classes - 1)[0]
         case "loss":
             return _by_stage(trajectory, [lowered_loss(p)(*state) for p in trajectory.paradigms])
         case "focus_gradient":

@@ -16,6 +16,10 @@ _PAPER = (
 LARGEST_POWER = 10
 """Numerator of a power mean's exponent: its formulas hold powers up to that order, spelt out."""
 
+LARGEST_ROOT = 1000
+"""Denominator of that exponent: sympy takes exact roots of numbers apart, for ever if these are
+high."""
+
 SOFT = averaging(
     "soft",
     INPUT,
@@ -44,10 +48,10 @@ def power_mean(exponent: sp.Rational | int | str) -> Paradigm:
 
     Args:
         exponent: s, an exact number (Rational, int, or text such as "1/2") with a numerator of at
-            most 10 in size.
+            most 10 in size and a denominator of at most 1000.
 
     Raises:
-        ParadigmError: not an exact real number, or its numerator is too large.
+        ParadigmError: not an exact real number, or its numerator or denominator is too large.
     """
     try:
         s = sp.Rational(exponent)
@@ -57,10 +61,11 @@ def power_mean(exponent: sp.Rational | int | str) -> Paradigm:
         ) from None
     if isinstance(exponent, float):
         s = s.limit_denominator(10**6)
-    if abs(s.p) > LARGEST_POWER:
+    if abs(s.p) > LARGEST_POWER or s.q > LARGEST_ROOT:
         raise ParadigmError(
             f"the exponent of a power mean must be a fraction with a numerator from "
-            f"-{LARGEST_POWER} to {LARGEST_POWER}, such as 1/3, got {s}"
+            f"-{LARGEST_POWER} to {LARGEST_POWER} and a denominator up to {LARGEST_ROOT}, such as "
+            f"1/3, got {str(exponent)[:40]}"
         )
     return averaging(
         f"power-{s}",
