@@ -124,6 +124,8 @@ class Reader:
         self.take()
         if token.isdigit():
             return mpf(int(token))
+        if token == r"\pi":
+            return +mp.pi
         if token == r"\infty":
             return mpf(13)  # a mark, as the integral's
         if token == r"\frac":
