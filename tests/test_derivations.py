@@ -20,6 +20,7 @@ from attnflow import symbols
 from attnflow.symbolic import (
     catalogue,
     early_time,
+    curvature,
     finite_steps,
     first_integral,
     flow,
@@ -352,6 +353,11 @@ MUTATIONS = [
         result(flow.derive_jacobian, "", wrong, "13", of)
         for of, wrong in zip(WAYS, (negative, lambda matrix: matrix.T, twice), strict=True)
     ),
+    result(finite_steps.derive_step_correction, "stable", twice, "14"),
+    *(
+        result(curvature.derive_curvature, field, negative, "14", of)
+        for of, field in zip(WAYS, ("plane", "background", "apart"), strict=True)
+    ),
     *(result(finite_steps.derive_drift, "", twice, "13", of) for of in WAYS),
     Mutation(
         "omega-slope", (functions.wright_omega, "fdiff"), lambda w, index=1: w / (2 + w), "04"
@@ -387,6 +393,7 @@ FAST = (
     "derive_step_correction-kick",
     "derive_jacobian-hard",
     "derive_drift-soft",
+    "derive_curvature-plane-soft",
 )
 
 

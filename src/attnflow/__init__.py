@@ -21,6 +21,7 @@ __all__ = [
     "crossings",
     "derive",
     "descend",
+    "max_learning_rate",
     "power_mean",
     "simulate",
     "solve",
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from attnflow.numeric.descend import descend as descend
     from attnflow.numeric.events import time_to_focus as time_to_focus
     from attnflow.numeric.simulate import simulate as simulate
+    from attnflow.numeric.stability import max_learning_rate as max_learning_rate
     from attnflow.numeric.trajectory import Trajectory as Trajectory
     from attnflow.schedule import Schedule as Schedule
     from attnflow.settings import Setting as Setting
@@ -61,6 +63,7 @@ else:
         "solve": "numeric.closed_form",
         "simulate": "numeric.simulate",
         "descend": "numeric.descend",
+        "max_learning_rate": "numeric.stability",
         "compare": "numeric.compare",
         "best_switch": "numeric.best_schedule",
         "best_schedule": "numeric.best_schedule",

@@ -33,6 +33,8 @@ p = sp.Symbol("p", positive=True)  # momentum
 h = sp.Symbol("h", positive=True)  # time that passes in a step
 kappa = sp.Symbol("kappa", positive=True)  # inertia of the velocity
 sigma = sp.Symbol("sigma", real=True)  # factor of the change of the flow along itself
+theta = sp.Symbol("theta", nonnegative=True)  # norms: s/(r sqrt(background vectors))
+curvature = sp.Symbol("lambda_H", positive=True)  # an eigenvalue of the Hessian
 lag = sp.Symbol("k_1", real=True)  # first-order correction of the slow motion
 mu_ddot = sp.Symbol(r"\ddot{\mu}", real=True)
 nu_ddot = sp.Symbol(r"\ddot{\nu}", real=True)

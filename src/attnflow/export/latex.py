@@ -46,6 +46,8 @@ NAMES: dict[sp.Symbol, tuple[str, str]] = {
     names.h: ("h", "time that passes in a step"),
     names.kappa: (r"\kappa", "time in which momentum forgets"),
     names.sigma: (r"\sigma", "factor of the change of the flow along the motion"),
+    names.theta: (r"\theta", "norm of the background in those of the foreground"),
+    names.curvature: (r"\lambda_{H}", "largest eigenvalue of the Hessian of the full loss"),
     names.lag: ("k_{1}", "factor of the first-order correction for finite steps"),
     names.mu_ddot: (r"\ddot{\mu}", "acceleration of the margin"),
     names.nu_ddot: (r"\ddot{\nu}", "acceleration of the focus score"),

@@ -20,7 +20,7 @@ from attnflow.errors import IntegrationFailed, SettingError
 from attnflow.numeric.pooling import margin, pooled_loss
 from attnflow.numeric.precision import float64, traced
 from attnflow.numeric.problem import Problem, normalise
-from attnflow.numeric.steps import check_momentum
+from attnflow.numeric.steps import check_momentum, stable_rates
 from attnflow.numeric.trajectory import Trajectory, lowered_loss
 from attnflow.schedule import Schedule
 from attnflow.settings import Setting, check, check_count, nonnegative, positive
@@ -123,7 +123,10 @@ def descend(
     for single in _singles(problem):
         measured, bad = _descend(single, rate, perturbation, seed, unique, switches, update)
         if bad >= 0 or not np.all(np.isfinite(measured)):
-            _fail(single, rate, step, int(bad) if bad >= 0 else int(most))
+            index = int(bad) if bad >= 0 else int(most)
+            before = np.flatnonzero(unique < index)
+            place = measured[before[-1]] if before.size else (single.mu0, single.nu0)
+            _fail(single, rate, index, update, place)
         results.append(measured[where])
     mu, nu, distance = np.moveaxis(
         np.stack(results).reshape(*problem.batch_shape, *np.shape(steps), 3), -1, 0
@@ -339,13 +342,22 @@ def _measure(weights: tuple[Any, Any], ansatz: tuple[Any, Any]) -> Any:
     return jnp.stack([*sizes, jnp.sqrt(sum(jnp.sum(a * a) for a in away))])
 
 
-def _fail(problem: Problem, rate: float, step: float, index: int) -> None:
-    setting = problem.setting
+def _fail(
+    problem: Problem, rate: float, index: int, update: tuple[str, float, bool], place: Any
+) -> None:
+    """Raise; ``place`` is the last (mu, nu) known before it broke."""
+    setting, (_, momentum, nesterov) = problem.setting, update
+    time = index * rate / (1 - momentum)
+    stage = np.sum(time >= problem.ends[:-1])
+    at, mu, nu = (np.asarray(v, np.float64) for v in (time, *place[:2]))
+    state = Trajectory(at, mu, nu, setting, np.asarray(stage), paradigms=problem.paradigms)
+    stable = float(stable_rates(state, momentum, nesterov, problem.freeze))
     raise IntegrationFailed(
         f"descent of {problem.name} with segments={setting.segments:g}, "
-        f"classes={setting.classes:g} broke at step {index} (t = {index * step:.6g}): the loss "
+        f"classes={setting.classes:g} broke at step {index} (t = {time:.6g}): the loss "
         f"rose or was not finite, or mu or nu moved by more than {LARGEST_MOVE:g}, so "
         f"learning_rate {rate:g} is too large; try {rate / 10:g}"
+        + (f" (before it broke, up to {stable:.3g} was stable)" if stable < rate else "")
     )
 
 

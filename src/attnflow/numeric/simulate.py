@@ -17,7 +17,7 @@ from attnflow.errors import IntegrationFailed
 from attnflow.numeric.integrate import Stepping, integrate
 from attnflow.numeric.precision import traced
 from attnflow.numeric.problem import Problem, normalise
-from attnflow.numeric.steps import check_steps
+from attnflow.numeric.steps import check_steps, warn_if_unstable
 from attnflow.numeric.trajectory import Trajectory
 from attnflow.schedule import Schedule
 from attnflow.settings import Setting, check, positive
@@ -135,17 +135,18 @@ def simulate_all(
         mu, nu, reached, shown_times, stage = values
         if not traced(mu, nu):
             _raise_if_failed(problem, mu, nu, reached, steps)
-        results.append(
-            Trajectory(
-                times=shown_times,
-                mu=mu,
-                nu=nu,
-                setting=problem.setting,
-                stage=stage,
-                paradigms=problem.paradigms,
-                method="simulation",
-            )
+        path = Trajectory(
+            times=shown_times,
+            mu=mu,
+            nu=nu,
+            setting=problem.setting,
+            stage=stage,
+            paradigms=problem.paradigms,
+            method="simulation",
         )
+        if learning_rate is not None and not traced(path, learning_rate):
+            warn_if_unstable(path, float(learning_rate), steps.momentum, steps.nesterov, freeze)
+        results.append(path)
     return results
 
 

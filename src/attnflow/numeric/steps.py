@@ -1,20 +1,25 @@
-"""Steps of finite size in numbers: the corrected flow that ``simulate`` integrates."""
+"""Steps of finite size in numbers: the corrected flow, and how large steps may be."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from attnflow.errors import SettingError
 from attnflow.numeric.lower import lower
-from attnflow.numeric.trajectory import STATE, Reduced, focus_weights
+from attnflow.numeric.precision import float64
+from attnflow.numeric.trajectory import STATE, Reduced, Trajectory, focus_weights, per_time
 from attnflow.settings import check, positive
+from attnflow.symbolic.curvature import derive_curvature
 from attnflow.symbolic.finite_steps import derive_step_correction
-from attnflow.symbolic.flow import derive_jacobian
+from attnflow.symbolic.flow import background_length, derive_jacobian
 from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbols import eta, p, rho, tau
+from attnflow.symbols import eta, k, m, p, r, rho, s, tau, theta
 
 
 def check_momentum(momentum: Any, nesterov: Any) -> None:
@@ -105,3 +110,84 @@ class Motion:
         if not self.inertial:
             return state
         return state.at[2:].add(self.steps[2] * (self.flow(state[:2]) - before))
+
+
+@lru_cache(maxsize=256)
+def _blocks(paradigm: Paradigm) -> tuple[Any, ...]:
+    """The blocks of the Hessian as lowered entries of their upper triangles, by row."""
+    found = derive_curvature(paradigm)
+    blocks = (found.plane, found.apart, found.background)
+    arguments = (*STATE, rho, tau, theta)
+    return tuple(
+        [[lower(block[i, j], arguments) for j in range(i, block.rows)] for i in range(block.rows)]
+        for block in blocks
+    )
+
+
+def _steepest(
+    paradigm: Paradigm, freeze: str | None, state: tuple[Any, ...], several: bool
+) -> np.ndarray:
+    """The largest eigenvalue of the full loss's Hessian, learning rates included."""
+    classifier, focus = float(freeze != "classifier"), float(freeze != "focus")
+    bias = np.where(state[3] > 2, classifier, 0.0)  # two classes have none
+    moving = ((classifier, focus), (classifier, focus, bias, classifier), (focus, classifier))
+    largest = []
+    for block, parts in zip(_blocks(paradigm), moving, strict=True):
+        size = len(block)
+        entries = [
+            np.asarray(block[min(i, j)][abs(i - j)](*state)) * parts[i] * parts[j]
+            for i in range(size)
+            for j in range(size)
+        ]
+        matrix = np.stack(np.broadcast_arrays(*entries), axis=-1)
+        matrix = matrix.reshape(*matrix.shape[:-1], size, size)
+        largest.append(np.linalg.eigvalsh(matrix)[..., -1])
+    return np.maximum.reduce(np.broadcast_arrays(*(largest if several else largest[:2])))
+
+
+@float64
+def stable_rates(
+    trajectory: Trajectory, momentum: float, nesterov: bool, freeze: str | None
+) -> np.ndarray:
+    """The largest learning rate at which descent is stable, at each state of a trajectory.
+
+    Args:
+        trajectory: concrete; its paradigms say what is descended at each state.
+        momentum: p.
+        nesterov: whether it is Nesterov's.
+        freeze: which part is held.
+
+    Returns:
+        Rates of the trajectory's shape; infinite where the loss bends nowhere upwards.
+    """
+    setting = trajectory.setting
+    reduced = [np.asarray(v) for v in jax.tree.leaves(per_time(trajectory))]
+    fields = ("segments", "foreground_segments", "foreground_norm", "background_norm")
+    values = [np.asarray(setting.numbers()[name], np.float64) for name in fields]
+    trailing = (1,) * (np.ndim(trajectory.mu) - len(np.broadcast_shapes(*map(np.shape, values))))
+    values = [v.reshape(v.shape + trailing) if v.ndim else v for v in values]
+    length = np.asarray(lower(background_length(setting.background), (m, k, r, s))(*values))
+    weights = focus_weights(np.asarray(trajectory.nu), reduced[0])
+    state = (*weights, np.asarray(trajectory.mu), *reduced[1:], length)
+    several = setting.background == "distinct"
+    steepest = np.zeros(np.shape(trajectory.mu))
+    for index, paradigm in enumerate(trajectory.paradigms):
+        active = np.asarray(trajectory.stage) == index
+        steepest = np.where(active, _steepest(paradigm, freeze, state, several), steepest)
+    most = float(derive_step_correction(nesterov).stable.subs(p, momentum))
+    with np.errstate(divide="ignore"):
+        return np.where(steepest > 0, most / np.maximum(steepest, 0.0), np.inf)
+
+
+def warn_if_unstable(
+    trajectory: Trajectory, rate: float, momentum: float, nesterov: bool, freeze: str | None
+) -> None:
+    """Warn where no descent with steps of this size would stay near the corrected flow."""
+    stable = stable_rates(trajectory, momentum, nesterov, freeze)
+    if np.any(stable < rate):
+        time = float(np.ravel(trajectory.times)[np.argmin(np.ravel(stable))])
+        warnings.warn(
+            f"steps with learning_rate {rate:g} are unstable: at t = {time:.4g} at most "
+            f"{np.min(stable):.4g} is stable, and descent does not follow what is returned",
+            stacklevel=3,
+        )

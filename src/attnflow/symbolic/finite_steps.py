@@ -33,6 +33,7 @@ class StepCorrection:
         bend: sigma, the factor of the derivative of the flow along itself.
         kick: share of a jump of f that the velocity takes over at once (all of it from rest).
         lag: k, minus the slow motion's first-order correction: x' = f - lag (Df) f + O(h^2).
+        stable: the largest eta times curvature at which steps do not grow from sign to sign.
     """
 
     step: sp.Expr
@@ -40,6 +41,7 @@ class StepCorrection:
     bend: sp.Expr
     kick: sp.Expr
     lag: sp.Expr
+    stable: sp.Expr
 
 
 def derive_step_correction(nesterov: bool = False) -> StepCorrection:
@@ -47,7 +49,8 @@ def derive_step_correction(nesterov: bool = False) -> StepCorrection:
 
     A mode e^(r n) of the recursion with f = 0 has r = 0 or r = log p, so that kappa = -step/log p
     forgets as the steps do. On what is slow the recursion reads x' + (lag) x'' = f, which fixes
-    sigma; a constant f, whose steps are a sum of powers of p, fixes the kick.
+    sigma; a constant f, whose steps are a sum of powers of p, fixes the kick. Under a curvature,
+    f = -curvature x, the first mode to grow is that of alternating signs.
 
     Source: derivation of finite steps and momentum.
     """
@@ -62,6 +65,7 @@ def derive_step_correction(nesterov: bool = False) -> StepCorrection:
         bend=inertia - lag,
         kick=1 - step * behind / ((1 - p) * inertia),
         lag=lag,
+        stable=2 * (1 + p) / (1 + 2 * ahead),
     )
 
 

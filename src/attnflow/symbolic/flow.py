@@ -26,14 +26,19 @@ overall_speed = eta_classifier * r**2
 """tau: the speed of mu, in margins, for a foreground vector of norm r."""
 
 
-def relative_speed(background: str) -> sp.Expr:
-    """rho: speed of the focus relative to the classifier.
+def background_length(background: str) -> sp.Expr:
+    """theta: norm of the background, in those of the foreground, that the focus sees at once.
 
     A shared background vector is seen in all m - k background segments, so its own weight moves
     m - k times as fast as that of one of as many distinct vectors.
     """
-    sharing = 1 if background == "shared" else 1 / (m - k)
-    return eta_focus / eta_classifier * (1 + sharing * C * s**2 / r**2)
+    sharing = sp.S.One if background == "shared" else 1 / (m - k)
+    return s / r * sp.sqrt(sharing)
+
+
+def relative_speed(background: str) -> sp.Expr:
+    """rho: speed of the focus relative to the classifier."""
+    return eta_focus / eta_classifier * (1 + C * background_length(background) ** 2)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import sympy as sp
 
 from attnflow.errors import NoFirstIntegral
 from attnflow.symbolic.algebra.float_form import factored
+from attnflow.symbolic.curvature import derive_curvature
 from attnflow.symbolic.derivation.step import Step, checked, definition
 from attnflow.symbolic.finite_steps import derive_drift, derive_step_correction
 from attnflow.symbolic.first_integral import derive_first_integral
@@ -17,6 +18,7 @@ from attnflow.symbols import (
     alpha,
     attention,
     bend,
+    curvature,
     dK_dmu,
     eta,
     h,
@@ -42,7 +44,7 @@ def steps(paradigm: Paradigm) -> list[Step]:
     Raises:
         UncheckedStep: a formula did not stand its check (a defect of this library).
     """
-    told = [*_numbers(), *_motion(paradigm)]
+    told = [*_numbers(), *_motion(paradigm), *_curvature(paradigm)]
     try:
         derive_first_integral(paradigm)
     except NoFirstIntegral:
@@ -130,6 +132,38 @@ def _motion(paradigm: Paradigm) -> list[Step]:
                 "Without momentum it is the gradient flow of `L + (eta/4) |grad L|^2`.",
                 (entries[0], sp.diff(force, mu)),
                 (entries[1].subs(alpha, attention), sp.diff(in_nu, nu)),
+            )
+        )
+    return told
+
+
+def _curvature(paradigm: Paradigm) -> list[Step]:
+    stable, plane = derive_step_correction().stable, derive_curvature(paradigm).plane
+    # a mode (-1)^n of x_(n+1) - (1 + p) x_n + p x_(n-1) = -eta lambda x_n
+    swinging = 1 + (1 + p) + p - eta * curvature
+    told = [
+        checked(
+            "largest-rate",
+            "Largest learning rate",
+            eta,
+            stable / curvature,
+            "With larger steps deviations along a direction of curvature lambda, an eigenvalue of "
+            "the Hessian of the full loss, swing with growing width; p is the momentum.",
+            (swinging.subs(eta, stable / curvature), sp.S.Zero),
+        )
+    ]
+    slopes = derive_jacobian(paradigm)
+    for i, j, name in ((0, 0, r"\mu \mu"), (0, 1, r"\mu \nu"), (1, 1, r"\nu \nu")):
+        square = slopes[i, j] * slopes[j, i]
+        told.append(
+            checked(
+                f"curvature-{i + 1}{j + 1}",
+                "Hessian of all classes alike",
+                sp.Symbol(f"H_{{{name}}}", real=True),
+                factored(plane[i, i]) if i == j else plane[i, j],
+                "Symmetric, in the metric and with its learning rates. Without background the "
+                "loss splits by class, and its two eigenvalues occur C times.",
+                (plane[i, i], -slopes[i, i]) if i == j else (plane[i, j] ** 2, square),
             )
         )
     return told
