@@ -19,14 +19,15 @@ import attnflow.symbolic
 from attnflow import symbols
 from attnflow.symbolic import (
     catalogue,
-    early_time,
     curvature,
+    early_time,
     finite_steps,
     first_integral,
     flow,
     frozen,
     late_time,
     onset,
+    optimizers,
     orbit,
     switch_condition,
 )
@@ -358,6 +359,9 @@ MUTATIONS = [
         result(curvature.derive_curvature, field, negative, "14", of)
         for of, field in zip(WAYS, ("plane", "background", "apart"), strict=True)
     ),
+    value("sign-mu", optimizers.sign_velocity, (symbols.r, optimizers.sign_velocity[1]), "15"),
+    value("sign-nu", optimizers.sign_velocity, (optimizers.sign_velocity[0], symbols.r), "15"),
+    *(result(optimizers.derive_arc, "", twice, "15", of) for of in WAYS),
     *(result(finite_steps.derive_drift, "", twice, "13", of) for of in WAYS),
     Mutation(
         "omega-slope", (functions.wright_omega, "fdiff"), lambda w, index=1: w / (2 + w), "04"
@@ -393,6 +397,8 @@ FAST = (
     "derive_step_correction-kick",
     "derive_jacobian-hard",
     "derive_drift-soft",
+    "sign-nu",
+    "derive_arc-lvml",
     "derive_curvature-plane-soft",
 )
 

@@ -22,6 +22,7 @@ __all__ = [
     "derive",
     "descend",
     "max_learning_rate",
+    "normalised_flow",
     "power_mean",
     "simulate",
     "solve",
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from attnflow.numeric.crossings import crossings as crossings
     from attnflow.numeric.descend import descend as descend
     from attnflow.numeric.events import time_to_focus as time_to_focus
+    from attnflow.numeric.normalised import normalised_flow as normalised_flow
     from attnflow.numeric.simulate import simulate as simulate
     from attnflow.numeric.stability import max_learning_rate as max_learning_rate
     from attnflow.numeric.trajectory import Trajectory as Trajectory
@@ -64,6 +66,7 @@ else:
         "simulate": "numeric.simulate",
         "descend": "numeric.descend",
         "max_learning_rate": "numeric.stability",
+        "normalised_flow": "numeric.normalised",
         "compare": "numeric.compare",
         "best_switch": "numeric.best_schedule",
         "best_schedule": "numeric.best_schedule",

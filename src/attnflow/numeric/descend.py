@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from attnflow.environment import library
 from attnflow.errors import IntegrationFailed, SettingError
 from attnflow.numeric.pooling import margin, pooled_loss
 from attnflow.numeric.precision import float64, traced
@@ -27,6 +26,9 @@ from attnflow.settings import Setting, check, check_count, nonnegative, positive
 from attnflow.symbolic.paradigm import Paradigm, nearest
 
 OPTIMIZERS = ("sgd", "adam")
+
+ADAM = (0.9, 0.999, 1e-8)
+"""Adam's two memories and what keeps its quotient finite, as everywhere."""
 
 LARGEST_MOVE = 1.0
 """A step that moves mu or nu further (a factor e in the odds) no longer follows the flow."""
@@ -299,8 +301,7 @@ def _optimizer(update: tuple[str, float, bool]) -> tuple[Any, Any]:
     """
     name, momentum, nesterov = update
     if name == "adam":
-        adam = library("optax", "descent by Adam needs").scale_by_adam()
-        return adam.init, adam.update
+        return lambda start: (0.0, *(jax.tree.map(jnp.zeros_like, start) for _ in range(2))), _adam
 
     def direction(slope: Any, memory: Any) -> tuple[Any, Any]:
         rolling = jax.tree.map(lambda g, v: momentum * v + g, slope, memory)
@@ -309,6 +310,19 @@ def _optimizer(update: tuple[str, float, bool]) -> tuple[Any, Any]:
         return rolling, rolling
 
     return partial(jax.tree.map, jnp.zeros_like), direction
+
+
+def _adam(slope: Any, memory: Any) -> tuple[Any, Any]:
+    """Adam's direction (Kingma and Ba, 2015): running mean over root of running mean square."""
+    count, first, second = memory
+    count = count + 1.0
+    first = jax.tree.map(lambda m, g: ADAM[0] * m + (1 - ADAM[0]) * g, first, slope)
+    second = jax.tree.map(lambda v, g: ADAM[1] * v + (1 - ADAM[1]) * g * g, second, slope)
+    shares = [1 - decay**count for decay in ADAM[:2]]
+    direction = jax.tree.map(
+        lambda m, v: m / shares[0] / (jnp.sqrt(v / shares[1]) + ADAM[2]), first, second
+    )
+    return direction, (count, first, second)
 
 
 def population_loss(

@@ -67,7 +67,7 @@ def _track(paradigm: Paradigm, freeze: str | None, inputs: Inputs) -> Track:
     return Track(drive if slope else still, lambda clock, weight: pace(weight, mu0 + clock), x)
 
 
-def _settled(track: Track, times: Any) -> tuple[Any, Any]:
+def settled(track: Track, times: Any) -> tuple[Any, Any]:
     """A careful march to one time of each track."""
     end = quadrature.march(track, times, times, careful=True)
     clock, change, _ = quadrature.arrive(track, end, times)
@@ -80,15 +80,15 @@ def _lanes(paradigm: Paradigm, freeze: str | None, inputs: Inputs, times: Any) -
     later = xp.where(times > 0, times, 1.0)[None]
     track = _track(paradigm, freeze, inputs)
     if freeze is not None:
-        clock, change = _settled(track, later)
+        clock, change = settled(track, later)
     else:
         end = quadrature.march(track, later, later, careful=False)
         clock, change, good = quadrature.arrive(track, end, later)
         clock, change = _corrected(
             good & xp.isfinite(clock + change),
             (clock, change),
-            lambda: _settled(track, later),
-            lambda which: _settled(_track(paradigm, freeze, _take(inputs, which)), later[:, which]),
+            lambda: settled(track, later),
+            lambda which: settled(_track(paradigm, freeze, _take(inputs, which)), later[:, which]),
         )
     zero = xp.zeros(())
     return xp.where(times > 0, clock[0], zero), xp.where(times > 0, change[0], zero)
