@@ -240,6 +240,17 @@ def test_asking_only_for_a_closed_form_that_does_not_exist_is_refused() -> None:
         compare((MIXED,), SETTING, points=POINTS, methods="closed form")
 
 
+def test_finite_steps_lie_where_descent_does() -> None:
+    """By default they are those of descent; the flow is ten times as far."""
+    options = {"descent": {"learning_rate": 0.1, "momentum": 0.5}}
+    methods = ("closed form", "finite steps", "descent")
+    data = compare("hard", Setting(5, 3), horizon=30, points=16, methods=methods, options=options)
+    steps = np.rint(data["time"].values / 0.2)
+    np.testing.assert_allclose(data["time"].values, 0.2 * steps, rtol=1e-12)
+    flow, corrected, descent = (data["mu"].sel({"paradigm": "hard", "method": m}) for m in methods)
+    assert np.max(np.abs(corrected - descent)) < 0.1 * np.max(np.abs(flow - descent))
+
+
 def test_descent_is_laid_beside_the_flow_at_whole_steps() -> None:
     rates = (0.5, 0.25)
     worst = []

@@ -46,9 +46,14 @@ class Comparison:
         str | None,
         Option(
             metavar="RATE",
-            help="Also by gradient descent on the full matrices, with this learning rate.",
+            help="Also by gradient descent on the full matrices, with this learning rate, beside "
+            "the flow corrected for its steps.",
             rich_help_panel=SIMULATION,
         ),
+    ] = None
+    momentum: Annotated[
+        str | None,
+        Option(metavar="P", help="Momentum of the descent.", rich_help_panel=SIMULATION),
     ] = None
     solver: Annotated[
         str,
@@ -76,8 +81,12 @@ class Comparison:
         methods = ["closed form", "simulation"]
         options: dict[str, dict[str, Any]] = {"simulation": {"solver": self.solver}}
         if self.descent is not None:
-            methods.append("descent")
+            methods += ["finite steps", "descent"]
             options["descent"] = {"learning_rate": number(self.descent)}
+            if self.momentum is not None:
+                options["descent"]["momentum"] = number(self.momentum)
+        elif self.momentum is not None:
+            raise SettingError("--momentum is that of the descent: give --descent RATE with it")
         tolerance = number(self.tolerance)
         return {"tolerance": tolerance, "methods": methods, "options": options}
 
@@ -157,6 +166,7 @@ def register(app: typer.Typer) -> None:
             "attnflow compare -p soft -p hard --schedule soft@t=200,hard --json",
             "attnflow compare --grid log --horizon 1e8 --start-time 1",
             "attnflow compare -m 5 -C 3 --horizon 100 --descent 0.01",
+            "attnflow compare --descent 0.05 --momentum 0.9",
         ),
     )(compare)
     app.command(

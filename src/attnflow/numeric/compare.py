@@ -20,7 +20,7 @@ from attnflow.errors import NoFirstIntegral, SettingError
 from attnflow.numeric.times import check_setting, check_times, default_times
 from attnflow.numeric.trajectory import Trajectory
 from attnflow.schedule import Schedule
-from attnflow.settings import Setting, check, check_start, positive
+from attnflow.settings import Setting, check, check_start
 from attnflow.symbolic.catalogue import CATALOGUE, paradigm
 from attnflow.symbolic.paradigm import Paradigm, nearest
 
@@ -30,11 +30,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "closed form": ("attnflow.numeric.closed_form", "solve"),
     "simulation": ("attnflow.numeric.simulate", "simulate"),
+    "finite steps": ("attnflow.numeric.simulate", "simulate"),
     "descent": ("attnflow.numeric.descend", "descend"),
 }
 
 METHODS = tuple(_HOMES)
-"""The three independent ways to a trajectory."""
+"""The three independent ways to a trajectory, and the flow corrected for the steps of the third."""
+
+STEPS = ("learning_rate", "momentum", "nesterov")
+"""What finite steps and descent have in common."""
 
 
 def compare(
@@ -60,7 +64,9 @@ def compare(
         times: strictly increasing times (t = step x learning rate); or leave them to the three
             arguments below.
         initial: (mu0, nu0) at time 0, from -300 to 300.
-        methods: from "closed form", "simulation" and "descent". Deviations are measured from the
+        methods: from "closed form", "simulation", "finite steps" (the simulation corrected for the
+            steps of descent; with the learning rate and momentum of its own options, else of
+            descent's) and "descent". Deviations are measured from the
             first of these that a paradigm has.
         tolerance: largest deviation of the simulation with which it counts as agreeing.
         horizon: last time; ``default_horizon(setting, grid)`` if None.
@@ -92,13 +98,13 @@ def compare(
     if times is None:
         times = default_times(setting, horizon=horizon, points=points, grid=grid)
         if "descent" in chosen:
-            rate = _learning_rate(given)
-            times = np.unique(np.rint(times / rate)) * rate
+            step = _step(given)
+            times = np.unique(np.rint(times / step)) * step
     elif horizon is not None:
         raise SettingError(f"give either times or a horizon, got both (horizon = {horizon:g})")
     times = check_times(times)
     if "descent" in chosen:
-        _check_whole_steps(times, _learning_rate(given))
+        _check_whole_steps(times, _step(given))
 
     trajectories: dict[str, dict[str, Trajectory]] = {label: {} for label in entries}
     notes: dict[str, str] = {}
@@ -285,27 +291,36 @@ def _options(
         if name not in options:
             raise SettingError(f"options must be for one of {', '.join(methods)}, got {name!r}")
         options[name].update(more)
+    if "finite steps" in options:
+        followed = {**_descended(), **options.get("descent", {})}
+        steps = {name: followed[name] for name in STEPS}
+        options["finite steps"] = {**steps, **options["finite steps"]}
     return options
 
 
-def _learning_rate(options: Mapping[str, Mapping[str, Any]]) -> float:
-    """The step size that descent will take: the one given, or its own default."""
-    rate = options["descent"].get("learning_rate")
-    if rate is None:
-        module, function = _HOMES["descent"]
-        descend = getattr(import_module(module), function)
-        rate = inspect.signature(descend).parameters["learning_rate"].default
-    check("learning_rate", rate, "a finite number above 0", positive)
-    return float(rate)
+def _descended() -> dict[str, Any]:
+    """The arguments of descent's steps as they are by default."""
+    module, function = _HOMES["descent"]
+    known = inspect.signature(getattr(import_module(module), function)).parameters
+    return {name: known[name].default for name in STEPS}
 
 
-def _check_whole_steps(times: np.ndarray, rate: float) -> None:
-    steps = times / rate
+def _step(options: Mapping[str, Mapping[str, Any]]) -> float:
+    """The time that passes in a step of descent: by what is given, or its own defaults."""
+    rate, momentum, nesterov = ({**_descended(), **options["descent"]}[name] for name in STEPS)
+    from attnflow.numeric.steps import check_steps  # with JAX, which descent loads anyway
+
+    check_steps(rate, momentum, nesterov)
+    return float(rate) / (1 - float(momentum))
+
+
+def _check_whole_steps(times: np.ndarray, step: float) -> None:
+    steps = times / step
     off = np.abs(steps - np.rint(steps)) > 1e-9 * np.maximum(steps, 1.0)
     if off.any():
         raise SettingError(
-            f"times must be whole multiples of the learning rate {rate:g} for descent, "
-            f"got {times[off][0]:g}"
+            f"times must be whole multiples of the learning rate {step:g} for descent (with "
+            f"momentum p, of rate/(1 - p)), got {times[off][0]:g}"
         )
 
 

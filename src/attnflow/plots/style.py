@@ -251,7 +251,9 @@ def plot_curve(
             linewidth=width,
             zorder=3 + look.order / 10,
         )
-    if method != "closed form":
+    elif method == "finite steps":
+        axes.plot(x, y, color=look.colour, linestyle=":", linewidth=1.0, zorder=3.9)
+    if method not in ("closed form", "finite steps"):
         hollow = method == "simulation"
         axes.plot(
             x[marked],
@@ -297,7 +299,7 @@ def legend(figure: "Figure", dataset: "xr.Dataset", looks: list[Look]) -> None:
     from matplotlib.lines import Line2D
 
     drawn = methods_of(dataset)
-    marked = any(method != "closed form" for method in drawn)
+    marked = any(method not in ("closed form", "finite steps") for method in drawn)
     handles = [
         Line2D(
             [],
@@ -328,7 +330,12 @@ def legend(figure: "Figure", dataset: "xr.Dataset", looks: list[Look]) -> None:
     above.get_title().set_multialignment("center")
 
 
-_SHAPES = {"closed form": "line", "simulation": "hollow markers", "descent": "dots"}
+_SHAPES = {
+    "closed form": "line",
+    "simulation": "hollow markers",
+    "finite steps": "thin dotted line",
+    "descent": "dots",
+}
 
 
 def _columns(titles: list[str], width: float) -> int:

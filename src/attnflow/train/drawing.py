@@ -241,8 +241,13 @@ def practice(found: Practice) -> "Figure":
                 label="trained",
             )
             axes.plot(found.times, found.theory[name], color=COLOURS[0], label="closed form")
+            apart = f"apart by {found.deviation[name]:.1e}"
+            if found.corrected is not None and found.remaining is not None:
+                label = "corrected for steps"
+                axes.plot(found.times, found.corrected[name], ":", color=COLOURS[2], label=label)
+                apart += f", {found.remaining[name]:.1e}"
             axes.set_xlabel("time t")
-            axes.set_title(f"{TITLES.get(name, name)}\napart by {found.deviation[name]:.1e}")
+            axes.set_title(f"{TITLES.get(name, name)}\n{apart}")
         lines = panels[0].get_legend_handles_labels()
-        figure.legend(*lines, loc="outside upper center", ncols=2)
+        figure.legend(*lines, loc="outside upper center", ncols=3)
     return figure

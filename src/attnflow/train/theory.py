@@ -10,6 +10,8 @@ import numpy as np
 
 from attnflow.errors import SettingError
 from attnflow.numeric.closed_form import solve
+from attnflow.numeric.simulate import simulate
+from attnflow.numeric.trajectory import Trajectory
 from attnflow.schedule import Schedule
 from attnflow.settings import Setting
 from attnflow.symbolic.paradigm import Paradigm
@@ -34,12 +36,17 @@ class Practice:
         measured: each quantity as the networks showed it.
         theory: the same in closed form.
         deviation: largest distance of each quantity.
+        corrected: the flow corrected for the size of the steps and for momentum; None where the
+            learning rate was not one and the same throughout.
+        remaining: largest distance from that.
     """
 
     times: np.ndarray
     measured: dict[str, np.ndarray]
     theory: dict[str, np.ndarray]
     deviation: dict[str, float]
+    corrected: dict[str, np.ndarray] | None = None
+    remaining: dict[str, float] | None = None
 
 
 def curves(rows: Sequence[dict[str, Any]], part: str = "train") -> dict[str, np.ndarray]:
@@ -82,7 +89,7 @@ def theory_over_practice(trained: Trained, replica: int = 0) -> Practice:
     """The closed form over what a run in the simple setting measured.
 
     The networks are linear and start from zero. Steps on the exact population deviate from the
-    flow in proportion to the learning rate.
+    flow in proportion to the learning rate, and from the corrected flow to its square.
 
     Raises:
         SettingError: the task is not the simple setting, the networks do not start from zero, or
@@ -100,19 +107,31 @@ def theory_over_practice(trained: Trained, replica: int = 0) -> Practice:
     found = curves(rows)
     times = found.pop("times")
     alpha, known = engine.run.replicas[replica].focus, engine.run.known
-    if alpha is None:
-        path = solve(schedule_of(rows, known), setting, times)
-    else:
-        path = solve(
-            schedule_of(rows, known), setting, times, start_at(alpha, setting), freeze="focus"
-        )
+    start, freeze = (0.0, 0.0), None
+    if alpha is not None:
+        start, freeze = start_at(alpha, setting), "focus"
         found.pop("nu")  # the focus network is not asked
     # a row at a switch was measured under the paradigm that led to it
-    each = [paradigm_of(row["paradigm"], known) for row in rows if "train" in row["sets"]]
-    path = replace(path, stage=np.minimum(np.asarray(path.stage), _stages(each, path.paradigms)))
-    theory = {name: np.asarray(getattr(path, name)) for name in found}
-    deviation = {name: float(np.max(np.abs(found[name] - theory[name]))) for name in found}
-    return Practice(times, found, theory, deviation)
+    schedule = schedule_of(rows, known)
+    used = [row for row in rows if "train" in row["sets"]]
+    each = [paradigm_of(row["paradigm"], known) for row in used]
+
+    def curves_of(path: Trajectory) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        before = np.minimum(np.asarray(path.stage), _stages(each, path.paradigms))
+        path = replace(path, stage=before)
+        shown = {name: np.asarray(getattr(path, name)) for name in found}
+        return shown, {n: float(np.max(np.abs(found[n] - shown[n]))) for n in found}
+
+    theory = curves_of(solve(schedule, setting, times, start, freeze))
+    corrected: tuple[Any, Any] = (None, None)
+    steps = engine.steps * np.array([row["epoch"] for row in used])
+    momentum = engine.run.momentum or 0.0
+    rate = engine.run.replicas[replica].rate
+    steady = not any(stage.fresh for stage in engine.run.schedule.stages)
+    if steady and np.allclose(times, steps * rate / (1 - momentum), rtol=1e-6):
+        how = {"learning_rate": rate, "momentum": momentum}
+        corrected = curves_of(simulate(schedule, setting, times, start, freeze, **how))
+    return Practice(times, found, *theory, *corrected)
 
 
 def _stages(each: Sequence[Paradigm], order: Sequence[Paradigm]) -> np.ndarray:
