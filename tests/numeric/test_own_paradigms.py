@@ -5,8 +5,10 @@ import pytest
 import sympy as sp
 from scipy.integrate import solve_ivp
 
-from attnflow import Paradigm, Schedule, Setting, simulate, solve
+from attnflow import Paradigm, Schedule, Setting, crossings, simulate, solve, time_to_focus
 from attnflow.errors import IntegrationFailed, NoFirstIntegral
+from attnflow.numeric import crossings as crossings_module
+from attnflow.numeric import events
 from attnflow.symbols import C, alpha, mu
 from oracles.zoo import MIXTURE, SEPARABLE
 from tolerances import CLAIM, STEPPED
@@ -110,3 +112,42 @@ def test_a_flow_that_ends_in_a_singularity_is_refused_beyond_it():
         solve(falling, Setting(4, 5), many, (0.5, 0.0))
     with pytest.raises(IntegrationFailed, match="the panels do not reach every time"):
         solve(falling, Setting(4, 5), np.array([0.1, 0.4]), (0.0, 0.0))
+
+
+@pytest.fixture
+def simulated(monkeypatch):
+    """Every loss as if none had a first integral: crossings and events simulate."""
+    for module in (events, crossings_module):
+        monkeypatch.setattr(module, "separates", lambda paradigm: False)
+
+    def none(problem):
+        raise NoFirstIntegral("none")
+
+    monkeypatch.setattr(crossings_module, "evaluate", none)
+
+
+@pytest.mark.parametrize("target", [0.5, 0.95])
+def test_the_time_to_focus_of_a_simulated_flow_is_that_of_the_closed_form(simulated, target):
+    schedule = Schedule([("soft", 40.0), ("hard", None)])
+    for curve in ("lvml", schedule):
+        found = time_to_focus(curve, Setting(6, 4), target)
+        wanted = float(solve(curve, Setting(6, 4), found).alpha)
+        assert wanted == pytest.approx(target, rel=1e-9)
+
+
+def test_crossings_of_simulated_flows_are_those_of_the_closed_form(simulated):
+    found = crossings("soft", "hard", Setting(5, 3), until=1e5)
+    assert found.size == 1
+    path = [solve(name, Setting(5, 3), found[0]) for name in ("soft", "hard")]
+    assert float(path[0].nu) == pytest.approx(float(path[1].nu), rel=1e-9)
+
+
+def test_a_mixture_has_a_time_to_focus_and_crossings():
+    """Between those of its two losses, near their mean; and it crosses both."""
+    times = {p: time_to_focus(p, Setting(5, 3), 0.9) for p in ("soft", "hard", MIXTURE)}
+    assert times["hard"] < times[MIXTURE] < times["soft"]
+    assert crossings("soft", MIXTURE, Setting(5, 3), until=1e5).size == 1
+
+
+def test_a_level_that_a_simulated_flow_does_not_reach_takes_for_ever(simulated):
+    assert time_to_focus("soft", Setting(20, 20), 1 - 1e-9) == np.inf

@@ -20,10 +20,13 @@ from attnflow.errors import SettingError
 from attnflow.numeric.lower import lower
 from attnflow.numeric.precision import traced
 from attnflow.numeric.problem import normalise
+from attnflow.numeric.simulate import simulate
+from attnflow.numeric.times import default_horizon
 from attnflow.numeric.trajectory import STATE, Reduced, reduce_setting
 from attnflow.numeric.wright import increment
 from attnflow.schedule import Schedule
 from attnflow.settings import Setting, check
+from attnflow.symbolic.first_integral import separates
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbolic.switch_condition import derive_switch_terms
 from attnflow.symbols import C, mu, rho, tau
@@ -32,6 +35,10 @@ POINTS = 16  # Gauss points a panel
 PANELS = 600  # panels tried at most; 20 to 60 are usual
 RESOLVED = 3e-14  # size of the last two Legendre coefficients, relative to the largest value
 LANES = 32  # legs computed side by side: one shape, so that each paradigm compiles once
+GRID = 512  # times of a simulated flow that are looked at
+WIDER = 16.0  # how much further is looked where a level was not reached
+LATEST = 1e15
+FINEST = 1e-13  # relative error of a step there
 NOTHING, MARGIN, FOCUS, TIME = range(4)  # which event ended a leg
 
 
@@ -292,15 +299,19 @@ def time_to_focus(
         initial: (mu0, nu0), from -300 to 300.
 
     Returns:
-        t = step x learning rate, to about 1e-13; infinite where alpha never gets there (or not
-        within the range of float64).
+        t = step x learning rate, to about 1e-13 (1e-10 where a loss has no first integral and its
+        flow is simulated); infinite where alpha never gets there (or not within the range of
+        float64, of a simulated flow not up to 1e15).
 
     Raises:
         SettingError, ParadigmError: an argument is not allowed; the message names it.
-        NoFirstIntegral: a paradigm has none.
+        IntegrationFailed: a loss without a first integral could not be simulated that far.
     """
     problem = normalise(paradigm, setting, 0.0, initial)
     race = course(setting, target, initial)
+    if not all(separates(part) for part in problem.paradigms):
+        score = race.goal + float(np.log(race.reduced.ratio))
+        return _simulated_time(paradigm, setting, score, initial)
     mu_now, x_now, begin = race.mu, race.x, 0.0
     for part, end in zip(problem.paradigms, problem.ends, strict=True):
         leg = race.run(part, mu_now, x_now, duration=end - begin)
@@ -308,3 +319,25 @@ def time_to_focus(
             return begin + float(leg.time[0])
         mu_now, x_now, begin = leg.mu[0], leg.x[0], float(end)
     return math.inf
+
+
+def _simulated_time(paradigm: Any, setting: Setting, score: float, initial: Any) -> float:
+    """The first time at which nu reaches a score, by ever finer times of the simulated flow."""
+
+    def above(times: np.ndarray) -> np.ndarray:
+        path = simulate(paradigm, setting, times, initial, rtol=FINEST)
+        return np.asarray(path.nu) - score
+
+    low, high = 0.0, default_horizon(setting)
+    while not np.any(above(np.linspace(low, high, GRID)) >= 0):
+        low, high = high, high * WIDER
+        if low > LATEST:
+            return math.inf
+    while True:  # the interval shrinks by the grid's size at a time
+        times = np.linspace(low, high, GRID)
+        over = above(times)
+        place = max(int(np.flatnonzero(over >= 0)[0]), 1)
+        low, high = times[place - 1], times[place]
+        if high - low <= 1e-12 * high:
+            share = over[place - 1] / (over[place - 1] - over[place])
+            return float(low + share * (high - low))

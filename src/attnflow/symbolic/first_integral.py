@@ -68,3 +68,12 @@ def derive_first_integral(paradigm: Paradigm) -> FirstIntegral:
             f"use simulate (or freeze one part), which need none"
         )
     return FirstIntegral(ratio, slope=stable(textbook(metric[0] / metric[1] * ratio)))
+
+
+def separates(paradigm: Paradigm) -> bool:
+    """Whether the paradigm has a first integral of the known form."""
+    try:
+        derive_first_integral(paradigm)
+    except NoFirstIntegral:
+        return False
+    return True
