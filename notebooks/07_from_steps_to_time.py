@@ -97,7 +97,7 @@ assert all(50 < time < 90 and 50 < rate < 65 for time, rate in least.values())
 #
 # Adam divides each entry of the gradient by its size. As long as no entry vanishes its steps are
 # those of sign descent, and these are the same for every paradigm: $\mu = 2 t$, $\nu = t$
-# (derivation 15). The losses that take very different times to focus under gradient descent are
+# (derivation 16). The losses that take very different times to focus under gradient descent are
 # within some per cent of each other.
 
 # %%

@@ -354,14 +354,14 @@ MUTATIONS = [
         result(flow.derive_jacobian, "", wrong, "13", of)
         for of, wrong in zip(WAYS, (negative, lambda matrix: matrix.T, twice), strict=True)
     ),
-    result(finite_steps.derive_step_correction, "stable", twice, "14"),
+    result(finite_steps.derive_step_correction, "stable", twice, "15"),
     *(
-        result(curvature.derive_curvature, field, negative, "14", of)
+        result(curvature.derive_curvature, field, negative, "15", of)
         for of, field in zip(WAYS, ("plane", "background", "apart"), strict=True)
     ),
-    value("sign-mu", optimizers.sign_velocity, (symbols.r, optimizers.sign_velocity[1]), "15"),
-    value("sign-nu", optimizers.sign_velocity, (optimizers.sign_velocity[0], symbols.r), "15"),
-    *(result(optimizers.derive_arc, "", twice, "15", of) for of in WAYS),
+    value("sign-mu", optimizers.sign_velocity, (symbols.r, optimizers.sign_velocity[1]), "16"),
+    value("sign-nu", optimizers.sign_velocity, (optimizers.sign_velocity[0], symbols.r), "16"),
+    *(result(optimizers.derive_arc, "", twice, "16", of) for of in WAYS),
     *(result(finite_steps.derive_drift, "", twice, "13", of) for of in WAYS),
     Mutation(
         "omega-slope", (functions.wright_omega, "fdiff"), lambda w, index=1: w / (2 + w), "04"

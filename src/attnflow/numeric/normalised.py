@@ -59,7 +59,7 @@ def normalised_flow(
     Example:
         >>> normalised_flow("soft", Setting(20, 20), [1.0, 20.0]).alpha
 
-    Source: derivations/15_adam.py.
+    Source: derivations/16_adam.py.
     """
     problem = normalise(paradigm, setting, lengths, initial)
     if traced(problem):

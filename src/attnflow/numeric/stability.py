@@ -57,7 +57,7 @@ def max_learning_rate(
         >>> max_learning_rate("soft", Setting(6, 6), [0.0, 80.0], momentum=0.9).round(1)
         array([...])
 
-    Source: derivations/14_largest_learning_rate.py.
+    Source: derivations/15_largest_learning_rate.py.
     """
     check_momentum(momentum, nesterov)
     if traced(setting, times, initial, momentum):

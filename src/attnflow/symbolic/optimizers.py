@@ -32,7 +32,7 @@ def derive_arc(paradigm: Paradigm) -> sp.Expr:
     Raises:
         NoFirstIntegral: the paradigm has none.
 
-    Source: derivations/15_adam.py.
+    Source: derivations/16_adam.py.
     """
     turn = derive_first_integral(paradigm).slope * (1 - alpha)  # d nu/d mu over rho
     square = metric[0] + metric[1] * (1 + C * theta**2) * turn**2

@@ -49,7 +49,7 @@ REST = sp.Symbol("q", positive=True)  # 1 - alpha
 
 def main() -> Derivation:
     """The steps of this derivation, all checked."""
-    told = Derivation(15, "Adam and its limits", __doc__)
+    told = Derivation(16, "Adam and its limits", __doc__)
     signs(told)
     for paradigm in POOLS:
         never_vanishes(told, paradigm)

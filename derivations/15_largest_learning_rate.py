@@ -51,7 +51,7 @@ NORM = sp.Rational(2, 3)
 
 def main() -> Derivation:
     """The steps of this derivation, all checked."""
-    told = Derivation(14, "The largest learning rate", __doc__)
+    told = Derivation(15, "The largest learning rate", __doc__)
     for nesterov in (False, True):
         stable(told, nesterov)
     for paradigm in SIDES:
