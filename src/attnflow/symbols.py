@@ -35,6 +35,9 @@ kappa = sp.Symbol("kappa", positive=True)  # inertia of the velocity
 sigma = sp.Symbol("sigma", real=True)  # factor of the change of the flow along itself
 theta = sp.Symbol("theta", nonnegative=True)  # norms: s/(r sqrt(background vectors))
 curvature = sp.Symbol("lambda_H", positive=True)  # an eigenvalue of the Hessian
+H_mu, H_cross, H_nu = (  # its entries where all classes move alike
+    sp.Symbol(f"H_{{{name}}}", real=True) for name in (r"\mu \mu", r"\mu \nu", r"\nu \nu")
+)
 lag = sp.Symbol("k_1", real=True)  # first-order correction of the slow motion
 mu_ddot = sp.Symbol(r"\ddot{\mu}", real=True)
 nu_ddot = sp.Symbol(r"\ddot{\nu}", real=True)

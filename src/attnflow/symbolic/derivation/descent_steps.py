@@ -15,6 +15,9 @@ from attnflow.symbolic.orbit import derive_potential
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import (
     B,
+    H_cross,
+    H_mu,
+    H_nu,
     alpha,
     attention,
     bend,
@@ -153,13 +156,13 @@ def _curvature(paradigm: Paradigm) -> list[Step]:
         )
     ]
     slopes = derive_jacobian(paradigm)
-    for i, j, name in ((0, 0, r"\mu \mu"), (0, 1, r"\mu \nu"), (1, 1, r"\nu \nu")):
+    for i, j, left in ((0, 0, H_mu), (0, 1, H_cross), (1, 1, H_nu)):
         square = slopes[i, j] * slopes[j, i]
         told.append(
             checked(
                 f"curvature-{i + 1}{j + 1}",
                 "Hessian of all classes alike",
-                sp.Symbol(f"H_{{{name}}}", real=True),
+                left,
                 factored(plane[i, i]) if i == j else plane[i, j],
                 "Symmetric, in the metric and with its learning rates. Without background the "
                 "loss splits by class, and its two eigenvalues occur C times.",
