@@ -167,8 +167,15 @@ def test_a_problem_names_its_parts_and_stages():
         lambda: check_start((["1"], 0)),
         lambda: Schedule(5),  # type: ignore
         lambda: Schedule([5]),  # type: ignore
+        lambda: power_mean("1/100000"),  # its exact roots would be taken apart for ever
+        lambda: power_mean(10**400),
     ],
 )
 def test_text_arrays_of_words_and_endless_numbers_are_one_sentence(refused):
-    with pytest.raises(SettingError, match="^[^\\n]{20,200}$"):
+    with pytest.raises((SettingError, ParadigmError), match="^[^\\n]{20,200}$"):
         refused()
+
+
+def test_a_probability_is_a_number_however_far_the_margin_goes():
+    found = solve("soft", Setting(20, 20, classifier_rate=1e30), [0.0, 2000.0])
+    assert found.mu[1] > 1000 and found.beta.tolist() == [pytest.approx(0.05), 1.0]

@@ -12,6 +12,8 @@ def attnflow(capsys, monkeypatch, tmp_path):
     """Run a command in an empty folder: (exit code, standard output, standard error)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
+    # what is being done is said after a second, which a busy machine takes for anything
+    monkeypatch.setattr("attnflow.cli.output.PATIENCE", 3600.0)
 
     def call(*arguments):
         code = run([str(a) for a in arguments])

@@ -91,17 +91,17 @@ def undrawn(monkeypatch):
 
 @pytest.mark.usefixtures("undrawn")
 def test_disagreement_exits_with_one_and_names_the_paradigm(attnflow, monkeypatch, tmp_path):
-    from attnflow.numeric import compare
+    from attnflow.numeric import simulate
 
-    run = compare._run
+    run = simulate.simulate_all
 
-    def off(method, *arguments):
-        found = run(method, *arguments)
-        if method == "simulation":
-            object.__setattr__(found, "mu", np.asarray(found.mu) * (1 + 1e-6))
+    def off(*arguments, **options):
+        found = run(*arguments, **options)
+        for trajectory in found:
+            object.__setattr__(trajectory, "mu", np.asarray(trajectory.mu) * (1 + 1e-6))
         return found
 
-    monkeypatch.setattr(compare, "_run", off)
+    monkeypatch.setattr(simulate, "simulate_all", off)
     code, out, _ = attnflow(*QUICK)
     assert code == 1
     assert "do NOT agree within 1e-08 for hard" in out
@@ -130,7 +130,7 @@ def test_an_interrupted_or_failed_run_leaves_nothing(attnflow, monkeypatch, erro
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("attnflow.cli.comparison.runs.save_dataset", fail)
+    monkeypatch.setattr("attnflow.cli.comparison.files.save_dataset", fail)
     found, out, err = attnflow(*QUICK)
     assert (found, out, err.count("\n")) == (code, "", 1)
     assert os.listdir() == []
