@@ -222,7 +222,8 @@ def test_a_bucket_too_small_for_a_batch_joins_the_next(small):
 
 def test_runs_trained_at_once_still_compute_one_length_a_step(small):
     engine = engine_of(replace(small, seeds=(0, 1)))
-    replicas = Replica(jnp.arange(2, dtype=jnp.uint32), jnp.full(2, 0.1))
+    rates = {name: jnp.full(2, 0.1) for name in engine.divided}
+    replicas = Replica(jnp.arange(2, dtype=jnp.uint32), rates)
     together = jax.vmap(
         partial(run_epoch, engine, objective("soft")), in_axes=(0, 0, None, None, None)
     )

@@ -346,6 +346,42 @@ def test_a_custom_loss_trains_and_evaluates(tmp_path):
         )
 
 
+def test_a_stage_has_its_own_rates_and_may_begin_with_a_fresh_optimiser():
+    base = replace(TINY, epochs=2, learning_rates=(0.05,))
+    plain = train(replace(base, paradigm="soft@epoch=1,lvml"))
+    same = train(replace(base, paradigm="soft@epoch=1:rate=0.05,lvml:rate.focus=100%"))
+    assert weights(same) == weights(plain)
+    tenth = train(replace(base, paradigm="soft@epoch=1,lvml:rate=10%"))
+    one, other = (row["time"] for row in tenth.rows)
+    assert other - one == pytest.approx(0.1 * one)
+    assert plain.rows[1]["time"] == pytest.approx(2 * plain.rows[0]["time"])
+    first = train(replace(base, epochs=1, paradigm="soft"))
+    tiny = train(replace(base, paradigm="soft@epoch=1,lvml:rate.focus=1e-30:fresh"))
+    moved, begun = ev.one_run(tiny), ev.one_run(first)
+    jax.tree.map(np.testing.assert_array_equal, moved["focus"], begun["focus"])
+    assert weights(tiny) != weights(first)  # the classifier went on
+    kept = train(replace(base, paradigm="soft@epoch=1,lvml"))
+    fresh = train(replace(base, paradigm="soft@epoch=1,lvml:fresh"))
+    assert weights(kept) != weights(fresh)  # without the first stage's momentum
+    with pytest.raises(SettingError, match=r"rate.encoder .* that learns \(classifier, focus\)"):
+        train(replace(base, paradigm="soft:rate.encoder=0.1"))
+
+
+def test_a_run_with_rates_of_stages_resumes_bit_for_bit(tmp_path):
+    run = replace(TINY, paradigm="soft@epoch=2,lvml@t=25:rate=20%:fresh,hard:rate.focus=0.001")
+    whole = train(run, tmp_path / "whole")
+
+    def stop(done, total, told):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(run, tmp_path / "cut", progress=stop)
+    again = train(None, tmp_path / "cut", resume=True)
+    assert weights(again) == weights(whole)
+    assert [row["time"] for row in again.rows] == [row["time"] for row in whole.rows]
+
+
 ROOT = averaging("root", sp.sqrt(beta))
 HALF = averaging("half", beta / (2 - beta), title="Half odds")
 

@@ -16,6 +16,7 @@ from attnflow.captions.pipeline import ahead, batches, check_libraries
 from attnflow.captions.program import CaptionEngine, build
 from attnflow.captions.vocabulary import Vocabulary, load_vocabulary
 from attnflow.errors import SettingError
+from attnflow.schedule import Stage
 from attnflow.train import parallel
 from attnflow.train.config import from_anywhere
 from attnflow.train.epoch import diverged
@@ -176,6 +177,7 @@ def _make(
     goals = objectives_of(run, losses, opening=opening)
     vocabulary = None if folder is None else load_vocabulary(folder.path / VOCABULARY)
     engine = build(corpus_of(run, vocabulary), run, devices)
+    engine.check_rates(run.schedule, ["decoder", *["encoder"] * run.learns_encoder])
     return Made(CaptionTrainer(engine), goals, run.schedule)
 
 
@@ -204,9 +206,12 @@ class CaptionTrainer(Trainer):
         """The state before the first step."""
         return self.engine.start()
 
-    def advance(self, goal: Objective, state: Any, epoch: int, first: int) -> Iterator[Point]:
+    def advance(
+        self, goal: Objective, state: Any, epoch: int, first: int, stage: Stage
+    ) -> Iterator[Point]:
         """The steps of an epoch; the loss is looked at now and then, which waits for the device."""
         engine, run, told = self.engine, self.engine.run, {}
+        rates = engine.rates(state["weights"], stage)
         found = batches(
             engine.corpus.sets["train"],
             engine.source,
@@ -218,7 +223,7 @@ class CaptionTrainer(Trainer):
             workers=run.workers,
         )
         for number, batch in enumerate(ahead(found, engine.devices.put), first + 1):
-            state = engine.step(goal, state, batch.pixels, batch.words)
+            state = engine.step(goal, state, batch.pixels, batch.words, rates)
             last, often = number == engine.steps, run.checkpoint_steps
             keep = bool(often) and not last and number % often == 0
             if last or keep or number % WATCHED == 0:

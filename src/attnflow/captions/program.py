@@ -26,13 +26,16 @@ from attnflow.captions.teacher_forcing import costs_to_come, dropout_of, unroll,
 from attnflow.captions.vgg_weights import load_vgg19
 from attnflow.captions.vocabulary import PAD
 from attnflow.errors import DataError, SettingError
+from attnflow.schedule import Stage
 from attnflow.train import losses
 from attnflow.train.descent import Descent
-from attnflow.train.epoch import LARGEST_LOSS
+from attnflow.train.epoch import LARGEST_LOSS, stepped
 from attnflow.train.networks.contract import drawn_at_once
 from attnflow.train.objective import Objective
 from attnflow.train.parallel import Devices
 
+PLAIN = Stage("")
+"""Without learning rates of its own."""
 SMALLEST_SQUARE = 1e-12
 """Keeps an image without any feature at 0."""
 STANDARD, AT_ONCE = 64, 16
@@ -101,6 +104,8 @@ class CaptionEngine(Descent):
         """Clipping and the optimiser, without its learning rate."""
         return optax.chain(optax.clip_by_global_norm(self.run.clip), super().transform())
 
+    clock = "decoder"
+
     @property
     def rate(self) -> float:
         """The learning rate."""
@@ -130,12 +135,20 @@ class CaptionEngine(Descent):
         mean, scale = (frozen[name][None, None] for name in ("mean", "scale"))
         return ((grid - mean) * scale).astype(jnp.dtype(self.run.dtype))
 
-    def step(self, objective: Objective, state: Any, pixels: Any, words: Any) -> Any:
-        """One step of the optimiser; the new state. Nothing waits for the device."""
+    def rates(self, weights: Any, stage: Stage = PLAIN) -> dict[str, Any]:
+        """The learning rate of each network in a stage, on the device."""
+        rates = {name: np.float32(stage.rate(name, self.rate)) for name in weights}
+        return self.devices.put(rates)
+
+    def step(
+        self, objective: Objective, state: Any, pixels: Any, words: Any, rates: Any = None
+    ) -> Any:
+        """One step of the optimiser at these rates; the new state, which nothing waits for."""
+        rates = self.rates(state["weights"]) if rates is None else rates
         key = "step", objective
         if key not in self.compiled:
             self.compiled[key] = self.devices.compile(partial(take_step, self, objective))
-        return self.compiled[key](state, self.frozen, pixels, words)
+        return self.compiled[key](state, self.frozen, pixels, words, rates)
 
 
 def _modules(corpus: Corpus, run: CaptionTraining, source: Source) -> tuple[Any, Decoder]:
@@ -249,7 +262,13 @@ def standards(part: CaptionSet, source: Source, encoder: Any) -> dict[str, Any]:
 
 
 def take_step(
-    engine: CaptionEngine, objective: Objective, state: Any, frozen: Any, pixels: Any, words: Any
+    engine: CaptionEngine,
+    objective: Objective,
+    state: Any,
+    frozen: Any,
+    pixels: Any,
+    words: Any,
+    rates: Any,
 ) -> Any:
     """One step: loss, gradient, optimiser, running means."""
     key = jax.random.fold_in(jax.random.key(engine.run.seed), state["step"])
@@ -271,11 +290,11 @@ def take_step(
         updates, optimizer = engine.transform().update(
             gradient, state["optimizer"], state["weights"]
         )
-    rate: Any = jnp.float32(engine.run.learning_rate)
     if engine.run.rate_schedule == "cosine":
         with jax.numpy_dtype_promotion("standard"):
-            rate = rate * engine.decay(state["step"].astype(jnp.float32))
-    weights = jax.tree.map(lambda w, u: w - rate * u, state["weights"], updates)
+            decay = engine.decay(state["step"].astype(jnp.float32))
+            rates = {name: rate * decay for name, rate in rates.items()}
+    weights = stepped(state["weights"], updates, rates)
     there = aux["present"] > 0
     mean = aux["cost"] / jnp.maximum(aux["present"], 1.0)
     moved = REMEMBERED * state["baseline"] + (1 - REMEMBERED) * mean

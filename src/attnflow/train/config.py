@@ -35,7 +35,7 @@ class Replica(NamedTuple):
 
     Attributes:
         seed: of the start, the order and the draws.
-        rate: the learning rate.
+        rate: the learning rate; inside compiled functions that of each network by name.
         focus: the focus weight that is held, or None.
     """
 

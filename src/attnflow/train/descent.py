@@ -1,12 +1,15 @@
 """The optimiser of a run, and the time of the flow that its steps take."""
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from attnflow.errors import SettingError
+from attnflow.schedule import Schedule
 from attnflow.train.parallel import Devices
 
 
@@ -22,6 +25,22 @@ class Descent:
     run: Any
     devices: Devices
     steps: int
+    clock: ClassVar[str] = "classifier"
+    """The network by whose learning rate time is counted."""
+
+    def check_rates(self, schedule: Schedule, networks: Collection[str]) -> None:
+        """Refuse a stage's learning rate of a network that there is not.
+
+        Raises:
+            SettingError: naming the networks that there are.
+        """
+        for rate in (rate for stage in schedule.stages for rate in stage.rates):
+            network = rate.unit.partition(".")[2]
+            if network and network not in networks:
+                raise SettingError(
+                    f"{rate.unit} of the schedule must be of a network that learns "
+                    f"({', '.join(sorted(networks))})"
+                )
 
     def transform(self) -> optax.GradientTransformation:
         """The optimiser, without its learning rate."""

@@ -188,6 +188,14 @@ def _order(engine: "Engine", key: Any) -> tuple[Any, Any]:
     return tuple(a.reshape(-1, engine.batch) for a in (orders, present))  # pyright: ignore
 
 
+def stepped(weights: Any, updates: Any, rates: Any) -> Any:
+    """The weights of each network after a step at its learning rate."""
+    return {
+        name: jax.tree.map(lambda w, u, rate=rates[name]: w - rate * u, held, updates[name])
+        for name, held in weights.items()
+    }
+
+
 def run_epoch(
     engine: "Engine",
     objective: Objective,
@@ -233,11 +241,12 @@ def run_epoch(
             gradient["focus"] = jax.tree.map(jnp.zeros_like, gradient["focus"])
         with jax.numpy_dtype_promotion("standard"):  # optax counts its steps with mixed types
             updates, optimizer = transform.update(gradient, state["optimizer"], state["weights"])
-        scale = replica.rate
+        rates = replica.rate
         if engine.run.rate_schedule == "cosine":
-            scale = replica.rate * engine.decay(state["step"].astype(jnp.float32))
+            decay = engine.decay(state["step"].astype(jnp.float32))
+            rates = {name: rate * decay for name, rate in rates.items()}
         new = {
-            "weights": jax.tree.map(lambda w, u: w - scale * u, state["weights"], updates),
+            "weights": stepped(state["weights"], updates, rates),
             "optimizer": optimizer,
             "step": state["step"] + 1,
             "baseline": 0.9 * state["baseline"] + 0.1 * loss,

@@ -139,7 +139,7 @@ def replica_of(engine: Engine, replica: int) -> Replica:
     """One of the runs trained at once, as compiled functions take it."""
     found = engine.run.replicas[replica]
     held = None if found.focus is None else np.float32(found.focus)
-    return engine.devices.put(Replica(np.uint32(found.seed), np.float32(found.rate), held))
+    return engine.devices.put(Replica(np.uint32(found.seed), None, held))
 
 
 def _predict(

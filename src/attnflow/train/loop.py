@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from attnflow.errors import SettingError
-from attnflow.schedule import Amount, Schedule
+from attnflow.schedule import Amount, Schedule, Stage
 from attnflow.train import parallel
 from attnflow.train.config import CUSTOM, Training
 from attnflow.train.epoch import diverged
@@ -121,7 +121,9 @@ def _make(
         _comparable(run, schedule)
         _knowable(run, schedule, made)
     pair = networks or find_pair(run.networks or "linear")
-    return Made(PairTrainer(build(made, run, pair, devices)), goals, schedule)
+    engine = build(made, run, pair, devices)
+    engine.check_rates(schedule, engine.divided)
+    return Made(PairTrainer(engine), goals, schedule)
 
 
 def _settle(run: Training, begun: bool) -> Training:
@@ -145,15 +147,17 @@ class PairTrainer(Trainer):
         """The state before the first step, each leaf with a leading axis of runs."""
         return self.engine.start()
 
-    def advance(self, goal: Objective, state: Any, epoch: int, first: int) -> Iterator[Point]:
+    def advance(
+        self, goal: Objective, state: Any, epoch: int, first: int, stage: Stage
+    ) -> Iterator[Point]:
         """One epoch for all runs."""
-        state, stream = self.engine.epoch(goal, state, epoch)
+        state, stream = self.engine.epoch(goal, state, epoch, stage)
         told = {name: np.asarray(values) for name, values in stream.items()}
         run = self.engine.run
         or_else = f", or less momentum than {run.momentum:g}" if run.momentum else ""
         for (seed, rate, _), step in zip(run.replicas, told["bad"].tolist(), strict=True):
             if step >= 0:
-                raise diverged(goal.name, step, seed, rate, or_else)
+                raise diverged(goal.name, step, seed, stage.rate("classifier", rate), or_else)
         yield Point(1, state, told)
 
     def measured(self, goal: Objective, state: Any) -> Any:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attnflow.schedule import Stage
 from attnflow.train.config import Replica, Training
 from attnflow.train.descent import Descent
 from attnflow.train.epoch import run_epoch
@@ -26,6 +27,8 @@ from attnflow.train.outputs import modules_of, score_base
 from attnflow.train.parallel import Devices
 from attnflow.train.tasks.task import Mosaics, Task
 
+PLAIN = Stage("")
+"""Without learning rates of its own."""
 CPU_CHUNK = 16
 """Images of so many inputs at once keep the windows of a convolution in the processor's cache."""
 
@@ -98,14 +101,17 @@ class Engine(Descent):
         }
         return self.devices.put(state)
 
-    def epoch(self, objective: Objective, state: Any, number: int) -> tuple[Any, dict[str, Any]]:
-        """One epoch for every run: (new state, metrics with a leading axis of runs).
+    def epoch(
+        self, objective: Objective, state: Any, number: int, stage: Stage = PLAIN
+    ) -> tuple[Any, dict[str, Any]]:
+        """One epoch for every run, at a stage's rates: (new state, metrics with an axis of runs).
 
         Metrics: ``loss`` (mean over the epoch's inputs, before each step), ``alpha`` (mean weight
         on the true segments), ``bad`` (first step whose loss was not finite or too large, or -1).
         """
         function = self._compile(("epoch", objective), lambda: partial(run_epoch, self, objective))
-        return function(state, *self._which(number), self.base, self.inputs["train"])
+        which = self._which(number, stage)
+        return function(state, *which, self.base, self.inputs["train"])
 
     def measure(self, state: Any, objective: Objective) -> dict[str, dict[str, Any]]:
         """What each set shows of the weights: see ``measure_sets``; leading axis of runs."""
@@ -126,9 +132,14 @@ class Engine(Descent):
         """The networks with these weights (of one run)."""
         return modules_of(self, weights)
 
-    def _which(self, number: int) -> tuple[Replica, Any]:
+    def _which(self, number: int, stage: Stage = PLAIN) -> tuple[Replica, Any]:
+        """The runs trained at once, their learning rates by network, and the epoch's number."""
         seeds, rates, focus = zip(*self.run.replicas, strict=True)
-        replicas = Replica(np.array(seeds, np.uint32), np.array(rates, np.float32))
+        of_networks = {
+            name: np.array([stage.rate(name, rate) for rate in rates], np.float32)
+            for name in self.divided
+        }
+        replicas = Replica(np.array(seeds, np.uint32), of_networks)
         if focus[0] is not None:
             replicas = replicas._replace(focus=np.array(focus, np.float32))
         return self.devices.put((replicas, np.int32(number)))

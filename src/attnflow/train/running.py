@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from attnflow.errors import ParadigmError, SettingError
-from attnflow.schedule import Schedule
+from attnflow.schedule import Schedule, Stage
 from attnflow.train import parallel
 from attnflow.train.objective import Loss, Objective, objective
 from attnflow.train.parallel import once
@@ -68,8 +68,10 @@ class Trainer(ABC):
         """The state before the first step."""
 
     @abstractmethod
-    def advance(self, goal: Objective, state: Any, epoch: int, first: int) -> Iterator[Point]:
-        """Go through an epoch, of which so many calls are done already.
+    def advance(
+        self, goal: Objective, state: Any, epoch: int, first: int, stage: Stage
+    ) -> Iterator[Point]:
+        """Go through an epoch, of which so many calls are done already, at a stage's rates.
 
         Raises:
             TrainingFailed: the loss was not finite or diverged.
@@ -283,7 +285,8 @@ def _loop(
         if not first:
             stage, state = _next_stage(made, stage, epoch, rows, state)
         goal, began = made.goals[stage], time.perf_counter()
-        ahead = trainer.advance(goal, state, epoch, first)
+        now = made.schedule.stages[stage]
+        ahead = trainer.advance(goal, state, epoch, first, now)
         for point in ahead:
             state, done = point.state, epoch * trainer.calls + point.number
             if point.number < trainer.calls:
@@ -296,7 +299,7 @@ def _loop(
                 _tell(progress, done, trainer, told)
                 continue
             seconds = time.perf_counter() - began
-            new = _rows(trainer, goal, point, epoch + 1)
+            new = _timed(made, now, rows, _rows(trainer, goal, point, epoch + 1))
             clock = {"seconds": seconds, "inputs_per_second": trainer.inputs(first) / seconds}
             new = [{**row, **clock} for row in new]
             rows += new
@@ -326,6 +329,24 @@ def _rows(trainer: Trainer, goal: Objective, point: Point, done: int) -> list[di
     return trainer.rows(goal, done, point.told, measured)
 
 
+def _timed(
+    made: Made, stage: Stage, rows: list[dict[str, Any]], new: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """An epoch's rows with their times, where stages have learning rates of their own.
+
+    Time is counted by the rate of the classifier (of captions, of the decoder).
+    """
+    if not any(one.rates for one in made.schedule.stages):
+        return new
+    engine, last = made.trainer.engine, rows[-len(new) :] or [{"time": 0.0}] * len(new)
+    for row, before in zip(new, last, strict=True):
+        base, done = row["learning_rate"], row["epoch"]
+        share = stage.rate(engine.clock, base) / base
+        passed = engine.time_after(done, base) - engine.time_after(done - 1, base)
+        row["time"] = before["time"] + passed * share
+    return new
+
+
 def _next_stage(
     made: Made, stage: int, epoch: int, rows: list[dict[str, Any]], state: Any
 ) -> tuple[int, Any]:
@@ -334,6 +355,8 @@ def _next_stage(
         row["alpha"] for row in rows if row["epoch"] == epoch and row.get("alpha") is not None
     ]
     passed = made.trainer.engine.time_after(epoch)
+    if rows and any(one.rates for one in made.schedule.stages):
+        passed = rows[-1]["time"]
     focus = float(np.mean(alphas)) if alphas else -math.inf
     reached = {"epoch": epoch, "alpha": focus, "t": passed, "theory": passed}
     following = made.schedule.stage_at(stage, reached)

@@ -103,6 +103,9 @@ def theory_over_practice(trained: Trained, replica: int = 0) -> Practice:
             f"linear-zero, trained by sgd, got {engine.task.name} with {engine.run.networks}, "
             f"trained by {engine.run.optimizer}"
         )
+    for rate in (rate for stage in trained.schedule.stages for rate in stage.rates):
+        if "." in rate.unit:
+            raise SettingError(f"theory has one learning rate for both networks, got {rate}")
     rows = rows_of(trained, replica)
     found = curves(rows)
     times = found.pop("times")
