@@ -20,6 +20,7 @@ from attnflow.errors import SettingError
 from attnflow.numeric.lower import lower
 from attnflow.numeric.precision import traced
 from attnflow.numeric.problem import normalise
+from attnflow.numeric.quadrature import INTEGRALS, NODES, POINTS, VALUES
 from attnflow.numeric.simulate import simulate
 from attnflow.numeric.times import default_horizon
 from attnflow.numeric.trajectory import STATE, Reduced, reduce_setting
@@ -31,9 +32,8 @@ from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbolic.switch_condition import derive_switch_terms
 from attnflow.symbols import C, mu, rho, tau
 
-POINTS = 16  # Gauss points a panel
 PANELS = 600  # panels tried at most; 20 to 60 are usual
-RESOLVED = 3e-14  # size of the last two Legendre coefficients, relative to the largest value
+RESOLVED = 3e-14  # size of the last two Chebyshev coefficients, relative to the largest value
 LANES = 32  # legs computed side by side: one shape, so that each paradigm compiles once
 GRID = 512  # times of a simulated flow that are looked at
 WIDER = 16.0  # how much further is looked where a level was not reached
@@ -42,17 +42,8 @@ FINEST = 1e-13  # relative error of a step there
 NOTHING, MARGIN, FOCUS, TIME = range(4)  # which event ended a leg
 
 
-def _tables() -> tuple[np.ndarray, ...]:
-    """Gauss points on [0, 1] and 1; weights; integrals from 0 to each; last two coefficients."""
-    nodes, weights = np.polynomial.legendre.leggauss(POINTS)
-    values = np.polynomial.legendre.legvander(np.append(nodes, 1.0), POINTS)
-    to_coefficients = np.linalg.inv(values[:-1, :POINTS])
-    running = np.polynomial.legendre.legint(np.eye(POINTS), lbnd=-1)
-    points = np.append((nodes + 1) / 2, 1.0)
-    return points, weights / 2, values @ running @ to_coefficients / 2, to_coefficients[-2:]
-
-
-_NODES, _WEIGHTS, _RUNNING, _LAST = _tables()
+_NODES = np.append(NODES, 1.0)
+_RUNNING = np.roll(INTEGRALS, -1, axis=0)  # the integral over the whole panel last
 
 
 class Leg(NamedTuple):
@@ -129,9 +120,9 @@ def _leg(paradigm: Paradigm, reduced: Reduced, mu0: Any, x0: Any, limits: Any) -
         values = jnp.stack(jnp.broadcast_arrays(*rates(points, climbed)))
         inner = values[:, :-1]
         sizes = jnp.max(jnp.abs(inner), axis=1) + 1e-300
-        unresolved = jnp.max(jnp.abs(inner @ _LAST.T), axis=1) / sizes
+        unresolved = jnp.max(jnp.abs(inner @ VALUES[-2:].T), axis=1) / sizes
         sound = jnp.all(jnp.isfinite(inner)) & jnp.all(inner[0] * width > 0)
-        gained = width * (inner @ _WEIGHTS)
+        gained = width * (inner @ INTEGRALS[0])
         end = _State(
             moved=state.moved + width,
             climbed=climbed[-1],

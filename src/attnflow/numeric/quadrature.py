@@ -68,11 +68,11 @@ def _tables() -> tuple[np.ndarray, ...]:
     return (nodes + 1) / 2, integrals, values, running, powers, np.stack(ends) @ values
 
 
-_NODES, INTEGRALS, VALUES, RUNNING, POWERS, _END = _tables()
+NODES, INTEGRALS, VALUES, RUNNING, POWERS, _END = _tables()
 # never multiply POWERS and RUNNING or VALUES beforehand: the product cancels to 3e-10
-COLUMN = _NODES[:, None]
+COLUMN = NODES[:, None]
 _WEIGHTS = INTEGRALS[:1]
-_SPAN = float(_NODES[-1] - _NODES[0])
+_SPAN = float(NODES[-1] - NODES[0])
 _TAIL = VALUES[-2:]
 _DEGREES = np.array([POINTS // 2, 3 * POINTS // 4, POINTS - 2])
 _TELLING = VALUES[np.concatenate([_DEGREES, _DEGREES + 1])]  # neighbours: one may vanish

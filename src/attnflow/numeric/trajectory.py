@@ -13,6 +13,7 @@ from attnflow.errors import SettingError
 from attnflow.numeric.lower import lower
 from attnflow.numeric.namespace import Array, concrete, namespace, pytree, traced
 from attnflow.numeric.precision import float64
+from attnflow.numeric.quadrature import INTEGRALS, NODES
 from attnflow.settings import BACKGROUNDS, Setting
 from attnflow.symbolic.first_integral import derive_first_integral
 from attnflow.symbolic.flow import background_ratio, derive_flow, overall_speed, relative_speed
@@ -316,15 +317,14 @@ def _conserved(paradigm: Paradigm, trajectory: Trajectory) -> Any:
 
 
 def potential(paradigm: Paradigm, mu_value: Any, classes: Any) -> Any:
-    """Phi(mu), the integral of the lowered slope from 0 to mu, by 24 Gauss panels.
+    """Phi(mu), the integral of the lowered slope from 0 to mu, by 20 Gauss panels.
 
     Raises:
         NoFirstIntegral: the paradigm has none.
     """
     slope = lower(derive_first_integral(paradigm).slope, (mu, C))
-    nodes, weights = np.polynomial.legendre.leggauss(16)
-    points = (np.arange(24)[:, None] + (nodes + 1) / 2).ravel() / 24
-    weights = np.tile(weights / 48, 24)
+    points = (np.arange(20)[:, None] + NODES).ravel() / 20
+    weights = np.tile(INTEGRALS[0] / 20, 20)
     xp = namespace(mu_value, classes)
     mu_value, classes = xp.broadcast_arrays(xp.asarray(mu_value), xp.asarray(classes))
     flat, classes = mu_value.reshape(1, -1), classes.reshape(1, -1)
