@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import contenders as ways
+import jax
 import jax.numpy as jnp
 import numpy as np
 from measure import Contender, alternate, compiled, timed

@@ -97,8 +97,8 @@ def solve(
     which matters only just after the onset of a setting with m above 1000; elsewhere such points
     are computed with 34 digits). The cost grows with the number of times, hardly with the horizon.
     Pure: may be jitted, vmapped and differentiated (any order, forward and reverse) in times,
-    setting, start and switch times; a sweep compiles once, and neighbouring numbers of times up to
-    1024 share their programs (numeric/lengths.py).
+    setting, start and switch times, where a sweep compiles once. A plain call of up to 100,000
+    points is computed in NumPy and compiles nothing; the two agree to rounding.
 
     Args:
         paradigm: name, Paradigm, or Schedule of them.
@@ -108,7 +108,8 @@ def solve(
         freeze: None; "focus" holds alpha at its start; "classifier" holds mu.
 
     Returns:
-        Trajectory with arrays of shape (*sweep, *times), float64.
+        Trajectory with arrays of shape (*sweep, *times), float64: JAX's where JAX is imported and
+        in 64-bit mode, else NumPy's.
 
     Raises:
         SettingError, ParadigmError: an argument is not allowed; the message names it.
@@ -117,7 +118,7 @@ def solve(
             its entries are NaN).
         PrecisionError: called inside a JAX transformation with 64-bit mode off.
 
-    Source: symbolic/solution.py and symbolic/frozen.py; accuracy and cost, benchmarks/.
+    Source: symbolic/orbit.py and symbolic/frozen.py; accuracy and cost, benchmarks/.
     """
     problem = normalise(paradigm, setting, times, initial, freeze)
     return _solved(problem)

@@ -34,10 +34,10 @@ ENDS = 0.01  # pace, relative to its mean so far, below which the velocity is ta
 TOLERANCE = 1e-15  # size of the last coefficients of the pace in a careful march, over its mean
 
 # A quick march. A Gauss rule of N points errs by the square of the last coefficients of N points,
-# so the pace need be resolved to half its digits only; the drive is interpolated, not only summed.
-ROUGH = 3e-8
+# so the pace need be resolved to little more than half its digits; the drive is interpolated too.
+ROUGH = 2e-9
 FINE = 2e-14
-WIDE = 2.25  # parameter of the Bernstein ellipse that keeps clear of the branch point
+WIDE = 2.5  # parameter of the Bernstein ellipse that keeps clear of the branch point
 WIDEST = 7.0
 
 
