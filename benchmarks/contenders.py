@@ -85,9 +85,13 @@ def on_all_cores(run: Callable[..., Any], *args: np.ndarray) -> Callable[[], Any
     cores = len(os.sched_getaffinity(0))
     shares = [[jnp.asarray(a[i::cores]) for a in args] for i in range(cores)]
 
+    def one(share: list[Any]) -> Any:
+        with jax.enable_x64(True):  # which is a thread's own
+            return jax.block_until_ready(run(*share))
+
     def call() -> tuple[np.ndarray, ...]:
         with ThreadPoolExecutor(cores) as pool:
-            parts = list(pool.map(lambda share: jax.block_until_ready(run(*share)), shares))
+            parts = list(pool.map(one, shares))
         found = tuple(np.empty(len(args[0])) for _ in parts[0])
         for i, part in enumerate(parts):
             for whole, values in zip(found, part, strict=True):
