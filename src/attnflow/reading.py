@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from attnflow.errors import DataError, SettingError
 
 if TYPE_CHECKING:
+    from numpy.lib.npyio import NpzFile
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
@@ -202,6 +203,19 @@ def check_zip(path: Path) -> Path:
                         f"{DENSEST} times as many"
                     )
     return path
+
+
+def open_npz(path: Path) -> "NpzFile":
+    """NumPy's archive of arrays, open; never what NumPy would take for a pickle.
+
+    Raises:
+        DataError: as ``check_zip``, or it is no archive.
+    """
+    import numpy as np
+
+    if not zipfile.is_zipfile(check_zip(path)):
+        raise DataError(f"{str(path)!r} is damaged, or is no .npz")
+    return np.load(path, allow_pickle=False)
 
 
 def open_image(

@@ -140,6 +140,12 @@ def test_damage_in_a_run_is_told_in_one_sentence(tmp_path, begin, capsys):
             err = capsys.readouterr().err
             assert said in err and err.count("\n") == 1, (name, text[:40], err)
         (folder / name).write_bytes(before)
+    (folder / f"checkpoints/{newest}/state.npz").write_text("{}")
+    assert command(["evaluate", str(folder)]) == 2
+    assert "state.npz' is damaged, or is no .npz" in capsys.readouterr().err
+    (folder / f"checkpoints/{newest}").rename(folder / f"checkpoints/{newest + 1}")
+    assert command(["evaluate", str(folder)]) == 2
+    assert f"it is checkpoint {newest} under another name" in capsys.readouterr().err
     (folder / "run.json").unlink()
     assert command(["evaluate", str(folder)]) == 2
     assert "run.json' cannot be read" in capsys.readouterr().err

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attnflow.errors import SettingError
-from attnflow.train.config import MOST_SEED, Run
+from attnflow.train.config import Run
 from attnflow.train.entries import (
     COUNT,
+    MOST,
     NONNEGATIVE,
     POSITIVE,
     SHARE,
@@ -135,7 +136,7 @@ class CaptionTraining(Run):
     learning_rate: float = entry(4e-4, "learning rate", POSITIVE, metavar="R")
     momentum: float = Run.again("momentum", 0.0)
     clip: float = entry(5.0, "largest norm of the gradient", POSITIVE, panel=PANEL, metavar="R")
-    seed: int = entry(0, "of the start, the order and the draws", whole(0, MOST_SEED), metavar="S")
+    seed: int = entry(0, "of the start, the order and the draws", whole(0, MOST), metavar="S")
     workers: int = entry(0, "processes that decode images; 0 for threads", whole(0), panel=PANEL)
     measured: int = entry(
         1000, "images of each set that are captioned after an epoch", COUNT, panel=PANEL

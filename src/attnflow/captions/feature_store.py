@@ -18,7 +18,7 @@ from jaxtyping import Float
 from attnflow.captions.coco import CaptionSet, spelling
 from attnflow.errors import DataError, MissingPart, SettingError
 from attnflow.files import new_folder, save_json
-from attnflow.reading import MEBIBYTE, check_zip, read_json, regular
+from attnflow.reading import MEBIBYTE, open_npz, read_json, regular
 
 ARRAY, INDEX = "features.npy", "index.json"
 DTYPES = ("float16", "float32")
@@ -72,7 +72,7 @@ _OPEN: dict[Path, np.ndarray] = {}
 
 def _array(path: Path) -> np.ndarray:
     if path.suffix.lower() == ".npz":
-        with np.load(check_zip(path), allow_pickle=False) as stored:
+        with open_npz(path) as stored:
             return stored["features"]
     return np.load(regular(path / ARRAY), mmap_mode="r", allow_pickle=False)
 
@@ -80,7 +80,7 @@ def _array(path: Path) -> np.ndarray:
 def _index(path: Path) -> tuple[list[Any], dict[str, Any]]:
     """Numbers of the images, and how the features were made."""
     if path.suffix.lower() == ".npz" and path.is_file():
-        with np.load(check_zip(path), allow_pickle=False) as stored:
+        with open_npz(path) as stored:
             return stored["images"].tolist(), {}
     if (path / INDEX).is_file():
         document = read_json(path / INDEX)

@@ -17,7 +17,7 @@ import numpy as np
 
 from attnflow.errors import DataError, SettingError
 from attnflow.files import new_folder
-from attnflow.reading import check_zip, read_json
+from attnflow.reading import open_npz, read_json
 
 STATE, RECORD = "state.npz", "record.json"
 LATEST_KEPT = 2
@@ -83,7 +83,7 @@ class Checkpoints:
             SettingError: it cannot be written, or does not read back equal.
         """
         arrays: dict[str, Any] = {n: _plain(leaf) for n, leaf in named_leaves(state).items()}
-        sealed = {**record, "score": float(score), "state": digest(arrays)}
+        sealed = {**record, "step": step, "score": float(score), "state": digest(arrays)}
         sealed["sha256"] = _seal(sealed)
         with new_folder(self.path / str(step)) as made:
             with (made / STATE).open("wb") as file:
@@ -112,6 +112,8 @@ class Checkpoints:
             found = read_json(self.path / str(step) / RECORD)
             if not isinstance(found, dict) or found.get("sha256") != _seal(found):
                 raise ValueError("its record is not the one that was kept (SHA-256)")
+            if found.get("step", step) != step:
+                raise ValueError(f"it is checkpoint {found['step']} under another name")
         except ValueError as error:
             raise self._damaged(step, error) from error
         return found
@@ -128,8 +130,7 @@ class Checkpoints:
         """
         record = self.record(step)
         try:
-            file = check_zip(self.path / str(step) / STATE).open("rb")
-            with file, np.load(file, allow_pickle=False) as stored:
+            with open_npz(self.path / str(step) / STATE) as stored:
                 found = {name: stored[name] for name in stored.files}
         except Exception as error:  # zip and its compressions raise many kinds
             raise self._damaged(step, error) from error

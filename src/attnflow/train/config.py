@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from attnflow.errors import ParadigmError, SettingError
 from attnflow.train.entries import (
     COUNT,
+    MOST,
     POSITIVE,
     SHARE,
     WEIGHT,
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from attnflow.schedule import Schedule
     from attnflow.symbolic.paradigm import Paradigm
 
-MOST_SEED = 2**32 - 1
 CUSTOM = "custom"
 """The task of a config whose inputs were given as an object."""
 TASK, POSTS, LEARNING = "Task", "Posts (task hatexplain)", "Learning"
@@ -282,7 +282,7 @@ class Training(Run):
     seeds: tuple[int, ...] = entry(
         (0,),
         "seed of start, order and draws, or several, which train at once",
-        whole(0, MOST_SEED),
+        whole(0, MOST),
         option=("--seed",),
         metavar="S,...",
     )

@@ -14,6 +14,9 @@ from attnflow.errors import SettingError
 
 Kind = TypeVar("Kind")
 
+MOST = 2**32 - 1
+"""The largest whole number of any entry, seeds too."""
+
 
 @dataclass(frozen=True)
 class Range:
@@ -198,6 +201,8 @@ def _one(name: str, one: Any, kind: type, value: Any) -> Any:
         raise SettingError(f"{name} must be {called}, got {value!r}")
     elif allowed is not None and not allowed.holds(value):
         raise SettingError(f"{name} must be {allowed.words}, got {value}")
+    elif (kind is int or (kind is float and isinstance(value, int))) and abs(value) > MOST:
+        raise SettingError(f"{name} must be at most {MOST}, got a larger whole number")
     return int(value) if kind is int else value
 
 
