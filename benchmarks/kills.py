@@ -25,6 +25,8 @@ TASKS = {
     " --paradigm soft@epoch={half},hard-sampled --epochs {epochs}",
 }
 """Task -> options; each keeps a checkpoint an epoch, captions also within one."""
+EPOCHS = {"digits": 40, "posts": 5, "captions": 3}
+"""Epochs for each kill, so that the run does not end before the last."""
 DATA = {
     "posts": "hatexplain --data posts --posts 200",
     "captions": "coco --data coco --train 64 --val 8 --side 32",
@@ -97,7 +99,7 @@ def main() -> int:
                     check=True,
                     stdout=subprocess.DEVNULL,
                 )
-            epochs = 3 * asked.kills + 5
+            epochs = EPOCHS[task] * asked.kills + 5
             options = TASKS[task].format(epochs=epochs, half=epochs // 2).split()
             whole, broken = Path(folder, f"{task}-whole"), Path(folder, f"{task}-killed")
             subprocess.run(
