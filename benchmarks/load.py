@@ -1,8 +1,8 @@
 """What large amounts cost: python benchmarks/load.py [lengths|settings|runs|epochs ...].
 
 lengths: 300 solves and simulations at 300 numbers of times. settings: a million in one vmap.
-runs: a report of 200 (copies of one). epochs: metrics of 10,000, with their report. Each in a process of its own;
-prints seconds of processor time and the peak of resident memory.
+runs: a report of 200 (copies of one). epochs: metrics of 10,000, with their report. Each in a
+process of its own; prints seconds of processor time and the peak of resident memory.
 """
 
 import json

@@ -63,6 +63,12 @@ def test_a_setting_refuses(arguments, sentence):
         ({"times": -1.0}, r"times must be finite and at least 0, got -1\.0$"),
         ({"times": [1.0, nan]}, r"times must be finite and at least 0, got nan$"),
         ({"times": inf}, r"times must be finite and at least 0, got inf$"),
+        ({"times": [1 + 2j]}, r"times must be finite and at least 0, got \[\(1\+2j\)\]$"),
+        ({"times": [True]}, r"times must be finite and at least 0, got \[True\]$"),
+        (
+            {"times": np.array(["2020"], "M8")},
+            r"times must be finite and at least 0, got \['2020'\]",
+        ),
         ({"times": "soon"}, r"times must be finite and at least 0, got soon$"),
         ({"initial": (nan, 0)}, r"initial mu \(mu0\) must be a number from -300 to 300, got nan$"),
         ({"initial": (0, inf)}, r"initial nu \(nu0\) must be a number from -300 to 300, got inf$"),

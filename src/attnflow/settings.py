@@ -35,7 +35,9 @@ def concrete(value: Any) -> np.ndarray | None:
         return None  # its value is not known yet
     try:
         given = np.asarray(value)
-        if given.dtype.kind in "SUO" and any(isinstance(v, str | bytes) for v in given.ravel()):
+        if given.dtype.kind in "SUbcMm" or (
+            given.dtype == object and any(isinstance(v, str | bytes | bool) for v in given.flat)
+        ):
             return np.asarray(np.nan)
         return given.astype(np.float64)
     except OverflowError:  # a whole number beyond float64

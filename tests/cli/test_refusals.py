@@ -142,6 +142,10 @@ REFUSED = {
         ("data", "generate", "coco", "--data", "new", "--seed", "1" + "0" * 30),
         "seed must be a whole number of at most 4294967295, got 1e+30",
     ),
+    "beyond float64": (
+        ("simulate", "-p", "lvml", "--foreground-norm", "1e160"),
+        "this setting has no default horizon (its time scale is nan): give times or a horizon",
+    ),
     "tolerance": (
         ("compare", "--tolerance", "0"),
         "tolerance must be a number above 0 and below 1, got 0",

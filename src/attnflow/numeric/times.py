@@ -53,6 +53,10 @@ def check_times(times: Any) -> Float[np.ndarray, " times"]:
     return array
 
 
+MOST_EXTREME = 1e300
+"""Of a time scale, and its inverse: what a default horizon can be laid out from."""
+
+
 def default_horizon(setting: Setting, grid: str = "linear") -> float:
     """A last time that shows the onset and the late phase of every paradigm, 1, 2 or 5 x 10^n.
 
@@ -69,7 +73,13 @@ def default_horizon(setting: Setting, grid: str = "linear") -> float:
     """
     check_setting(setting)
     _check_grid(grid)
-    scale = 5.0 * float(_natural_time(setting))
+    with np.errstate(all="ignore"):
+        scale = 5.0 * float(_natural_time(setting))
+    if not MOST_EXTREME**-1 <= scale <= MOST_EXTREME:
+        raise SettingError(
+            f"this setting has no default horizon (its time scale is {scale:g}): give times or a "
+            f"horizon, or norms and rates nearer to 1"
+        )
     power = math.floor(math.log10(scale))
     first = next(f for f in (1, 2, 5, 10) if f * 10.0**power >= scale * (1 - 1e-9))
     return float(f"{first}e{power + (2 if grid == 'log' else 0)}")
