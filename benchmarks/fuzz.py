@@ -43,6 +43,9 @@ ABSURD = (
     *("1" + "0" * 400, "-" + "9" * 5000, "a" * 5000, "", "  ", "a\nb", "\\", "caf\u00e9", "\u00b2"),
     *("\uff11", "\u0bb5\u0ba3", "\udcff", "\u202e", "\x1b[31mred\x1b[0m"),
 )
+ABSURD_ONES = frozenset(ABSURD)
+WRONG = 0.9
+"""Share of command lines with an absurd value."""
 OUTPUTS = (
     *"a.json a.csv A.CSV a.svg a.png a.pdf a.html a.tex a.py a.md lr[0.1]/a.json *?.csv".split(),
     *"out missing/deep/a.csv folder folder.json link.json broken.csv loop.json stream".split(),
@@ -123,7 +126,7 @@ NEVER = {"data fetch": ("cifar10", "cifar100", "hatexplain")}
 SEEDS = (
     "solve -p soft --times 1,10 --out a.json",
     "compare -p soft -m 2 -C 2 --points 3 --horizon 9 --out comparison",
-    "train --task orthogonal -m 3 -C 3 --train 12 --epochs 3 --out run",
+    "train --task orthogonal -m 3 -C 3 --train 12 --epochs 5 --out run",
     "data generate hatexplain --data posts --posts 60",
     "data generate coco --data coco --train 6 --val 3 --side 32",
     "train --task coco --data coco --encoder-width 4 --encoder-blocks 2 --image-size 32 --hidden 8"
@@ -172,7 +175,14 @@ class Draw:
         self.count = 0
 
     def line(self) -> list[str]:
-        """The next command line."""
+        """The next command line; most hold an absurd value, and are refused at once."""
+        wrong = self.random.random() < WRONG
+        while True:
+            drawn = self._line()
+            if not wrong or not ABSURD_ONES.isdisjoint(drawn):
+                return drawn
+
+    def _line(self) -> list[str]:
         self.count += 1
         rng = self.random
         command = rng.choice(list(self.commands))
