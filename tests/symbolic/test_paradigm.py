@@ -55,10 +55,10 @@ def test_power_mean_of_exponent_zero_and_one():
 
 
 def test_power_mean_is_continuous_in_its_exponent():
-    flow = derive_flow(power_mean("1/1000000"))
+    flow = derive_flow(power_mean("1/1000"))
     values = {alpha: sp.Rational(1, 3), mu: 2, C: 7}
     gap = sp.N((flow.loss_mu - derive_flow(HARD).loss_mu).subs(values), 30)
-    assert 0 < abs(gap) < sp.Float("1e-5")
+    assert 0 < abs(gap) < sp.Float("1e-2")  # of first order in the exponent
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_loss_that_is_no_expression_is_refused(loss):
 
 @pytest.mark.parametrize("exponent", ["11", "1e30", "33/100"])
 def test_an_exponent_whose_powers_would_be_spelt_out_at_length_is_refused(exponent):
-    with pytest.raises(ParadigmError, match="a fraction with a numerator from -10 to 10, .* got"):
+    with pytest.raises(ParadigmError, match="a fraction with a numerator from -10 to 10 .* got"):
         power_mean(exponent)
 
 
