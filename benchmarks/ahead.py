@@ -66,9 +66,9 @@ def compiled(paradigm: str, networks: str, dtype: str, device: Any) -> tuple[Any
     """(the compiled epoch of one run, floating-point operations a step)."""
     from attnflow.train import parallel
     from attnflow.train.config import Training
+    from attnflow.train.engine import build
     from attnflow.train.epoch import Arrays, Rows, batch_gradient, run_epoch
     from attnflow.train.objective import objective
-    from attnflow.train.program import build
     from attnflow.train.tasks.task import Mosaics, Task
 
     classes, images = 50 if networks == "cifar-wide" else 3, 5 * BATCH

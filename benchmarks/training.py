@@ -100,8 +100,8 @@ def run_attnflow(paradigm: str, steps: int, given: dict[str, np.ndarray]) -> dic
 
     from attnflow.train import parallel
     from attnflow.train.config import Training
+    from attnflow.train.engine import build
     from attnflow.train.objective import objective
-    from attnflow.train.program import build
     from attnflow.train.tasks.task import Mosaics, Task
 
     inputs = Mosaics(given["segments"], given["labels"], given["true"])

@@ -8,7 +8,7 @@ import tarfile
 import numpy as np
 
 from attnflow.train.data.cifar_archive import ARCHIVES
-from attnflow.train.tasks.cifar import CIFAR10_CLASSES
+from attnflow.train.data.images import CIFAR10_CLASSES
 
 TEN = ARCHIVES["cifar10"].unchecked()
 

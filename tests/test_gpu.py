@@ -15,10 +15,10 @@ import pytest
 import attnflow as af
 from attnflow.train import losses
 from attnflow.train.config import Training
+from attnflow.train.engine import build
 from attnflow.train.loop import train
 from attnflow.train.objective import objective
 from attnflow.train.parallel import Devices
-from attnflow.train.program import build
 from attnflow.train.tasks import Mosaics, Task
 from training_runs import SMALL
 

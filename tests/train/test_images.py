@@ -12,9 +12,9 @@ from attnflow.errors import DataError
 from attnflow.train import evaluation as ev
 from attnflow.train.config import Training
 from attnflow.train.data.cifar_archive import ARCHIVES
+from attnflow.train.data.images import CIFAR10_CLASSES
 from attnflow.train.loop import train
 from attnflow.train.tasks import task
-from attnflow.train.tasks.cifar import CIFAR10_CLASSES
 from cifar_files import TEN, batch, write_tar
 
 pytestmark = pytest.mark.usefixtures("compiled_once")

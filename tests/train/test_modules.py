@@ -14,7 +14,7 @@ from attnflow.errors import SettingError
 from attnflow.train import losses
 from attnflow.train.loop import train
 from attnflow.train.networks import contract
-from attnflow.train.networks.named import Linear, TwoLayer
+from attnflow.train.networks.dense import Linear, TwoLayer
 from training_runs import TINY, weights
 
 pytestmark = pytest.mark.usefixtures("compiled_lightly")

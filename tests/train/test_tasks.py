@@ -19,9 +19,10 @@ from attnflow.errors import DataError, MissingPart, SettingError
 from attnflow.train.data.cifar_archive import ARCHIVES, read_unpacked, sha256_of
 from attnflow.train.data.download import fetch
 from attnflow.train.data.find_images import find_images, read_archive
+from attnflow.train.data.images import CIFAR10_CLASSES, CIFAR100_FOREGROUND
 from attnflow.train.data.pickles import read_batch
 from attnflow.train.tasks import Mosaics, Task, task
-from attnflow.train.tasks.cifar import CIFAR10_CLASSES, CIFAR100_FOREGROUND, cifar10
+from attnflow.train.tasks.cifar import cifar10
 from attnflow.train.tasks.task import draw_mosaics, only_used
 from cifar_files import batch, rows, ten_files, write_tar
 

@@ -14,8 +14,9 @@ from attnflow.errors import SettingError
 from attnflow.train import evaluation as ev
 from attnflow.train.config import Replica, Training
 from attnflow.train.data.generate import write_hatexplain
-from attnflow.train.epoch import Arrays, Rows, batch_gradient, noise_of, run_epoch
-from attnflow.train.length_buckets import buckets_of, order
+from attnflow.train.engine import build
+from attnflow.train.epoch import Arrays, Rows, batch_gradient, noise_of, order_in_buckets, run_epoch
+from attnflow.train.length_buckets import buckets_of
 from attnflow.train.loop import task_of, train
 from attnflow.train.networks import contract
 from attnflow.train.networks import named as nets
@@ -23,7 +24,6 @@ from attnflow.train.networks.text import Embedding, positions
 from attnflow.train.objective import objective
 from attnflow.train.outputs import compose, read, score_base, table_of
 from attnflow.train.parallel import Devices
-from attnflow.train.program import build
 from attnflow.train.report.compare_runs import compare_runs
 from attnflow.train.tasks import Mosaics, Task
 from training_runs import weights
@@ -189,7 +189,7 @@ def test_every_post_comes_once_an_epoch_from_buckets_in_random_order(small):
     engine = engine_of(replace(small, passes=2))
     lengths = [bucket.length for bucket in engine.buckets]
     assert len(lengths) > 1 and lengths == sorted(lengths)
-    drawn = jax.jit(partial(order, engine), compiler_options=QUICKLY)
+    drawn = jax.jit(partial(order_in_buckets, engine), compiler_options=QUICKLY)
     index, present, which = (np.asarray(a) for a in drawn(jax.random.key(1), 0))
     assert index.shape == (engine.steps, 32)
     half = engine.steps // 2

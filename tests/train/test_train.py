@@ -23,11 +23,11 @@ from attnflow.symbols import beta
 from attnflow.train import evaluation as ev
 from attnflow.train import losses
 from attnflow.train.config import Training, to_toml
+from attnflow.train.engine import build
 from attnflow.train.evaluation import load
 from attnflow.train.loop import train
-from attnflow.train.networks.named import TwoLayer
+from attnflow.train.networks.dense import TwoLayer
 from attnflow.train.parallel import Devices
-from attnflow.train.program import build
 from attnflow.train.run_folder import RunFolder
 from attnflow.train.tasks import Mosaics, Task, task
 from attnflow.train.theory import fit_run, theory_over_practice

@@ -23,7 +23,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from attnflow.train import losses
-from attnflow.train.networks.named import XAVIER
+from attnflow.train.networks.dense import XAVIER
 
 
 class Carry(NamedTuple):

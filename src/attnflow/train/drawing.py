@@ -9,10 +9,10 @@ import numpy as np
 
 from attnflow.palette import COLOURS, DASHES
 from attnflow.plots.style import LABELS, new_figure, style
+from attnflow.train.engine import Engine
 from attnflow.train.evaluation import BINS, one_run
 from attnflow.train.fixed_focus import Held
 from attnflow.train.outputs import read
-from attnflow.train.program import Engine
 from attnflow.train.theory import Fit, Practice
 
 if TYPE_CHECKING:

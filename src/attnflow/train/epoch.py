@@ -1,21 +1,22 @@
 """An epoch as one pure function: order, chunks, gradients, optimiser, metrics."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int
 
 from attnflow.errors import TrainingFailed
-from attnflow.train import length_buckets, losses
+from attnflow.train import losses
 from attnflow.train.config import Replica
 from attnflow.train.known_truth import fixed_weights, known, weight_on_true
+from attnflow.train.length_buckets import steps_of
 from attnflow.train.objective import Objective
 from attnflow.train.outputs import compose, read, table_of, working
+from attnflow.train.program import Program
 from attnflow.train.tasks.task import Mosaics
-
-if TYPE_CHECKING:
-    from attnflow.train.program import Engine
 
 LARGEST_LOSS = 1e3
 """A mean loss above this has diverged: chance is log C."""
@@ -37,12 +38,12 @@ def log_weights_of(focus: Any, segments: Any, inputs: Mosaics, replica: Replica)
     return losses.log_weights(focus(segments).astype(jnp.float32), inputs.mask)
 
 
-def noise_of(engine: "Engine", objective: Objective, key: Any) -> Any:
+def noise_of(program: Program, objective: Objective, key: Any) -> Any:
     """What decides which segments are drawn, [batch, m]; None where none are.
 
     Drawn for the whole batch, so that it does not depend on how the batch is divided.
     """
-    shape = engine.batch, engine.task.segments
+    shape = program.batch, program.task.segments
     return jax.random.gumbel(key, shape) if objective.draws else None
 
 
@@ -83,7 +84,7 @@ class Rows(NamedTuple):
 
 
 def _chunk_loss(
-    engine: "Engine", objective: Objective, weights: Any, arrays: Arrays, rows: Rows
+    program: Program, objective: Objective, weights: Any, arrays: Arrays, rows: Rows
 ) -> Any:
     """Sum of losses, and of the weights on true segments, over the inputs that are present.
 
@@ -91,8 +92,8 @@ def _chunk_loss(
     of known truth, where there may be others.
     """
     inputs, present = arrays.inputs, rows.present
-    networks = working(engine, weights, arrays.key)
-    segments = compose(engine, networks, arrays.base, inputs)
+    networks = working(program, weights, arrays.key)
+    segments = compose(program, networks, arrays.base, inputs)
     log_weights = log_weights_of(networks.focus, segments, inputs, arrays.replica)
     each = objective.losses(
         networks.classifier,
@@ -112,7 +113,7 @@ def _chunk_loss(
 
 
 def batch_gradient(
-    engine: "Engine", objective: Objective, arrays: Arrays, rows: Rows, length: int | None = None
+    program: Program, objective: Objective, arrays: Arrays, rows: Rows, length: int | None = None
 ) -> tuple[Any, Any, Any]:
     """Mean loss, mean alpha and mean gradient over a batch, each device taking its share of it.
 
@@ -121,11 +122,11 @@ def batch_gradient(
     """
     if rows.noise is not None:
         rows = rows._replace(noise=rows.noise[:, :length])
-    spare = -engine.batch % engine.devices.count
+    spare = -program.batch % program.devices.count
     count = jnp.sum(rows.present).astype(jnp.float32)
     rows = jax.tree.map(lambda a: _longer(a, spare), rows)
-    (loss, alpha), gradient = engine.devices.total(
-        partial(_summed, engine, objective, length), rows, arrays
+    (loss, alpha), gradient = program.devices.total(
+        partial(_summed, program, objective, length), rows, arrays
     )
     if arrays.inputs.truth is None:
         alpha = alpha / count
@@ -138,16 +139,16 @@ def _longer(values: Any, spare: int) -> Any:
 
 
 def _summed(
-    engine: "Engine", objective: Objective, length: int | None, rows: Rows, arrays: Arrays
+    program: Program, objective: Objective, length: int | None, rows: Rows, arrays: Arrays
 ) -> Any:
     """Loss, alpha and gradient summed over rows, chunk by chunk."""
     count = len(rows.index)
-    chunk = min(engine.chunk, count)
+    chunk = min(program.chunk, count)
     pieces = -(-count // chunk)
     pieced = jax.tree.map(
         lambda a: _longer(a, pieces * chunk - count).reshape(pieces, chunk, *a.shape[1:]), rows
     )
-    function = jax.value_and_grad(partial(_chunk_loss, engine, objective), has_aux=True)
+    function = jax.value_and_grad(partial(_chunk_loss, program, objective), has_aux=True)
 
     def one(carry: Any, piece: Rows) -> Any:
         index, share, key = piece.index, arrays.share, arrays.key
@@ -169,11 +170,11 @@ def _summed(
     return jax.lax.scan(one, zero, pieced)[0]
 
 
-def _order(engine: "Engine", key: Any) -> tuple[Any, Any]:
+def _order(program: Program, key: Any) -> tuple[Any, Any]:
     """Indices of each step of an epoch, and which of them are present: [steps, batch]."""
-    count = len(engine.task.sets["train"])
-    per_pass = -(-count // engine.batch)
-    spare = per_pass * engine.batch - count
+    count = len(program.task.sets["train"])
+    per_pass = -(-count // program.batch)
+    spare = per_pass * program.batch - count
 
     def one(number: Any) -> Any:
         if per_pass == 1:
@@ -182,10 +183,10 @@ def _order(engine: "Engine", key: Any) -> tuple[Any, Any]:
             order = jax.random.permutation(jax.random.fold_in(key, number), count)
         return jnp.pad(order.astype(jnp.int32), (0, spare))
 
-    orders = jax.lax.map(one, jnp.arange(engine.run.passes or 1))
+    orders = jax.lax.map(one, jnp.arange(program.run.passes or 1))
     present = jnp.pad(jnp.ones(count, bool), (0, spare))
     present = jnp.broadcast_to(present, orders.shape)
-    return tuple(a.reshape(-1, engine.batch) for a in (orders, present))  # pyright: ignore
+    return tuple(a.reshape(-1, program.batch) for a in (orders, present))  # pyright: ignore
 
 
 def stepped(weights: Any, updates: Any, rates: Any) -> Any:
@@ -196,8 +197,48 @@ def stepped(weights: Any, updates: Any, rates: Any) -> Any:
     }
 
 
+def order_in_buckets(
+    program: Program, key: Array, epoch: Any
+) -> tuple[Int[Array, "steps batch"], Bool[Array, "steps batch"], Int[Array, " steps"]]:
+    """Indices of each step of an epoch, which of them are present, and the bucket of each step.
+
+    Args:
+        program: knows buckets and batch.
+        key: of this run and epoch; decides which inputs share a batch.
+        epoch: decides, with the task's seed, in which order the buckets come.
+    """
+    batch, passes = program.batch, program.run.passes or 1
+    steps = steps_of(program.buckets, batch)
+    spare = [n * batch - len(b.members) for n, b in zip(steps, program.buckets, strict=True)]
+
+    def batches(number: Any) -> Any:
+        one = jax.random.fold_in(key, number)
+        shuffled = [
+            jnp.pad(jax.random.permutation(jax.random.fold_in(one, k), jnp.asarray(b.members)), p)
+            for k, (b, p) in enumerate(
+                zip(program.buckets, ((0, more) for more in spare), strict=True)
+            )
+        ]
+        return jnp.concatenate(shuffled).astype(jnp.int32).reshape(-1, batch)
+
+    def turns(number: Any) -> Any:
+        shared = jax.random.fold_in(jax.random.key(program.run.data_seed), epoch * passes + number)
+        return jax.random.permutation(shared, sum(steps))
+
+    present = np.concatenate(
+        [np.arange(n * batch) < len(b.members) for n, b in zip(steps, program.buckets, strict=True)]
+    ).reshape(-1, batch)
+    which = np.repeat(np.arange(len(steps), dtype=np.int32), steps)
+    numbers = jnp.arange(passes)
+    index = jax.lax.map(batches, numbers)
+    turn = jax.lax.map(turns, numbers)
+    index = jnp.take_along_axis(index, turn[:, :, None], axis=1).reshape(-1, batch)
+    turn = turn.reshape(-1)
+    return index, jnp.asarray(present)[turn], jnp.asarray(which)[turn]
+
+
 def run_epoch(
-    engine: "Engine",
+    program: Program,
     objective: Objective,
     state: Any,
     replica: Replica,
@@ -213,21 +254,21 @@ def run_epoch(
     order_key, draw_key = jax.random.split(key)
     share = None
     if objective.needs_responsibilities:
-        table = table_of(engine, state["weights"], base)
-        groups = engine.groups["train"]
-        found = read(engine, state["weights"], base, train, replica, table, groups)
+        table = table_of(program, state["weights"], base)
+        groups = program.groups["train"]
+        found = read(program, state["weights"], base, train, replica, table, groups)
         share = losses.responsibilities(found.log_weights, found.each)
-    transform = engine.transform()
+    transform = program.transform()
     gradients = [
-        partial(batch_gradient, engine, objective, length=bucket.length)
-        for bucket in engine.buckets
+        partial(batch_gradient, program, objective, length=bucket.length)
+        for bucket in program.buckets
     ]
 
     def step(state: Any, batch: Any) -> Any:
         index, present, *which = batch
         step_key = jax.random.fold_in(draw_key, state["step"])
-        noise = noise_of(engine, objective, step_key)
-        drop = jax.random.fold_in(step_key, 1) if engine.drops else None
+        noise = noise_of(program, objective, step_key)
+        drop = jax.random.fold_in(step_key, 1) if program.drops else None
         weights, baseline = state["weights"], state["baseline"]
         given = (
             Arrays(weights, baseline, replica, base, train, share, drop),
@@ -242,8 +283,8 @@ def run_epoch(
         with jax.numpy_dtype_promotion("standard"):  # optax counts its steps with mixed types
             updates, optimizer = transform.update(gradient, state["optimizer"], state["weights"])
         rates = replica.rate
-        if engine.run.rate_schedule == "cosine":
-            decay = engine.decay(state["step"].astype(jnp.float32))
+        if program.run.rate_schedule == "cosine":
+            decay = program.decay(state["step"].astype(jnp.float32))
             rates = {name: rate * decay for name, rate in rates.items()}
         new = {
             "weights": stepped(state["weights"], updates, rates),
@@ -253,15 +294,15 @@ def run_epoch(
         }
         return new, (loss, alpha)
 
-    if len(engine.buckets) > 1:
-        batches = length_buckets.order(engine, order_key, number)
+    if len(program.buckets) > 1:
+        batches = order_in_buckets(program, order_key, number)
     else:
-        batches = _order(engine, order_key)
+        batches = _order(program, order_key)
     state, (loss, alpha) = jax.lax.scan(step, state, batches)
     wrong = ~(loss <= LARGEST_LOSS)  # NaN is not below anything
     fine = jnp.stack([jnp.all(jnp.isfinite(w)) for w in jax.tree.leaves(state["weights"])])
     last = jnp.where(jnp.all(fine), -1, state["step"])
-    first = state["step"] - engine.steps + jnp.argmax(wrong)
+    first = state["step"] - program.steps + jnp.argmax(wrong)
     return state, {
         "loss": _over_inputs(loss, batches[1]),
         "alpha": _over_inputs(alpha, batches[1])

@@ -18,12 +18,12 @@ from attnflow.errors import SettingError
 from attnflow.train import losses
 from attnflow.train.checkpoints import digest
 from attnflow.train.config import Replica
+from attnflow.train.engine import Engine
 from attnflow.train.known_truth import any_known, class_on_true, weight_on_true
 from attnflow.train.length_buckets import Bucket
 from attnflow.train.loop import KIND
 from attnflow.train.networks.named import Pair
 from attnflow.train.outputs import compose, in_buckets, read, table_of, working
-from attnflow.train.program import Engine
 from attnflow.train.running import Trained, load_run, with_maker
 from attnflow.train.tasks.task import Mosaics, Task
 

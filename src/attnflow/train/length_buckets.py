@@ -6,17 +6,12 @@ bucket. Which bucket a step takes follows from the task and the epoch, not from 
 so runs trained at once take the same bucket at the same step, and compute one length alone.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Int
 
 from attnflow.train.tasks.task import Mosaics, Task
-
-if TYPE_CHECKING:
-    from attnflow.train.program import Engine
 
 
 class Bucket(NamedTuple):
@@ -63,43 +58,3 @@ def buckets_of(task: Task, inputs: Mosaics, least: int = 1) -> tuple[Bucket, ...
 def steps_of(buckets: tuple[Bucket, ...], batch: int) -> list[int]:
     """Steps that one pass takes over each bucket."""
     return [-(-len(bucket.members) // batch) for bucket in buckets]
-
-
-def order(
-    engine: "Engine", key: Array, epoch: Any
-) -> tuple[Int[Array, "steps batch"], Bool[Array, "steps batch"], Int[Array, " steps"]]:
-    """Indices of each step of an epoch, which of them are present, and the bucket of each step.
-
-    Args:
-        engine: knows buckets and batch.
-        key: of this run and epoch; decides which inputs share a batch.
-        epoch: decides, with the task's seed, in which order the buckets come.
-    """
-    batch, passes = engine.batch, engine.run.passes or 1
-    steps = steps_of(engine.buckets, batch)
-    spare = [n * batch - len(b.members) for n, b in zip(steps, engine.buckets, strict=True)]
-
-    def batches(number: Any) -> Any:
-        one = jax.random.fold_in(key, number)
-        shuffled = [
-            jnp.pad(jax.random.permutation(jax.random.fold_in(one, k), jnp.asarray(b.members)), p)
-            for k, (b, p) in enumerate(
-                zip(engine.buckets, ((0, more) for more in spare), strict=True)
-            )
-        ]
-        return jnp.concatenate(shuffled).astype(jnp.int32).reshape(-1, batch)
-
-    def turns(number: Any) -> Any:
-        shared = jax.random.fold_in(jax.random.key(engine.run.data_seed), epoch * passes + number)
-        return jax.random.permutation(shared, sum(steps))
-
-    present = np.concatenate(
-        [np.arange(n * batch) < len(b.members) for n, b in zip(steps, engine.buckets, strict=True)]
-    ).reshape(-1, batch)
-    which = np.repeat(np.arange(len(steps), dtype=np.int32), steps)
-    numbers = jnp.arange(passes)
-    index = jax.lax.map(batches, numbers)
-    turn = jax.lax.map(turns, numbers)
-    index = jnp.take_along_axis(index, turn[:, :, None], axis=1).reshape(-1, batch)
-    turn = turn.reshape(-1)
-    return index, jnp.asarray(present)[turn], jnp.asarray(which)[turn]

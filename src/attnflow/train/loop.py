@@ -12,12 +12,12 @@ from attnflow.errors import SettingError
 from attnflow.schedule import Amount, Schedule, Stage
 from attnflow.train import parallel
 from attnflow.train.config import CUSTOM, Training
+from attnflow.train.engine import Engine, build
 from attnflow.train.epoch import diverged
 from attnflow.train.known_truth import any_known
 from attnflow.train.networks.contract import find_pair
 from attnflow.train.networks.named import OWN, Pair
 from attnflow.train.objective import Loss, Objective
-from attnflow.train.program import Engine, build
 from attnflow.train.run_folder import PLAIN, RunFolder
 from attnflow.train.running import (
     Made,

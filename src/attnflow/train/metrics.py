@@ -1,6 +1,6 @@
 """What the sets of a task show of the weights, measured once an epoch inside one compiled call."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +19,12 @@ from attnflow.train.known_truth import (
 )
 from attnflow.train.objective import Objective
 from attnflow.train.outputs import Outputs, read, table_of
+from attnflow.train.program import Program
 from attnflow.train.tasks.task import Mosaics
-
-if TYPE_CHECKING:
-    from attnflow.train.program import Engine
 
 
 def measure_sets(
-    engine: "Engine",
+    program: Program,
     objective: Objective,
     state: Any,
     replica: Replica,
@@ -43,10 +41,10 @@ def measure_sets(
     the same rule as accuracy), and all but these two over the inputs of known truth; these two
     alone where there is none.
     """
-    table = table_of(engine, state["weights"], base)
+    table = table_of(program, state["weights"], base)
     found = {}
     for name, part in inputs.items():
-        out = read(engine, state["weights"], base, part, replica, table, engine.groups[name])
+        out = read(program, state["weights"], base, part, replica, table, program.groups[name])
         rows = jnp.arange(len(part))
         chosen = jnp.argmax(out.log_weights, axis=1).astype(part.labels.dtype)
         top = out.best_at(rows, chosen).astype(part.labels.dtype)
@@ -54,7 +52,7 @@ def measure_sets(
         found[name] = {
             "accuracy": jnp.mean((top == part.labels).astype(jnp.float32)),
         }
-        if any_known(engine.task.sets[name]):
+        if any_known(program.task.sets[name]):
             found[name] |= {
                 "alpha": mean_known(weight_on_true(part, out.log_weights), part),
                 "beta": mean_known(class_on_true(part, out.log_weights, out.each), part),
@@ -62,22 +60,22 @@ def measure_sets(
                 **_coordinates(out, part),
             }
         if part.truth is not None:
-            found[name]["macro_f1"] = macro_f1(part.labels, top, engine.task.classes)
-    if engine.task.full_batch:
+            found[name]["macro_f1"] = macro_f1(part.labels, top, program.task.classes)
+    if program.task.full_batch:
         # the loss at these weights, not before the step that led to them
         train = inputs["train"]
-        everything = jnp.arange(engine.batch, dtype=jnp.int32)
+        everything = jnp.arange(program.batch, dtype=jnp.int32)
         share = None
         if objective.needs_responsibilities:
             out = read(
-                engine, state["weights"], base, train, replica, table, engine.groups["train"]
+                program, state["weights"], base, train, replica, table, program.groups["train"]
             )
             share = losses.responsibilities(out.log_weights, out.each)
-        noise = noise_of(engine, objective, jax.random.key(replica.seed))
+        noise = noise_of(program, objective, jax.random.key(replica.seed))
         weights, baseline = state["weights"], state["baseline"]
         arrays = Arrays(weights, baseline, replica, base, train, share)
         rows = Rows(everything, everything >= 0, noise)
-        loss, _, _ = batch_gradient(engine, objective, arrays, rows)
+        loss, _, _ = batch_gradient(program, objective, arrays, rows)
         found["train"]["loss"] = loss
     return found
 

@@ -8,7 +8,7 @@ input is composed and scored by itself.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,60 +19,58 @@ from attnflow.train import losses
 from attnflow.train.known_truth import fixed_weights
 from attnflow.train.length_buckets import Bucket
 from attnflow.train.networks.contract import Networks
+from attnflow.train.program import Program
 from attnflow.train.tasks.task import Mosaics
-
-if TYPE_CHECKING:
-    from attnflow.train.program import Engine
 
 SCORED_AT_ONCE = 64
 MIXED_AT_ONCE = 1024
 
 
-def modules_of(engine: "Engine", weights: Any, key: Any = None) -> Networks:
+def modules_of(program: Program, weights: Any, key: Any = None) -> Networks:
     """The networks with these weights (of one run), as they are measured.
 
     With a key they are as they learn, and what they drop follows from it.
     """
     keys = [key] * 3 if key is None else jax.random.split(key, 3)
-    divided = zip(engine.divided.items(), keys, strict=False)
+    divided = zip(program.divided.items(), keys, strict=False)
     return Networks(**{name: one.merged(weights[name], k) for (name, one), k in divided})
 
 
-def working(engine: "Engine", weights: Any, key: Any = None) -> Networks:
+def working(program: Program, weights: Any, key: Any = None) -> Networks:
     """The same with the weights in the type that the run computes in."""
-    kind = jnp.dtype(engine.run.dtype)
-    return modules_of(engine, jax.tree.map(lambda w: w.astype(kind), weights), key)
+    kind = jnp.dtype(program.run.dtype)
+    return modules_of(program, jax.tree.map(lambda w: w.astype(kind), weights), key)
 
 
-def compose(engine: "Engine", networks: Networks, base: Any, inputs: Mosaics) -> Any:
+def compose(program: Program, networks: Networks, base: Any, inputs: Mosaics) -> Any:
     """The segments of a batch as focus and classifier take them, [B, m, *features]."""
-    items = engine.task.gather(base, inputs.segments)
+    items = program.task.gather(base, inputs.segments)
     mask = jnp.ones(inputs.segments.shape, bool) if inputs.mask is None else inputs.mask
-    return encoded(engine, networks, items, mask)
+    return encoded(program, networks, items, mask)
 
 
-def encoded(engine: "Engine", networks: Networks, items: Any, mask: Any) -> Any:
+def encoded(program: Program, networks: Networks, items: Any, mask: Any) -> Any:
     """Items as the encoder, where there is one, makes them out."""
-    if not engine.task.tokens:
-        items = items.astype(jnp.dtype(engine.run.dtype))
+    if not program.task.tokens:
+        items = items.astype(jnp.dtype(program.run.dtype))
     return items if networks.encoder is None else networks.encoder(items, mask)
 
 
-def score_base(engine: "Engine", weights: Any, base: Any) -> tuple[Any, Any]:
+def score_base(program: Program, weights: Any, base: Any) -> tuple[Any, Any]:
     """Focus score and logits of every base item, each scored once: [n] and [n, C]."""
 
     def items(rows: Any, weights: Any, base: Any) -> tuple[Any, Any]:
-        networks = working(engine, weights)
-        items = engine.task.present(base[rows])[:, None]
-        items = encoded(engine, networks, items, jnp.ones((len(rows), 1), bool))
+        networks = working(program, weights)
+        items = program.task.present(base[rows])[:, None]
+        items = encoded(program, networks, items, jnp.ones((len(rows), 1), bool))
         scores, logits = networks.focus(items)[:, 0], networks.classifier(items)[:, 0]
         return scores.astype(jnp.float32), logits.astype(jnp.float32)
 
-    return in_pieces(engine, items, SCORED_AT_ONCE, len(engine.task.base), weights, base)
+    return in_pieces(program, items, SCORED_AT_ONCE, len(program.task.base), weights, base)
 
 
 def in_pieces(
-    engine: "Engine", function: Callable[..., Any], most: int, count: int, *shared: Any
+    program: Program, function: Callable[..., Any], most: int, count: int, *shared: Any
 ) -> Any:
     """``function(rows, *shared)`` for rows 0 to count - 1, so many at once on each device."""
 
@@ -83,11 +81,11 @@ def in_pieces(
         found = jax.lax.map(lambda place: function(rows[place], *shared), places)
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: len(rows)], found)
 
-    return engine.devices.rows(local, count, *shared)
+    return program.devices.rows(local, count, *shared)
 
 
 def in_buckets(
-    engine: "Engine",
+    program: Program,
     function: Callable[..., Any],
     most: int,
     buckets: Sequence[Bucket],
@@ -99,14 +97,14 @@ def in_buckets(
         def every(rows: Any, *shared: Any) -> Any:
             return function(rows, buckets[0].length, *shared)
 
-        return in_pieces(engine, every, most, len(buckets[0].members), *shared)
+        return in_pieces(program, every, most, len(buckets[0].members), *shared)
 
     def some(length: int, rows: Any, members: Any, *shared: Any) -> Any:
         return function(members[rows], length, *shared)
 
     parts = [
         in_pieces(
-            engine, partial(some, b.length), most, len(b.members), jnp.asarray(b.members), *shared
+            program, partial(some, b.length), most, len(b.members), jnp.asarray(b.members), *shared
         )
         for b in buckets
     ]
@@ -177,13 +175,13 @@ class Outputs:
         return jax.lax.map(mixed, (self.log_weights, rows), batch_size=MIXED_AT_ONCE)
 
 
-def table_of(engine: "Engine", weights: Any, base: Any) -> tuple[Any, Any] | None:
+def table_of(program: Program, weights: Any, base: Any) -> tuple[Any, Any] | None:
     """``score_base`` where segments can be looked up, None where inputs must be composed."""
-    return None if engine.contextual else score_base(engine, weights, base)
+    return None if program.contextual else score_base(program, weights, base)
 
 
 def read(
-    engine: "Engine",
+    program: Program,
     weights: Any,
     base: Any,
     inputs: Mosaics,
@@ -194,7 +192,7 @@ def read(
     """What the networks say of a set.
 
     Args:
-        engine: the engine.
+        program: the program.
         weights: of one run.
         base: the base items on the device.
         inputs: the set.
@@ -203,7 +201,7 @@ def read(
         buckets: of the set; None for one of all.
     """
     if table is None:
-        table = _composed(engine, weights, base, inputs, buckets)
+        table = _composed(program, weights, base, inputs, buckets)
     scores, logits = table
     if replica.focus is not None:
         return Outputs(inputs, scores, logits, fixed_weights(replica.focus, inputs))
@@ -212,15 +210,15 @@ def read(
 
 
 def _composed(
-    engine: "Engine", weights: Any, base: Any, inputs: Mosaics, buckets: Sequence[Bucket] | None
+    program: Program, weights: Any, base: Any, inputs: Mosaics, buckets: Sequence[Bucket] | None
 ) -> tuple[Any, Any]:
     """Focus score and logits of every segment: [N, m] and [N, m, C]."""
     places = inputs.segments.shape[1]
     buckets = buckets or (Bucket(places, np.arange(len(inputs))),)
 
     def some(rows: Any, length: int, weights: Any, base: Any, inputs: Mosaics) -> Any:
-        networks = working(engine, weights)
-        segments = compose(engine, networks, base, inputs.at(rows, length))
+        networks = working(program, weights)
+        segments = compose(program, networks, base, inputs.at(rows, length))
         scores, logits = networks.focus(segments), networks.classifier(segments)
         rest = (0, 0), (0, places - length)
         return (
@@ -228,4 +226,4 @@ def _composed(
             jnp.pad(logits.astype(jnp.float32), (*rest, (0, 0))),
         )
 
-    return in_buckets(engine, some, SCORED_AT_ONCE, buckets, weights, base, inputs)
+    return in_buckets(program, some, SCORED_AT_ONCE, buckets, weights, base, inputs)

@@ -10,8 +10,8 @@ import numpy as np
 
 from attnflow.errors import DataError, MissingPart
 from attnflow.reading import LARGEST_MEMBER, read_bytes
+from attnflow.train.data.images import Images
 from attnflow.train.data.pickles import read_batch
-from attnflow.train.tasks.cifar import Images
 
 BATCH_MD5 = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",

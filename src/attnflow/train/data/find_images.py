@@ -8,7 +8,7 @@ from attnflow.errors import DataError, MissingPart
 from attnflow.reading import holding, tar_members
 from attnflow.train.data.cifar_archive import ARCHIVES, Archive, read_packed, read_unpacked
 from attnflow.train.data.image_folder import by_class, decode, is_image, read_folder
-from attnflow.train.tasks.cifar import CIFAR10_CLASSES, CIFAR100_FOREGROUND, Images
+from attnflow.train.data.images import CIFAR10_CLASSES, CIFAR100_FOREGROUND, Images
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 

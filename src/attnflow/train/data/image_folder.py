@@ -12,7 +12,7 @@ import numpy as np
 
 from attnflow.errors import DataError
 from attnflow.reading import open_image
-from attnflow.train.tasks.cifar import Images
+from attnflow.train.data.images import Images
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 PARTS = ("train", "test")

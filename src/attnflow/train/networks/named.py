@@ -17,7 +17,6 @@ What a module may be and hold is told in ``modules``. It may use ``nnx.Conv``, w
 GPU; inside compiled epochs on a CPU ``Convolution`` below is much faster.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +27,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from attnflow.errors import SettingError
+from attnflow.train.networks.dense import XAVIER, Linear, TwoLayer, flat, xavier_layer
 from attnflow.train.networks.kernels.convolution import (
     METHODS,
     convolve,
@@ -36,61 +36,7 @@ from attnflow.train.networks.kernels.convolution import (
     leave,
     method_here,
 )
-
-XAVIER = nnx.initializers.xavier_normal()
-
-
-def _dense(inputs: int, outputs: int, bias: bool, rngs: nnx.Rngs) -> nnx.Linear:
-    return nnx.Linear(inputs, outputs, use_bias=bias, kernel_init=XAVIER, rngs=rngs)
-
-
-def _flat(segments: Any, rank: int) -> Any:
-    """The segments as one batch of arrays of that rank."""
-    return segments.reshape(-1, *segments.shape[segments.ndim - rank :])
-
-
-class Linear(nnx.Module):
-    """Outputs W x of a flattened segment, without bias; one output is a focus score.
-
-    Args:
-        shape: shape of a segment.
-        outputs: None for a focus network, the number of classes for a classifier.
-        rngs: random numbers for the start.
-        start: "xavier", or "zero", the simple setting's.
-    """
-
-    def __init__(
-        self, shape: tuple[int, ...], outputs: int | None, rngs: nnx.Rngs, start: str = "xavier"
-    ) -> None:
-        """Draw or zero the kernel."""
-        self.rank, self.scalar = len(shape), outputs is None
-        self.layer = _dense(math.prod(shape), outputs or 1, False, rngs)
-        if start == "zero":
-            self.layer.kernel[...] = jnp.zeros_like(self.layer.kernel[...])
-
-    def __call__(self, segments: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Scores or logits, one for each leading index."""
-        lead = segments.shape[: segments.ndim - self.rank]
-        out = self.layer(segments.reshape(*lead, -1))
-        return out[..., 0] if self.scalar else out
-
-
-class TwoLayer(nnx.Module):
-    """One hidden layer of rectified units, then ``outputs`` (None: one focus score)."""
-
-    def __init__(
-        self, shape: tuple[int, ...], outputs: int | None, rngs: nnx.Rngs, hidden: int = 64
-    ) -> None:
-        """Draw the kernels."""
-        self.rank, self.scalar = len(shape), outputs is None
-        self.hidden = _dense(math.prod(shape), hidden, True, rngs)
-        self.out = _dense(hidden, outputs or 1, False, rngs)
-
-    def __call__(self, segments: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Scores or logits, one for each leading index."""
-        lead = segments.shape[: segments.ndim - self.rank]
-        out = self.out(jax.nn.relu(self.hidden(segments.reshape(*lead, -1))))
-        return out[..., 0] if self.scalar else out
+from attnflow.train.networks.text import text, text_transformer
 
 
 class Convolution(nnx.Module):
@@ -181,13 +127,13 @@ class ConvolutionalFocus(nnx.Module):
             raise SettingError(f"images must be at least 18 x 18 for this network, got {shape}")
         widths = (side[0] * side[1] * 64, *dense, 1)
         self.dense = nnx.Sequential(
-            *(_dense(a, b, False, rngs) for a, b in zip(widths, widths[1:], strict=False))
+            *(xavier_layer(a, b, False, rngs) for a, b in zip(widths, widths[1:], strict=False))
         )
 
     def __call__(self, segments: Float[Array, "*lead h w c"]) -> Float[Array, "*lead"]:
         """The score of each segment."""
         layers = self.first, self.second, self.third
-        hidden = jax.nn.relu(convolved(_flat(segments, 3), *layers))
+        hidden = jax.nn.relu(convolved(flat(segments, 3), *layers))
         return _chain(self.dense, hidden.reshape(hidden.shape[0], -1)).reshape(segments.shape[:-3])
 
 
@@ -221,12 +167,12 @@ class ConvolutionalClassifier(nnx.Module):
             raise SettingError(f"images must be at least 16 x 16 for this network, got {shape}")
         widths = (side[0] * side[1] * channels[1], *dense, classes)
         self.dense = nnx.Sequential(
-            *(_dense(a, b, True, rngs) for a, b in zip(widths, widths[1:], strict=False))
+            *(xavier_layer(a, b, True, rngs) for a, b in zip(widths, widths[1:], strict=False))
         )
 
     def __call__(self, segments: Float[Array, "*lead h w c"]) -> Float[Array, "*lead C"]:
         """The logits of each segment."""
-        hidden = convolved(_flat(segments, 3), self.first, self.second)
+        hidden = convolved(flat(segments, 3), self.first, self.second)
         out = _chain(self.dense, hidden.reshape(hidden.shape[0], -1))
         return out.reshape(*segments.shape[:-3], out.shape[-1])
 
@@ -267,20 +213,6 @@ def _images_only(shape: Any) -> None:
         raise SettingError(f"this network needs segments (height, width, channels), got {shape}")
 
 
-def _text(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module, nnx.Module]:
-    from attnflow.train.networks.text import text
-
-    return text(shape, classes, rngs)
-
-
-def _text_transformer(
-    shape: Any, classes: int, rngs: nnx.Rngs
-) -> tuple[nnx.Module, nnx.Module, nnx.Module]:
-    from attnflow.train.networks.text import text_transformer
-
-    return text_transformer(shape, classes, rngs)
-
-
 Module = nnx.Module | flax.linen.Module
 
 Pair = Callable[
@@ -297,8 +229,8 @@ NETWORKS: dict[str, Pair] = {
     "two-layer": _two_layer,
     "cifar": _cifar,
     "cifar-wide": _cifar_wide,
-    "text": _text,
-    "text-transformer": _text_transformer,
+    "text": text,
+    "text-transformer": text_transformer,
 }
 """Name -> maker of a pair: linear, from zero (the simple setting), two-layer focus, the CNNs; and
 for words, with an encoder."""

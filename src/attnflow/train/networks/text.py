@@ -14,7 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from attnflow.errors import SettingError
-from attnflow.train.networks.named import TwoLayer
+from attnflow.train.networks.dense import TwoLayer
 
 WIDTH, HIDDEN, HEADS = 100, 200, 2
 LONGEST_WAVE = 1e4
