@@ -264,9 +264,9 @@ def test_trajectories_of_the_module_are_those_of_solve(
 
 def test_the_panels_of_the_module_are_those_of_the_library(module):
     for ours, theirs in (
-        (module.NODES, quadrature._POINTS),
-        (module.WEIGHTS, quadrature._WEIGHTS),
-        (module.RUNNING, quadrature._CUMULATIVE),
+        (module.NODES, quadrature.NODES),
+        (module.WEIGHTS, quadrature.INTEGRALS[0]),
+        (module.RUNNING, quadrature.INTEGRALS[1:]),
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=1e-16)
 

@@ -196,7 +196,8 @@ def test_the_conditions_are_the_derivatives_of_the_total_time(order):
 def test_no_schedule_drawn_at_random_is_better(setting, target, initial):
     best = best_schedule(setting, target, initial=initial)
     assert best.advantage < 1e-8
-    assert best.time == min(best.alternatives.values())
+    # a part that vanished is left out of the best, whose time is then computed anew
+    assert best.time == pytest.approx(min(best.alternatives.values()), rel=1e-14)
 
     @settings(max_examples=60)
     @given(

@@ -334,7 +334,7 @@ def test_labels_name_paradigms_and_the_ends_of_schedules() -> None:
         ({"options": {"descent": {}}}, "options must be for one of closed form, simulation"),
         (
             {"methods": "descent", "times": [0.05, 1.0]},
-            "times must be whole multiples of the learning rate 0.1 for descent, got 0.05",
+            r"times must be whole multiples of the learning rate 0.1 for descent .*, got 0.05",
         ),
     ],
     ids=str,

@@ -263,7 +263,7 @@ def test_a_paradigm_given_by_its_loss_alone_cannot_train_networks():
         (sp.log(beta - sp.Rational(1, 2)), "must be a real, strictly monotone function"),
         (C, "q of 'p' must depend on mu or beta"),
         (beta / 2.5, "exact numbers only"),
-        ("lvml", "q of 'p' must depend on mu or beta"),
+        ("lvml", "the q of 'p' must be a sympy expression, got 'lvml'"),
     ],
     ids=str,
 )

@@ -67,10 +67,10 @@ def test_outer_function_does_not_change_the_orbit(one, other):
 
 def test_power_means_join_hard_and_lvml():
     assert vanishes(derive_first_integral(power_mean(1)).ratio - derive_first_integral(LVML).ratio)
-    near = derive_first_integral(power_mean("1/1000000")).ratio
+    near = derive_first_integral(power_mean("1/1000")).ratio
     values = {mu: 2, C: 5}
     gap = sp.N((near - derive_first_integral(HARD).ratio).subs(values), 30)
-    assert 0 < abs(gap) < sp.Float("1e-5")
+    assert 0 < abs(gap) < sp.Float("1e-2")  # of first order in the exponent
 
 
 @pytest.mark.parametrize("paradigm", INSEPARABLE, ids=str)
