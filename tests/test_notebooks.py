@@ -57,7 +57,7 @@ def test_there_are_notebooks_in_reading_order_without_a_gap():
     assert [path.name[:2] for path in NOTEBOOKS] == [
         f"{n:02}" for n in range(1, len(NOTEBOOKS) + 1)
     ]
-    assert len(NOTEBOOKS) == 6
+    assert len(NOTEBOOKS) == 7
 
 
 @pytest.mark.parametrize("name", [path.stem for path in NOTEBOOKS])

@@ -127,7 +127,7 @@ def test_a_paradigm_of_ones_own_comes_from_a_file(document, attnflow, tmp_path):
     assert found["paradigm"] == "focal"
     assert found["loss"][0] == pytest.approx(math.log(20) ** 2, rel=1e-14)
     code, _, err = attnflow("solve", "--paradigm-file", "my.py:FOCALL", "--times", "1")
-    assert code == 2 and "did you mean 'FOCAL'?" in err
+    assert code == 2 and "no Paradigm 'FOCALL' in 'my.py'; known: FOCAL" in err
 
 
 @pytest.mark.parametrize("ending", ["json", "csv", "CSV"])

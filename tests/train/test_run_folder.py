@@ -225,11 +225,11 @@ def test_captions_go_on_with_their_own_data_only(tmp_path, coco):
 
 def test_a_config_of_any_text_comes_back_from_toml(tmp_path):
     strange = "a\nb\t\"c\\ \x7f\x01 \u2028 [x] # '''"
-    run = Training(data=strange, networks=strange)
+    run = Training(task="cifar10", data=strange, networks=strange)
     (tmp_path / "c.toml").write_text(to_toml(run), encoding="utf-8")
     assert from_toml(tmp_path / "c.toml") == run
     with pytest.raises(SettingError, match="a config must hold Unicode text"):
-        to_toml(Training(data="\udcff"))
+        to_toml(Training(task="cifar10", data="\udcff"))
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SettingError, match="config must be a TOML file.*regular file"):
         read_toml(tmp_path / "pipe")

@@ -19,6 +19,9 @@ from attnflow.train.logs import COLUMNS, Boards, check_tensorboard, table
 
 CONFIG, RECORD, METRICS, CHECKPOINTS = "config.toml", "run.json", "metrics.jsonl", "checkpoints"
 TABLE, BOARDS, LOCK = "metrics.csv", "tensorboard", ".lock"
+PLACES = ("data", "features", "encoder_weights")
+"""Entries that say where something lies: it may have moved, and is known by its fingerprint."""
+
 ROW: dict[str, Any] = {
     "epoch": int,
     "seed": int,
@@ -178,7 +181,7 @@ class RunFolder:
         if not isinstance(kept, dict):
             raise DataError(f"{str(self.path / RECORD)!r} is damaged: its config is {kept!r}")
         for name in {**kept, **entries}:
-            if kept.get(name) != entries.get(name):
+            if name not in PLACES and kept.get(name) != entries.get(name):
                 raise DataError(
                     f"{CONFIG} of {str(self.path)!r} says {_entry(name, entries)}, but the run "
                     f"began with {_entry(name, kept)}: put that back, or begin another run"
