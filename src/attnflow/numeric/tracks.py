@@ -292,7 +292,7 @@ def differentiable_states() -> Callable[..., tuple[Any, Any]]:
         """t(clock; inputs) = time, differentiated implicitly: panels stay where they are."""
         found = function(paradigm, freeze, *primals)
         row = partial(_row_tangents, paradigm, freeze)
-        return found, jax.vmap(row)(*primals, *tangents, *found)
+        return found, jax.vmap(row)(primals, tangents, found)
 
     return function
 
@@ -300,17 +300,18 @@ def differentiable_states() -> Callable[..., tuple[Any, Any]]:
 def _row_tangents(
     paradigm: Paradigm,
     freeze: str | None,
-    inputs: Any,
-    times: Any,
-    inputs_dot: Any,
-    times_dot: Any,
-    clock: Any,
-    change: Any,
+    primals: tuple[Any, Any],
+    tangents: tuple[Any, Any],
+    found: tuple[Any, Any],
 ) -> tuple[Any, Any]:
-    """Tangents of clock and companion of one trajectory at its times, shape (n,)."""
+    """Tangents of clock and companion of one trajectory at its times, shape (n,).
+
+    ``primals`` are inputs and times, ``found`` clock and companion at these times.
+    """
     import jax
     import jax.numpy as jnp
 
+    (inputs, times), (inputs_dot, times_dot), (clock, change) = primals, tangents, found
     edges = edges_of(paradigm, freeze, jax.lax.stop_gradient(inputs), jax.lax.stop_gradient(times))
 
     def at_clock(given: Inputs) -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from attnflow.errors import SettingError
-from attnflow.schedule import Schedule
+from attnflow.schedule import Schedule, Stage
 from attnflow.train.parallel import Devices
 
 
@@ -74,3 +74,24 @@ class Descent:
                 steps = np.sum(np.asarray(self.decay(jnp.arange(steps))), dtype=np.float64)
         rate = self.rate if rate is None else rate
         return float(steps * rate / (1 - (self.run.momentum or 0.0)))
+
+    def timed(
+        self,
+        schedule: Schedule,
+        stage: Stage,
+        rows: list[dict[str, Any]],
+        new: list[dict[str, Any]],
+    ) -> list[dict[str, Any]]:
+        """An epoch's new rows with their times, where stages have learning rates of their own.
+
+        Time is counted by the rate of the classifier (of captions, of the decoder).
+        """
+        if not any(one.rates for one in schedule.stages):
+            return new
+        last = rows[-len(new) :] or [{"time": 0.0}] * len(new)
+        for row, before in zip(new, last, strict=True):
+            base, done = row["learning_rate"], row["epoch"]
+            share = stage.rate(self.clock, base) / base
+            passed = self.time_after(done, base) - self.time_after(done - 1, base)
+            row["time"] = before["time"] + passed * share
+        return new

@@ -1,8 +1,7 @@
 """The run loop of every task: from beginning to end, or from where it was interrupted, bit for bit.
 
 A task brings a ``Trainer``, which advances a state through an epoch, in one call or step by step,
-and measures it. Schedule, metrics, checkpoints, resuming and the run's folder are here,
-once.
+and measures it. Schedule, metrics, checkpoints, resuming and the run's folder are here, once.
 """
 
 import math
@@ -291,15 +290,16 @@ def _loop(
             state, done = point.state, epoch * trainer.calls + point.number
             if point.number < trainer.calls:
                 if folder is not None and point.keep:
-                    score = -point.told["loss"]
-                    folder.save(state, done, _record(stage, epoch, point.number), score)
+                    where = {"stage": stage, "epoch": epoch, "call": point.number}
+                    folder.save(state, done, where, -point.told["loss"])
                 told |= {**point.told, "paradigm": goal.name, "epoch": epoch + 1}
                 passed = trainer.inputs(first) - trainer.inputs(point.number)
                 told["inputs_per_second"] = passed / (time.perf_counter() - began)
                 _tell(progress, done, trainer, told)
                 continue
             seconds = time.perf_counter() - began
-            new = _timed(made, now, rows, _rows(trainer, goal, point, epoch + 1))
+            new = _rows(trainer, goal, point, epoch + 1)
+            new = trainer.engine.timed(made.schedule, now, rows, new)
             clock = {"seconds": seconds, "inputs_per_second": trainer.inputs(first) / seconds}
             new = [{**row, **clock} for row in new]
             rows += new
@@ -308,13 +308,10 @@ def _loop(
             if folder is not None:
                 folder.append(new)
                 if (epoch + 1) % run.checkpoint_every == 0 or epoch + 1 == run.epochs:
-                    folder.save(state, done, _record(stage, epoch + 1, 0), trainer.score(new))
+                    where = {"stage": stage, "epoch": epoch + 1, "call": 0}
+                    folder.save(state, done, where, trainer.score(new))
             _tell(progress, done, trainer, told)
     return stage, state, rows
-
-
-def _record(stage: int, epoch: int, call: int) -> dict[str, int]:
-    return {"stage": stage, "epoch": epoch, "call": call}
 
 
 def _tell(progress: Progress | None, done: int, trainer: Trainer, told: dict[str, Any]) -> None:
@@ -327,24 +324,6 @@ def _rows(trainer: Trainer, goal: Objective, point: Point, done: int) -> list[di
     due = done % run.measure_every == 0 or done == run.epochs
     measured = trainer.measured(goal, point.state) if due else None
     return trainer.rows(goal, done, point.told, measured)
-
-
-def _timed(
-    made: Made, stage: Stage, rows: list[dict[str, Any]], new: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """An epoch's rows with their times, where stages have learning rates of their own.
-
-    Time is counted by the rate of the classifier (of captions, of the decoder).
-    """
-    if not any(one.rates for one in made.schedule.stages):
-        return new
-    engine, last = made.trainer.engine, rows[-len(new) :] or [{"time": 0.0}] * len(new)
-    for row, before in zip(new, last, strict=True):
-        base, done = row["learning_rate"], row["epoch"]
-        share = stage.rate(engine.clock, base) / base
-        passed = engine.time_after(done, base) - engine.time_after(done - 1, base)
-        row["time"] = before["time"] + passed * share
-    return new
 
 
 def _next_stage(

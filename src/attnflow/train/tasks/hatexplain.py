@@ -25,6 +25,7 @@ LENGTHS = (16, 32, 64)
 
 def hatexplain(
     data: str | Path = ".",
+    *,
     train: int | None = None,
     heldout: int | None = None,
     test: int | None = None,
