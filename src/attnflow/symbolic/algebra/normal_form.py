@@ -233,15 +233,6 @@ def _reduce_root(numerator: sp.Expr, symbol: sp.Symbol, q: int, base: sp.Expr) -
     return sp.expand(sp.fraction(sp.together(reduced))[0])
 
 
-def tidy(expr: sp.Expr) -> sp.Expr:
-    """The expression as a quotient of products, common factors cancelled."""
-    quotient, found = rational(expr)
-    for symbol, (q, base) in found.roots.items():
-        if not base.free_symbols & set(found.roots):
-            quotient = sp.together(quotient).subs(base, symbol**q)
-    return sp.factor(sp.cancel(sp.together(quotient))).subs(found.back)
-
-
 def gather(expr: sp.Expr, *variables: sp.Symbol) -> sp.Expr:
     """A sum of monomials in what depends on the variables, coefficients factored."""
     return sp.Add(*(c * piece for piece, c in monomials(expr, *variables).items()))
