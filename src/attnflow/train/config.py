@@ -221,6 +221,18 @@ class Training(Run):
         metavar="PLACE",
     )
     data_seed: int = entry(0, "seed of the inputs", whole(0), panel=TASK)
+    fresh: bool = entry(
+        False,
+        "draw the training mosaics anew each epoch (digits, cifar10, cifar100): the nearest thing "
+        "to theory's gradient over the population",
+        panel=TASK,
+    )
+    order: str = entry(
+        "shuffled",
+        "order of the training inputs: drawn anew each pass, or fixed",
+        ("shuffled", "fixed"),
+        metavar="NAME",
+    )
     label: str | None = entry(
         None,
         "whose label",

@@ -61,9 +61,21 @@ class Engine(Program):
         Metrics: ``loss`` (mean over the epoch's inputs, before each step), ``alpha`` (mean weight
         on the true segments), ``bad`` (first step whose loss was not finite or too large, or -1).
         """
-        function = self._compile(("epoch", objective), lambda: partial(run_epoch, self, objective))
-        which = self._which(number, stage)
-        return function(state, *which, self.base, self.inputs["train"])
+        function = self._compile(
+            ("epoch", objective), lambda: partial(run_epoch, self, objective), own=self.run.fresh
+        )
+        train = self._fresh(number) if self.run.fresh else self.inputs["train"]
+        return function(state, *self._which(number, stage), self.base, train)
+
+    def _fresh(self, number: int) -> Mosaics:
+        """An epoch's training inputs, drawn for each seed; of several runs with a leading axis."""
+        replicas, drawn = self.run.replicas, {}
+        for seed in self.run.seeds:
+            drawn[seed] = self.task.drawn_anew(self.run.data_seed, seed, number)
+        if len(replicas) == 1:
+            return self.devices.put(drawn[replicas[0].seed])
+        each = [drawn[one.seed] for one in replicas]
+        return self.devices.put(jax.tree.map(lambda *leaves: np.stack(leaves), *each))
 
     def measure(self, state: Any, objective: Objective) -> dict[str, dict[str, Any]]:
         """What each set shows of the weights: see ``measure_sets``; leading axis of runs."""
@@ -96,7 +108,10 @@ class Engine(Program):
             replicas = replicas._replace(focus=np.array(focus, np.float32))
         return self.devices.put((replicas, np.int32(number)))
 
-    def _compile(self, key: Any, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    def _compile(
+        self, key: Any, make: Callable[[], Callable[..., Any]], *, own: bool = False
+    ) -> Callable[..., Any]:
+        """The function of that key, for all runs; ``own`` where each has inputs of its own."""
         if key not in self.compiled:
             function = make()
             if len(self.run.replicas) == 1:
@@ -108,7 +123,7 @@ class Engine(Program):
                 self.compiled[key] = self.devices.compile(single)
             else:
                 self.compiled[key] = self.devices.compile(
-                    jax.vmap(function, in_axes=(0, 0, None, None, None))
+                    jax.vmap(function, in_axes=(0, 0, None, None, 0 if own else None))
                 )
         return self.compiled[key]
 

@@ -170,6 +170,11 @@ def _summed(
     return jax.lax.scan(one, zero, pieced)[0]
 
 
+def _ordered(program: Program, key: Any, values: Any) -> Any:
+    """The values in the order of a pass."""
+    return values if program.run.order == "fixed" else jax.random.permutation(key, values)
+
+
 def _order(program: Program, key: Any) -> tuple[Any, Any]:
     """Indices of each step of an epoch, and which of them are present: [steps, batch]."""
     count = len(program.task.sets["train"])
@@ -177,10 +182,9 @@ def _order(program: Program, key: Any) -> tuple[Any, Any]:
     spare = per_pass * program.batch - count
 
     def one(number: Any) -> Any:
-        if per_pass == 1:
-            order = jnp.arange(count, dtype=jnp.int32)  # all at once: no order to draw
-        else:
-            order = jax.random.permutation(jax.random.fold_in(key, number), count)
+        order = jnp.arange(count, dtype=jnp.int32)
+        if per_pass > 1:
+            order = _ordered(program, jax.random.fold_in(key, number), order)
         return jnp.pad(order.astype(jnp.int32), (0, spare))
 
     orders = jax.lax.map(one, jnp.arange(program.run.passes or 1))
@@ -214,7 +218,7 @@ def order_in_buckets(
     def batches(number: Any) -> Any:
         one = jax.random.fold_in(key, number)
         shuffled = [
-            jnp.pad(jax.random.permutation(jax.random.fold_in(one, k), jnp.asarray(b.members)), p)
+            jnp.pad(_ordered(program, jax.random.fold_in(one, k), jnp.asarray(b.members)), p)
             for k, (b, p) in enumerate(
                 zip(program.buckets, ((0, more) for more in spare), strict=True)
             )
@@ -223,7 +227,7 @@ def order_in_buckets(
 
     def turns(number: Any) -> Any:
         shared = jax.random.fold_in(jax.random.key(program.run.data_seed), epoch * passes + number)
-        return jax.random.permutation(shared, sum(steps))
+        return _ordered(program, shared, jnp.arange(sum(steps)))
 
     present = np.concatenate(
         [np.arange(n * batch) < len(b.members) for n, b in zip(steps, program.buckets, strict=True)]

@@ -11,7 +11,7 @@ import numpy as np
 from attnflow.errors import SettingError
 from attnflow.schedule import Amount, Schedule, Stage
 from attnflow.train import parallel
-from attnflow.train.config import CUSTOM, Training
+from attnflow.train.config import CUSTOM, IMAGES, Training
 from attnflow.train.engine import Engine, build
 from attnflow.train.epoch import diverged
 from attnflow.train.known_truth import any_known
@@ -44,6 +44,8 @@ def task_of(run: Training) -> Task:
         raise SettingError("the run's task is custom: give it again, as task=TASK")
     named = [one.name for one in fields(run) if one.metadata["entry"].tasks]
     options = {name: getattr(run, name) for name in ("train", "heldout", *named)}
+    if run.fresh and run.task in IMAGES:
+        options["fresh"] = True
     return task(run.task, seed=run.data_seed, **options)
 
 
@@ -120,6 +122,11 @@ def _make(
         schedule = _at_theorys_time(schedule, goals, made, run)
         _comparable(run, schedule)
         _knowable(run, schedule, made)
+    if run.fresh and made.pool is None:
+        raise SettingError(
+            "fresh is for tasks that say which images their mosaics are drawn from (digits, "
+            f"cifar10, cifar100, or a Task with a pool) only, got {made.name}"
+        )
     pair = networks or find_pair(run.networks or "linear")
     engine = build(made, run, pair, devices)
     engine.check_rates(schedule, engine.divided)

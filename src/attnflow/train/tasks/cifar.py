@@ -9,7 +9,7 @@ from attnflow.train.data.images import (
     CIFAR100_FOREGROUND,
     Images,
 )
-from attnflow.train.tasks.task import Task, draw_mosaics, only_used
+from attnflow.train.tasks.task import SETS, Pool, Task, draw_mosaics, only_used
 
 
 def cifar10(
@@ -19,6 +19,8 @@ def cifar10(
     heldout: int = 10_000,
     test: int = 10_000,
     seed: int = 0,
+    *,
+    fresh: bool = False,
 ) -> Task:
     """A plane, car or bird (the class) among images of the seven other classes.
 
@@ -33,6 +35,7 @@ def cifar10(
         heldout: number of held-out mosaics.
         test: number of mosaics of test images.
         seed: of the mosaics.
+        fresh: keep every training image, so that training mosaics can be drawn anew.
 
     Raises:
         MissingPart: there are no such data at ``data``.
@@ -44,7 +47,9 @@ def cifar10(
     from attnflow.train.data.find_images import find_images
 
     images = find_images(data, "cifar10")
-    return _task("cifar10", images, CIFAR10_FOREGROUND, segments, (train, heldout, test), seed)
+    return _task(
+        "cifar10", images, CIFAR10_FOREGROUND, segments, (train, heldout, test), seed, fresh=fresh
+    )
 
 
 def cifar100(
@@ -54,6 +59,8 @@ def cifar100(
     heldout: int = 10_000,
     test: int = 10_000,
     seed: int = 0,
+    *,
+    fresh: bool = False,
 ) -> Task:
     """One of fifty classes of animals and people among images of the fifty others.
 
@@ -63,7 +70,9 @@ def cifar100(
 
     images = find_images(data, "cifar100")
     foreground = tuple(sorted(" ".join(CIFAR100_FOREGROUND.values()).split()))
-    return _task("cifar100", images, foreground, segments, (train, heldout, test), seed)
+    return _task(
+        "cifar100", images, foreground, segments, (train, heldout, test), seed, fresh=fresh
+    )
 
 
 def _task(
@@ -73,16 +82,27 @@ def _task(
     segments: int,
     counts: tuple[int, int, int],
     seed: int,
+    *,
+    fresh: bool,
 ) -> Task:
     kinds = [images.names.index(one) for one in foreground]
     random = np.random.default_rng(seed)
     first = len(images.train)
-    sets = {}
-    for part, count in zip(("train", "heldout", "test"), counts, strict=True):
-        offset, labels = (first, images.test_labels) if part == "test" else (0, images.train_labels)
-        members = [np.flatnonzero(labels == kind) + offset for kind in kinds]
-        others = np.flatnonzero(~np.isin(labels, kinds)) + offset
-        sets[part] = draw_mosaics(random, count, segments, members, others)
-    # every base item is scored where the networks are measured
-    base, sets = only_used(np.concatenate([images.train, images.test]), sets)
-    return Task(name, base, sets, len(foreground), foreground, scale=2 / 255, offset=-1.0)
+    seen, unseen = (
+        Pool(
+            [np.flatnonzero(labels == kind) + offset for kind in kinds],
+            np.flatnonzero(~np.isin(labels, kinds)) + offset,
+        )
+        for labels, offset in ((images.train_labels, 0), (images.test_labels, first))
+    )
+    sets = {
+        part: draw_mosaics(random, count, segments, *pool)
+        for part, count, pool in zip(SETS, counts, (seen, seen, unseen), strict=True)
+    }
+    base = np.concatenate([images.train, images.test])
+    if not fresh:  # every base item is scored where the networks are measured
+        base, sets = only_used(base, sets)
+    pool = seen if fresh else None
+    return Task(
+        name, base, sets, len(foreground), foreground, scale=2 / 255, offset=-1.0, pool=pool
+    )

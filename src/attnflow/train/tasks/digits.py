@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from attnflow.train.tasks.task import Task, draw_mosaics
+from attnflow.train.tasks.task import SETS, Pool, Task, draw_mosaics
 
 FOREGROUND = (0, 1, 2)
 TEST_SHARE = 0.25
@@ -38,16 +38,18 @@ def digits(
     order = np.random.default_rng(SPLIT_SEED).permutation(len(images))
     cut = int(len(images) * TEST_SHARE)
     random = np.random.default_rng(seed)
-    sets = {}
-    for name, count, part in (
-        ("train", train, order[cut:]),
-        ("heldout", heldout, order[cut:]),
-        ("test", test, order[:cut]),
-    ):
-        kinds = data.target[part]
-        foreground = [part[kinds == k] for k in FOREGROUND]
-        sets[name] = draw_mosaics(
-            random, count, segments, foreground, part[~np.isin(kinds, FOREGROUND)]
+    seen, unseen = (
+        Pool(
+            [part[data.target[part] == k] for k in FOREGROUND],
+            part[~np.isin(data.target[part], FOREGROUND)],
         )
+        for part in (order[cut:], order[:cut])
+    )
+    sets = {
+        name: draw_mosaics(random, count, segments, *pool)
+        for name, count, pool in zip(
+            SETS, (train, heldout, test), (seen, seen, unseen), strict=True
+        )
+    }
     names = tuple(str(k) for k in FOREGROUND)
-    return Task("digits", images, sets, len(FOREGROUND), names, scale=1 / 8, offset=-1.0)
+    return Task("digits", images, sets, len(FOREGROUND), names, scale=1 / 8, offset=-1.0, pool=seen)

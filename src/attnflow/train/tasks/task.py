@@ -9,7 +9,7 @@ new function that returns a Task.
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +52,18 @@ class Mosaics:
 
 
 SETS = ("train", "heldout", "test")
+
+
+class Pool(NamedTuple):
+    """The base items that training mosaics are drawn from, by their numbers.
+
+    Attributes:
+        foreground: of each class.
+        background: of the rest.
+    """
+
+    foreground: list[Int[np.ndarray, "..."]]
+    background: Int[np.ndarray, " b"]
 
 
 def _whole(what: str, values: Any, shape: tuple[int, ...], least: int, end: int) -> Any:
@@ -98,6 +110,7 @@ class Task:
             padded to m. Empty where all inputs have m segments.
         texts: the words of each input of a set, as they were written; for pages.
         remarks: sentences on what was left out of the data, for who reads results.
+        pool: what training mosaics are drawn from, where they can be drawn anew.
     """
 
     name: str
@@ -113,6 +126,7 @@ class Task:
     lengths: tuple[int, ...] = ()
     texts: dict[str, Any] = field(default_factory=dict, repr=False)
     remarks: tuple[str, ...] = ()
+    pool: Pool | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_count("classes", self.classes, 2)
@@ -193,6 +207,12 @@ class Task:
         if not np.any(shares):
             return Setting(self.segments, self.classes)
         return Setting(max(2, round(1 / float(np.mean(shares[shares > 0])))), self.classes)
+
+    def drawn_anew(self, *seeds: int) -> Mosaics:
+        """Training inputs drawn anew from the pool, as many as there are, of these seeds."""
+        assert self.pool is not None
+        random = np.random.default_rng(seeds)
+        return draw_mosaics(random, len(self.sets["train"]), self.segments, *self.pool)
 
     def present(self, items: Any) -> Array:
         """Base items as the networks see them, float32; the numbers of words as they are."""
