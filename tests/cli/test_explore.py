@@ -8,7 +8,9 @@ def test_the_page_is_written_whole_and_described(document, tmp_path):
     text = (tmp_path / "deep" / "x.html").read_text()
     assert said["bytes"] == len(text.encode()) and said["paradigms"] == ["soft", "hard", "lvml"]
     assert text.startswith("<!doctype html>") and text.rstrip().endswith("</html>")
-    assert '"m": 100, "C": 1000, "T": 2000.0' in text
+    assert '"m": 100, "C": 1000, "first"' in text  # no horizon: the page fits one
+    document("explore", "--out", tmp_path / "y.html", "--horizon", "4e5")
+    assert '"T": 400000.0, "t": 100000.0, "fit": false' in (tmp_path / "y.html").read_text()
 
 
 def test_a_paradigm_of_the_users_own_is_on_the_page(attnflow, tmp_path):

@@ -178,6 +178,117 @@ def test_nonsense_in_the_address_is_brought_into_range(browser):
     assert (now["m"], now["C"], now["mu0"], now["T"], now["scale"]) == (2, 1e6, 0, 1e-3, "log")
 
 
+def opened(driver, address):
+    """The page at an address, drawn."""
+    base = driver.current_url.split("#")[0]
+    driver.get("about:blank")
+    driver.get(base + address)
+    drawn(driver)
+
+
+def test_the_horizon_follows_the_setting_until_it_is_set(browser):
+    for m, classes in ((20, 20), (1000, 50)):
+        opened(browser, f"#m={m}&C={classes}")
+        onsets = [
+            float(af.time_to_focus(p, Setting(m, classes), 0.5)) for p in ("soft", "hard", "lvml")
+        ]
+        assert state(browser)["T"] == pytest.approx(4 * max(onsets), rel=0.06)  # two digits
+    slide(browser, "T", "\ue00e")  # a page up
+    chosen = state(browser)
+    assert chosen["fit"] == "0"
+    slide(browser, "m", "\ue00e")
+    assert state(browser)["T"] == chosen["T"]
+
+
+def test_orbits_begin_on_the_start_and_turn_smoothly(browser):
+    """Also where the passage takes a billionth of the time: no two segments differ by a corner."""
+    opened(browser, "#m=1e6&C=1e6&mu0=-1&nu0=1")
+    lines = browser.execute_script(
+        "return [...document.querySelectorAll('#plot-phase .curve')].map((p) =>"
+        "p.getAttribute('d').slice(1).split('L').map((q) => q.split(' ').map(Number)))"
+    )
+    place = browser.execute_script(
+        "const c = document.querySelector('#plot-phase .start');"
+        "return ['cx', 'cy'].map((a) => Number(c.getAttribute(a)))"
+    )
+    for line in map(np.array, lines):
+        assert abs(line[0] - place).max() <= 0.1
+        far = np.linalg.norm(np.diff(line, axis=0), axis=1)
+        assert far.max() < 40  # of about 900 pixels
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "#m=20&C=20",
+        "#T=1e15&scale=linear&t=5e14",
+        "#mu0=3&nu0=2.5&T=1e-3&scale=linear",
+        "#mu0=-5&nu0=-5&m=1e6&C=1e6",
+    ],
+)
+def test_labels_of_axes_are_whole_and_differ(browser, address):
+    opened(browser, address)
+    cut, alike = browser.execute_script(
+        "const cut = [], alike = [];"
+        "for (const svg of document.querySelectorAll('figure svg')) {"
+        " const card = svg.closest('figure').getBoundingClientRect(), rows = {};"
+        " for (const t of svg.querySelectorAll('.axis text')) {"
+        "  const b = t.getBoundingClientRect(), row = t.getAttribute('text-anchor') + svg.id;"
+        "  if (b.left < card.left || b.right > card.right || b.bottom > card.bottom)"
+        "   cut.push(t.textContent);"
+        "  rows[row] ??= new Set(); if (rows[row].has(t.textContent)) alike.push(t.textContent);"
+        "  rows[row].add(t.textContent); } } return [cut, alike]"
+    )
+    assert (cut, alike) == ([], [])
+
+
+def test_a_pointer_over_a_plot_reads_its_curves(browser):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.by import By
+
+    opened(browser, "#m=20&C=20&shown=soft")
+    plot = browser.find_element(By.ID, "plot-mu")
+    ActionChains(browser).move_to_element(plot).perform()
+    words = browser.find_element(By.ID, "hint").text.replace("\n", " ").split()
+    time, value = float(words[words.index("=") + 1]), float(words[-1])
+    exact = float(af.solve("soft", Setting(20, 20), np.array([time])).mu[0])
+    assert value == pytest.approx(exact, rel=0.1)  # at the drawn time beside it
+    dot = browser.find_element(By.CSS_SELECTOR, "#plot-phase .start")
+    browser.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", dot)
+    ActionChains(browser).move_to_element(dot).perform()
+    assert "Soft attention" in browser.find_element(By.ID, "hint").text
+
+
+def test_dark_colours_follow_the_system(browser):
+    def brightness():
+        return sum(
+            map(
+                int,
+                browser.execute_script(
+                    "return getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g)"
+                )[:3],
+            )
+        )
+
+    light = brightness()
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    assert brightness() < 100 < 600 < light
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_every_control_is_within_reach_of_one_screen(browser):
+    size = {"width": 1400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    opened(browser, "#m=20&C=20")
+    below = browser.execute_script(
+        "return [...document.getElementById('controls').elements]"
+        ".filter((e) => e.getBoundingClientRect().bottom > 900).map((e) => e.id)"
+    )
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert below == []
+
+
 def test_every_control_has_a_label_and_no_plot_overflows_a_phone(browser):
     unlabelled = browser.execute_script(
         "return [...document.querySelectorAll('input, select')].filter((e) => !e.labels.length "
@@ -188,7 +299,12 @@ def test_every_control_has_a_label_and_no_plot_overflows_a_phone(browser):
         "Emulation.setDeviceMetricsOverride",
         {"width": 375, "height": 800, "deviceScaleFactor": 2, "mobile": True},
     )
-    browser.execute_script("dispatchEvent(new Event('resize'))")
-    drawn(browser)
+    opened(browser, "#m=20&C=20")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 375
+    # curves first; the controls wait at the lower edge and leave the curves in sight when opened
+    top = "return document.getElementById(arguments[0]).getBoundingClientRect().top"
+    assert browser.execute_script(top, "plot-alpha") < 400 < browser.execute_script(top, "sheet")
+    browser.find_element("css selector", "#sheet > summary").click()
+    assert browser.execute_script(top, "sheet") > 300
+    assert browser.find_element("id", "slider-m").is_displayed()
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

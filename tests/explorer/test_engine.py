@@ -125,7 +125,11 @@ def test_own_paradigms_run_with_and_without_first_integral():
     given = {"m": 20, "C": 20, "mu0": 0.5, "nu0": -1}
     source = program([focal, mixed])
     questions = [["solve", [[name, None]], given, times] for name in ("focal", "mixed")]
-    for paradigm, mine in zip((focal, mixed), run_node(source, questions), strict=True):
+    onsets = [["onset", name, given] for name in ("focal", "mixed")]
+    *found, focal_onset, mixed_onset = run_node(source, questions + onsets)
+    exact = af.time_to_focus(focal, Setting(20, 20), 0.5, (0.5, -1.0))
+    assert math.isclose(focal_onset, exact, rel_tol=1e-11)
+    for paradigm, mine in zip((focal, mixed), found, strict=True):
         # the loss differentiated by sympy, integrated by SciPy
         weight = 1 / (1 + 19 * sp.exp(-nu))
         loss = paradigm.expanded.subs({alpha: weight, C: 20})
@@ -139,6 +143,10 @@ def test_own_paradigms_run_with_and_without_first_integral():
             t_eval=times,
             rtol=1e-12,
             atol=1e-13,
+            dense_output=True,
         )
+        if paradigm is mixed:  # on a grid of twenty a decade
+            before, after = done.sol(np.array([mixed_onset / 1.13, mixed_onset]))[1]
+            assert before < np.log(19) <= after
         for quantity, origin, value in zip(("mu", "nu"), start, done.y, strict=True):
             assert distance(np.array(mine[quantity]), value, origin) < AGREE

@@ -1,6 +1,7 @@
 """Printed formulas and the page as text: right values, clear refusals, nothing from outside."""
 
 import re
+from html import unescape
 
 import mpmath
 import numpy as np
@@ -28,6 +29,11 @@ def test_the_page_is_one_small_file_that_loads_nothing(html):
     assert len(html.encode()) < 300_000
     assert not re.search(r"""(src|href)\s*=\s*["']?(?!data:)[a-z/.]""", html)
     assert not re.search(r"@import|fetch\(|XMLHttpRequest|https?://", html.replace("xmlns", ""))
+
+
+def test_a_notebook_shows_the_page_in_a_frame(html):
+    (frame,) = re.findall(r'<iframe srcdoc="([^"]*)"', html._repr_html_())
+    assert unescape(frame) == html
 
 
 def test_every_function_of_the_table_computes_what_it_prints():

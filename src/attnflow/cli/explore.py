@@ -23,9 +23,13 @@ def explore(
         Option("--classes", "-C", metavar="C", help="Shown at first.", rich_help_panel=SETTING),
     ] = "20",
     horizon: Annotated[
-        str,
-        Option(metavar="T", help="Last time shown at first.", rich_help_panel=TIMES),
-    ] = "2000",
+        str | None,
+        Option(
+            metavar="T",
+            help="Last time shown at first; without it, one that fits the setting.",
+            rich_help_panel=TIMES,
+        ),
+    ] = None,
     out: Annotated[
         str,
         Option("--out", "-o", metavar="FILE", help="Where to.", rich_help_panel=OUTPUT),
@@ -37,8 +41,9 @@ def explore(
     from attnflow.settings import Setting, check, positive
 
     setting = Setting(number(segments), number(classes))
-    last = number(horizon)
-    check("horizon", last, "a finite number above 0", positive)
+    last = None if horizon is None else number(horizon)
+    if last is not None:
+        check("horizon", last, "a finite number above 0", positive)
     from attnflow.export.explorer import page
 
     with output.progress("writing the page"):

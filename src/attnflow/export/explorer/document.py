@@ -42,6 +42,16 @@ CONTROLS = {
 }
 
 
+class Page(str):
+    """The HTML text of an explorer, which a notebook shows in a frame of its own."""
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<iframe srcdoc="{escape(self)}" title="attention dynamics explorer" loading="lazy" '
+            'style="width: 100%; height: 900px; border: 0"></iframe>'
+        )
+
+
 def page(
     paradigms: "Sequence[str | Paradigm] | None" = None,
     path: "str | os.PathLike[str] | None" = None,
@@ -49,7 +59,7 @@ def page(
     setting: Setting | None = None,
     horizon: float | None = None,
     title: str = "Attention dynamics explorer",
-) -> str:
+) -> "Page":
     """The explorer as HTML: sliders, curves, phase plane, the best switch, and the formulas.
 
     It needs no network and no server. The formulas that run in it are printed from the sympy
@@ -61,11 +71,12 @@ def page(
         paradigms: names or Paradigms, at most 6; the built-in ones where it is None.
         path: where to write the page as well, whole or not at all.
         setting: what the sliders show at first: segments and classes (the others must be simple).
-        horizon: the last time shown at first, t = step x learning rate.
+        horizon: the last time shown at first, t = step x learning rate; without it the time that
+            shows the onset, which follows the setting.
         title: the page's heading.
 
     Returns:
-        The HTML text.
+        The HTML text; a notebook shows it as the page that it is.
 
     Raises:
         SettingError: too many paradigms, two of one name, or a setting that has no sliders.
@@ -102,7 +113,7 @@ def page(
     if path is not None:
         with atomic(path) as temporary:
             temporary.write_text(html, encoding="utf-8")
-    return html
+    return Page(html)
 
 
 def _distinct(paradigms: Any) -> list[Paradigm]:
@@ -135,7 +146,7 @@ def _start(setting: Setting | None, horizon: float | None) -> dict[str, Any]:
     if horizon is not None:
         if not 1e-3 <= horizon <= 1e15:
             raise SettingError(f"horizon must be from 1e-3 to 1e15, got {horizon}")
-        start |= {"T": float(horizon), "t": float(horizon) / 4}
+        start |= {"T": float(horizon), "t": float(horizon) / 4, "fit": False}
     return start
 
 
@@ -155,7 +166,7 @@ def _looks(paradigms: Sequence[Paradigm]) -> dict[str, dict[str, str]]:
             "colour": COLOURS[place],
             "dash": pattern,
         }
-    looks[HYBRID] = {"title": "Hybrid, best switch", "colour": COLOURS[-1], "dash": "none"}
+    looks[HYBRID] = {"title": "Hybrid, best switch", "colour": "var(--ink)", "dash": "none"}
     return looks
 
 
@@ -189,10 +200,15 @@ def _controls(
     for heading, sliders in CONTROLS.items():
         inner = "\n".join(_slider(*slider) for slider in sliders)
         if heading == "Time":
-            inner += "\n" + "".join(
-                f'<label class="choice"><input type="radio" name="scale" value="{value}"> '
-                f"{text}</label>"
-                for value, text in (("log", "logarithmic time"), ("linear", "linear time"))
+            inner += (
+                '\n<div class="row"><label class="choice"><input type="checkbox" id="fit"> fit time'
+                "</label>"
+                + "".join(
+                    f'<label class="choice"><input type="radio" name="scale" value="{value}"> '
+                    f"{text}</label>"
+                    for value, text in (("log", "logarithmic"), ("linear", "linear"))
+                )
+                + "</div>"
             )
         parts.append(f"<fieldset><legend>{heading}</legend>\n{inner}\n</fieldset>")
     if solvable:
@@ -204,15 +220,15 @@ def _controls(
             '<div class="pair"><label for="first">first</label>'
             f'<select id="first">{options}</select>'
             f'<label for="then">then</label><select id="then">{options}</select></div>\n'
-            f"{_slider('target', '<b>α</b> to reach soonest')}\n</fieldset>"
+            f"{_slider('target', '<b>α</b> to reach')}\n</fieldset>"
         )
     else:
         parts.append(f"<div hidden>{_slider('target', 'α')}</div>")
     parts.append(
         "<fieldset><legend>Show</legend>\n"
-        '<label class="choice"><input type="checkbox" id="levels"> level curves of the first '
-        "integrals</label>\n"
-        '<label class="choice"><input type="checkbox" id="digits"> all digits</label>\n</fieldset>'
+        '<div class="row"><label class="choice"><input type="checkbox" id="levels"> level curves'
+        '</label><label class="choice"><input type="checkbox" id="digits"> all digits</label></div>'
+        "\n</fieldset>"
     )
     return "\n".join(parts)
 

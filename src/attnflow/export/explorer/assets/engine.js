@@ -438,6 +438,18 @@ function bestSwitch(first, then, setting, target) {
   return {switchTime: best.time, total: best.total, mu: best.mu, nu: best.nu, alone};
 }
 
+/** When the focus weight reaches 1/2, or the focus score has risen by 1 where that comes later. */
+function onset(paradigm, setting) {
+  const shift = Math.log(SETTING.ratio(setting.m)), formulas = PARADIGMS[paradigm];
+  const goal = Math.max(0, setting.nu0 - shift + 1);
+  if (formulas.slope)
+    return new Orbit(formulas, setting.C, setting.mu0, setting.nu0 - shift).reach(goal, 1e15)?.time ?? Infinity;
+  const times = Array.from({length: 361}, (_, i) => 10 ** (-3 + i / 20));
+  const start = {mu: setting.mu0, nu: setting.nu0};
+  const reached = states(formulas, setting, start, times).findIndex(({nu}) => nu - shift >= goal);
+  return reached < 0 ? Infinity : times[reached];
+}
+
 /** Level curves nu(mu) of a paradigm's first integral, each through one nu at the middle margin. */
 function levels(paradigm, setting, margins, starts) {
   const formulas = PARADIGMS[paradigm];

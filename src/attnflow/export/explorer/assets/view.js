@@ -40,7 +40,7 @@ const VIEW = (() => {
   const INITIAL = {
     m: 20, C: 20, mu0: 0, nu0: 0, T: 2000, t: 500, target: 0.9, scale: "log",
     shown: SOLVABLE.length > 1 ? [...NAMES, HYBRID] : [...NAMES], first: SOLVABLE[0],
-    then: SOLVABLE[1], levels: true, digits: false, ...START,
+    then: SOLVABLE[1], levels: true, digits: false, fit: true, ...START,
   };
   let state = {...INITIAL};
 
@@ -54,7 +54,7 @@ const VIEW = (() => {
     for (const name in CONTROLS) parts[name] = state[name];
     Object.assign(parts, {
       scale: state.scale, shown: state.shown.join(","), first: state.first, then: state.then,
-      levels: Number(state.levels), digits: Number(state.digits),
+      levels: Number(state.levels), digits: Number(state.digits), fit: Number(state.fit),
     });
     return "#" + new URLSearchParams(parts);
   }
@@ -75,7 +75,8 @@ const VIEW = (() => {
       next.shown = given.get("shown").split(",").filter((n) => [...NAMES, HYBRID].includes(n));
     for (const name of ["first", "then"])
       if (SOLVABLE.includes(given.get(name))) next[name] = given.get(name);
-    for (const name of ["levels", "digits"])
+    if (given.has("T")) next.fit = false;
+    for (const name of ["levels", "digits", "fit"])
       if (given.has(name)) next[name] = given.get(name) === "1";
     state = next;
   }
@@ -86,8 +87,23 @@ const VIEW = (() => {
     const {low, high} = CONTROLS[name];
     state[name] = clamp(value, low, high);
     if (name === "m" || name === "C") state[name] = Math.round(state[name]);
-    if (name === "T") state.t = Math.min(CONTROLS.t.value(share), state.T);
+    if (name === "T") {
+      state.fit = false;
+      state.t = Math.min(CONTROLS.t.value(share), state.T);
+    }
     update();
+  }
+
+  /** The horizon brought to the setting: four times the latest onset of what is shown. */
+  function fit() {
+    const key = JSON.stringify([setting(), state.shown]);
+    if (!state.fit || state.fitted === key) return;
+    const share = CONTROLS.t.place(state.t);
+    const ends = state.shown.filter((n) => n !== HYBRID).map((n) => onset(n, setting()));
+    const last = Math.max(...ends.filter(Number.isFinite), 0);
+    if (last > 0) state.T = clamp(rounded(4 * last, 2), CONTROLS.T.low, CONTROLS.T.high);
+    state.t = Math.min(rounded(CONTROLS.t.value(share), 6), state.T);
+    state.fitted = key;
   }
 
   // --- computing -----------------------------------------------------------------------------
@@ -128,18 +144,21 @@ const VIEW = (() => {
     return (lead === "1" ? "" : `${lead}\u00d7`) + `10${raised(Number(power))}`;
   }
 
-  function linearTicks(low, high) {
-    const raw = (high - low) / 5, power = 10 ** Math.floor(Math.log10(raw));
+  function linearTicks(low, high, most = 5) {
+    const raw = (high - low) / most, power = 10 ** Math.floor(Math.log10(raw));
     const step = [1, 2, 5, 10].map((k) => k * power).find((s) => s >= raw);
+    const digits = (v) => Math.ceil(Math.log10(Math.abs(v) / step) + 1e-9) + 1; // tell neighbours apart
+    const word = (v) => digits(v) > 6 ? v.toPrecision(Math.min(digits(v), 17)).replace("-", "\u2212")
+      : shortText(v);
     const ticks = [];
     for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++)
-      ticks.push([k * step, shortText(rounded(k * step, 8))]);
+      ticks.push([k * step, word(rounded(k * step, 15))]);
     return ticks;
   }
 
   function logTicks(low, high, most) {
     const first = Math.ceil(Math.log10(low) - 1e-9), last = Math.floor(Math.log10(high) + 1e-9);
-    if (last - first < 1) return linearTicks(low, high).filter(([v]) => v > 0);
+    if (last - first < 1) return linearTicks(low, high, most).filter(([v]) => v > 0);
     const every = Math.max(1, Math.ceil((last - first) / most));
     const ticks = [];
     for (let n = first; n <= last; n += every) ticks.push([10 ** n, powerText(n)]);
@@ -152,7 +171,16 @@ const VIEW = (() => {
     const at = log
       ? (v) => from + (to - from) * Math.log(Math.max(v, 1e-300) / low) / Math.log(high / low)
       : (v) => from + (to - from) * (v - low) / (high - low);
-    return {at, low, high, ticks: log ? logTicks(low, high, most) : linearTicks(low, high)};
+    return {at, low, high, ticks: log ? logTicks(low, high, most) : linearTicks(low, high, Math.min(most, 5))};
+  }
+
+  /** The plane of a plot with its axes: the left edge leaves room for the longest label. */
+  function plane(svg, x, y) {
+    const [width, height] = size(svg), top = 10, bottom = height - 42;
+    const down = axis(...y, bottom, top);
+    const left = Math.max(34, 14 + 7 * Math.max(...down.ticks.map(([, word]) => word.length)));
+    const across = axis(...x, left, width - 14, clamp(Math.floor((width - left) / 62), 2, 6));
+    return {x: across, y: down, box: [left, top, width - 14, bottom]};
   }
 
   const path = (x, y, xs, ys) => {
@@ -191,10 +219,16 @@ const VIEW = (() => {
     alpha: "focus weight \u03b1", mu: "margin \u03bc", nu: "focus score \u03bd", loss: "loss L (nats)",
   };
   const drawn = {};
+  let shown = {};
 
-  function timePlot(quantity, times, curves, now, best) {
-    const svg = $(`plot-${quantity}`), [width, height] = size(svg);
-    const box = [58, 8, width - 14, height - 42], log = state.scale === "log";
+  /** The time that a place across a plot stands for. */
+  function timeAt(name, place) {
+    const {x, box, log} = drawn[name], share = clamp((place - box[0]) / (box[2] - box[0]), 0, 1);
+    return log ? x.low * (x.high / x.low) ** share : x.high * share;
+  }
+
+  function timePlot(quantity, curves, now, best) {
+    const svg = $(`plot-${quantity}`), log = state.scale === "log";
     const values = Object.values(curves).flatMap((c) => c[quantity]).filter(Number.isFinite);
     let low = Math.min(...values), high = Math.max(...values);
     const logY = quantity === "loss" && log && low > 0 && high / low > 20;
@@ -205,15 +239,14 @@ const VIEW = (() => {
       low -= quantity === "loss" ? 0 : margin;
       high += margin;
     }
-    const x = axis(log ? times[0] : 0, state.T, log, box[0], box[2]);
-    const y = axis(low, high, logY, box[3], box[1]);
-    drawn[quantity] = {x, box, log};
+    const {x, y, box} = plane(svg, [log ? earliest() : 0, state.T, log], [low, high, logY]);
+    drawn[quantity] = {x, y, box, log};
     let text = frame(x, y, box, "time t = step \u00d7 learning rate");
     text += `<clipPath id="clip-${quantity}"><rect x="${box[0]}" y="${box[1] - 4}" `
       + `width="${box[2] - box[0] + 4}" height="${box[3] - box[1] + 8}"/></clipPath>`
       + `<g clip-path="url(#clip-${quantity})">`;
     for (const name in curves)
-      text += `<path class="curve" ${pen(name)} d="${path(x, y, times, curves[name][quantity])}"/>`;
+      text += `<path class="curve" ${pen(name)} d="${path(x, y, curves[name].times, curves[name][quantity])}"/>`;
     const inside = (t) => t > x.low && t <= x.high;
     if (inside(state.t) || state.t === 0) {
       const place = x.at(Math.max(state.t, x.low)).toFixed(1);
@@ -224,22 +257,22 @@ const VIEW = (() => {
     }
     if (best && curves[HYBRID] && inside(best.switchTime))
       text += diamond(x.at(best.switchTime), y.at(best[quantity]));
-    svg.innerHTML = text + "</g>";
+    svg.innerHTML = text + '</g><path class="hover"/>';
   }
 
   const diamond = (x, y) => `<path class="switch" d="M${x.toFixed(1)} ${(y - 7).toFixed(1)}`
     + `l7 7l-7 7l-7 -7z"><title>best switch</title></path>`;
 
   function phasePlot(curves, now, best) {
-    const svg = $("plot-phase"), [width, height] = size(svg);
-    const box = [58, 10, width - 14, height - 44];
+    const svg = $("plot-phase");
     const all = (q) => Object.values(curves).flatMap((c) => c[q]).filter(Number.isFinite);
     const [mus, nus] = [[...all("mu"), state.mu0], [...all("nu"), state.nu0]];
     const range = (v) => {
       const [a, b] = [Math.min(...v), Math.max(...v)], edge = 0.06 * (b - a) || 0.5;
       return [a - edge, b + edge];
     };
-    const x = axis(...range(mus), false, box[0], box[2]), y = axis(...range(nus), false, box[3], box[1]);
+    const {x, y, box} = plane(svg, [...range(mus), false], [...range(nus), false]);
+    drawn.phase = {x, y, box};
     let text = frame(x, y, box, "margin \u03bc");
     text += `<clipPath id="clip-phase"><rect x="${box[0]}" y="${box[1]}" width="${box[2] - box[0]}" `
       + `height="${box[3] - box[1]}"/></clipPath><g clip-path="url(#clip-phase)">`;
@@ -264,6 +297,50 @@ const VIEW = (() => {
       text += diamond(x.at(best.mu), y.at(best.nu));
     text += `<circle class="start" cx="${x.at(state.mu0).toFixed(1)}" cy="${y.at(state.nu0).toFixed(1)}" r="4"/>`;
     svg.innerHTML = `${text}</g><text class="label" x="${box[0] + 6}" y="${box[1] + 12}">focus score \u03bd</text>`;
+  }
+
+  // --- what lies under the pointer -----------------------------------------------------------
+
+  const swatch = (name) => `<svg width="22" height="8"><path d="M0 4H22" stroke-width="3" ${pen(name)}/></svg> `
+    + LOOKS[name].title.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`);
+
+  /** Values at the drawn time nearest to the pointer; in the phase plane, at the nearest state. */
+  function hover(name, e) {
+    const svg = $(`plot-${name}`), bounds = svg.getBoundingClientRect(), {x, y, box, log} = drawn[name];
+    const [px, py] = [e.clientX - bounds.left, e.clientY - bounds.top];
+    const nearest = (values, distance) =>
+      values.reduce((best, v, i) => distance(v, i) < distance(values[best], best) ? i : best, 0);
+    let text = "";
+    if (name === "phase") {
+      let least = 20;
+      for (const [curve, c] of Object.entries(shown)) {
+        const far = (v, i) => Math.hypot(x.at(v) - px, y.at(c.nu[i]) - py) || 0;
+        const i = nearest(c.mu, far);
+        if (!(far(c.mu[i], i) < least)) continue;
+        least = far(c.mu[i], i);
+        text = `<tr><th>${swatch(curve)}</th></tr><tr><td>t = ${shortText(rounded(c.times[i], 5))}, `
+          + `\u03bc = ${shortText(rounded(c.mu[i], 5))}, \u03bd = ${shortText(rounded(c.nu[i], 5))}, `
+          + `\u03b1 = ${shortText(rounded(c.alpha[i], 5))}</td></tr>`;
+      }
+    } else if (px >= box[0] && px <= box[2]) {
+      const t = timeAt(name, px);
+      text = `<tr><th colspan="2">t = ${shortText(rounded(t, 4))}</th></tr>`;
+      for (const [curve, c] of Object.entries(shown)) {
+        const i = nearest(c.times, (v) => Math.abs(x.at(v) - px));
+        text += `<tr><th>${swatch(curve)}</th><td>${shortText(rounded(c[name][i], 5))}</td></tr>`;
+      }
+      svg.querySelector(".hover").setAttribute("d", `M${px.toFixed(1)} ${box[1]}V${box[3]}`);
+    }
+    const hint = $("hint");
+    hint.hidden = !text;
+    hint.innerHTML = `<table>${text}</table>`;
+    hint.style.left = `${clamp(e.clientX + 16, 0, innerWidth - hint.offsetWidth - 8)}px`;
+    hint.style.top = `${clamp(e.clientY + 16, 0, innerHeight - hint.offsetHeight - 8)}px`;
+  }
+
+  function leave(name) {
+    $("hint").hidden = true;
+    $(`plot-${name}`).querySelector(".hover")?.removeAttribute("d");
   }
 
   // --- numbers -------------------------------------------------------------------------------
@@ -323,19 +400,45 @@ const VIEW = (() => {
     for (const radio of document.querySelectorAll("[name=scale]"))
       radio.checked = radio.value === state.scale;
     for (const name of ["first", "then"]) if ($(name)) $(name).value = state[name];
-    for (const name of ["levels", "digits"]) $(name).checked = state[name];
+    for (const name of ["levels", "digits", "fit"]) $(name).checked = state[name];
+  }
+
+  /**
+   * A trajectory from time 0 at the times that draw it smoothly, in time and in the phase plane:
+   * a grid of the shown scale, made denser wherever a value moves by much of its range.
+   */
+  function sampled(parts) {
+    const first = earliest(), spread = (low, n) =>
+      Array.from({length: n + 1}, (_, i) => low * (state.T / low) ** (i / n));
+    let times = [0, ...spread(first * 1e-9, 40), ...spread(first, 120)];
+    if (state.scale === "linear") times.push(...Array.from({length: 121}, (_, i) => state.T * i / 120));
+    times.push(...parts.map(([, end]) => end).filter((end) => end < state.T));
+    for (let round = 0; ; round++) {
+      times = [...new Set(times)].sort((a, b) => a - b);
+      const found = {times, ...solve(parts, setting(), times)}, more = [];
+      if (round === 9) return found;
+      const steps = ["alpha", "mu", "nu"].map((name) => {
+        const size = Math.max(...found[name]) - Math.min(...found[name]);
+        return times.map((_, i) => Math.abs(found[name][i + 1] - found[name][i]) * 80 / (size || 1));
+      });
+      for (let i = 0; i + 1 < times.length; i++) {
+        const parts = Math.min(Math.ceil(Math.max(...steps.map((s) => s[i] || 0))), 8);
+        const [a, b] = [times[i], times[i + 1]];
+        for (let k = 1; k < parts; k++)
+          more.push(a > 0 && b > 2 * a ? a * (b / a) ** (k / parts) : a + (b - a) * k / parts);
+      }
+      if (!more.length) return found;
+      times.push(...more);
+    }
   }
 
   function draw() {
-    const log = state.scale === "log", count = 320;
-    const times = Array.from({length: count + 1}, (_, i) => log
-      ? earliest() * (state.T / earliest()) ** (i / count) : state.T * i / count);
     const best = hybridBest();
     const curves = {}, now = {};
     for (const name of state.shown) {
       const parts = partsOf(name, best);
       if (!parts) continue;
-      curves[name] = solve(parts, setting(), times);
+      curves[name] = sampled(parts);
       const here = solve(parts, setting(), [state.t]);
       now[name] = Object.fromEntries(Object.entries(here).map(([k, [v]]) => [k, v]));
     }
@@ -344,20 +447,23 @@ const VIEW = (() => {
       const x = best.nu - Math.log(SETTING.ratio(state.m));
       marked = {...observe(PARADIGMS[state.first], setting(), best.mu, x), ...best};
     }
-    for (const quantity in QUANTITIES) timePlot(quantity, times, curves, now, marked);
+    shown = curves;
+    for (const quantity in QUANTITIES) timePlot(quantity, curves, now, marked);
     phasePlot(curves, now, marked);
     readout(now);
     if ($("switch")) switchText(best);
   }
 
+  const shareable = location.protocol !== "about:"; // a notebook's frame has no address
   let waiting = 0;
   function update() {
+    fit();
     controls();
     delete document.body.dataset.drawn;
     clearTimeout(waiting);
     waiting = setTimeout(() => { // not a frame: those stand still while the page is hidden
       draw();
-      history.replaceState(null, "", toHash());
+      if (shareable) history.replaceState(null, "", toHash());
       document.body.dataset.drawn = "yes";
     });
   }
@@ -380,19 +486,30 @@ const VIEW = (() => {
       radio.addEventListener("change", () => { state.scale = radio.value; update(); });
     for (const name of ["first", "then"])
       $(name)?.addEventListener("change", (e) => { state[name] = e.target.value; update(); });
-    for (const name of ["levels", "digits"])
+    for (const name of ["levels", "digits", "fit"])
       $(name).addEventListener("change", (e) => { state[name] = e.target.checked; update(); });
     $("reset").addEventListener("click", () => { state = {...INITIAL}; update(); });
+    $("link").hidden = !shareable;
+    $("link").addEventListener("click", async () => {
+      const say = (text) => { $("link").textContent = text; };
+      try { await navigator.clipboard.writeText(location.href); say("Link copied"); }
+      catch { prompt("The link to this view:", location.href); }
+      setTimeout(say, 2000, "Copy a link to this view");
+    });
+    const narrow = matchMedia("(max-width: 900px)"), settle = () => { $("sheet").open = !narrow.matches; };
+    narrow.addEventListener("change", settle);
+    settle();
     for (const quantity in QUANTITIES) {
       const svg = $(`plot-${quantity}`);
       const move = (e) => {
-        if (!e.buttons) return;
-        const {x, box, log} = drawn[quantity], bounds = svg.getBoundingClientRect();
-        const share = clamp((e.clientX - bounds.left - box[0]) / (box[2] - box[0]), 0, 1);
-        set("t", log ? x.low * (x.high / x.low) ** share : x.high * share);
+        if (e.buttons) set("t", timeAt(quantity, e.clientX - svg.getBoundingClientRect().left));
       };
       svg.addEventListener("pointerdown", (e) => { svg.setPointerCapture(e.pointerId); move(e); });
       svg.addEventListener("pointermove", move);
+    }
+    for (const name of [...Object.keys(QUANTITIES), "phase"]) {
+      $(`plot-${name}`).addEventListener("pointermove", (e) => e.buttons ? leave(name) : hover(name, e));
+      $(`plot-${name}`).addEventListener("pointerleave", () => leave(name));
     }
     addEventListener("hashchange", () => { fromHash(); update(); });
     addEventListener("resize", update);
