@@ -96,6 +96,16 @@ def test_words_are_numbered_by_frequency_in_the_training_posts_alone(data):
     assert Vocabulary.of([["<unknown>", "a"]]).words == ("<padding>", "<unknown>", "a")
 
 
+def test_the_words_of_all_posts_may_be_told_apart(data):
+    made = hatexplain(data, min_count=1, vocabulary="all")
+    assert "<unknown>" not in words_of(made, "test", 0)
+    assert words_of(made, "test", 0) == list(made.texts["test"][0])
+    told = {word for part in made.texts.values() for words in part for word in words}
+    assert set(made.vocabulary) == told | {"<padding>", "<unknown>"}
+    with pytest.raises(SettingError, match="vocabulary must be one of train, all, got 'test'"):
+        hatexplain(data, vocabulary="test")
+
+
 def test_the_label_is_that_of_the_majority_or_of_one_annotator(data):
     assert hatexplain(data, label="first").sets["train"].labels.tolist() == [2, 0, 1, 0]
     assert hatexplain(data, label="third").sets["train"].labels.tolist() == [2, 2, 0, 2]

@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from attnflow.errors import SettingError
+from attnflow.train.config import PUBLISHED, Training
 from attnflow.train.networks import contract
 from attnflow.train.networks import named as nets
 from attnflow.train.networks.kernels import winograd
@@ -20,6 +21,7 @@ from attnflow.train.networks.kernels.convolution import (
     relu_of_max,
     relu_of_max_by_place,
 )
+from attnflow.train.networks.text import positions
 
 SLOW = pytest.mark.slow
 
@@ -152,6 +154,61 @@ def test_wide_pair_has_the_papers_layers():
     assert (512, 64) in sizes(focus) and (64, 1) in sizes(focus) and (64, 10) not in sizes(focus)
     assert (5, 5, 16, 32) in sizes(classifier) and (800, 120) in sizes(classifier)
     assert (120, 50) in sizes(classifier)
+
+
+@pytest.mark.parametrize(
+    "task, shape, classes, counts",
+    [
+        ("cifar10", (32, 32, 3), 3, (613_866, 62_039, 0)),
+        ("cifar100", (32, 32, 3), 50, (613_280, 116_218, 0)),
+        ("orthogonal", (21,), 20, (21, 440, 0)),
+        # the table of 28,041 words is the focus's own there, and read by both
+        ("hatexplain", (28_041,), 3, (5_101, 20_803, 2_804_100 + 3 * 10_000 + 10_100)),
+        ("text-published", (28_041,), 3, (20_401, 20_803, 2_804_100)),
+    ],
+)
+def test_published_pairs_have_as_many_parameters_as_the_papers_code(task, shape, classes, counts):
+    name = PUBLISHED.get(task, task)
+    made = nnx.eval_shape(lambda: contract.NETWORKS[name](shape, classes, nnx.Rngs(0)))
+    found = [sum(map(np.prod, sizes(module))) for module in made]
+    assert (*found, 0)[:3] == counts
+    if task in PUBLISHED:
+        assert Training(task=task, networks="published").resolved().networks == name
+
+
+def test_published_is_refused_where_nothing_is_published():
+    with pytest.raises(SettingError, match="published are for orthogonal, .*, got task 'digits'"):
+        Training(networks="published").resolved()
+
+
+def test_published_layers_start_as_pytorchs_do():
+    classifier = contract.networks("linear-published", (400,), 50, 1).classifier
+    for values in (classifier.layer.kernel[...], classifier.layer.bias[...]):
+        assert np.abs(values).max() == pytest.approx(0.05, rel=0.1)
+        assert np.abs(values).max() <= 0.05
+
+
+def test_published_words_in_context_drop_a_tenth_and_scale_by_the_whole_width():
+    encoder = contract.networks("text-transformer-published", (9,), 3, 2, tokens=True).encoder
+    words, mask = jnp.array([[1, 2, 3, 4]]), jnp.array([[True, True, True, False]])
+    encoder.eval()
+    found = encoder(words, mask)
+    heads = encoder.heads
+    x = np.asarray(encoder.embedding(words, mask)[0] + positions(4, 100), np.float64)
+    by_hand = np.zeros_like(x)
+    for head in (slice(0, 50), slice(50, 100)):
+        query, key, value = (
+            x @ np.asarray(layer.kernel[...], np.float64)[:, head]
+            for layer in (heads.query, heads.key, heads.value)
+        )
+        scores = np.exp(query @ key[:3].T / 10)
+        by_hand[:, head] = scores / scores.sum(axis=1, keepdims=True) @ value[:3]
+    expected = x + by_hand @ np.asarray(heads.out.kernel[...]) + np.asarray(heads.out.bias[...])
+    np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-4)
+    dropped = nnx.Dropout(0.1, rngs=nnx.Rngs(0))(jnp.ones(20_000))
+    assert encoder.dropout.rate == 0.1 and np.mean(dropped == 0) == pytest.approx(0.1, abs=0.01)
+    encoder.train()
+    assert not np.allclose(encoder(words, mask), found)
 
 
 def test_kernels_start_xavier_normal():

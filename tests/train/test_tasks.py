@@ -77,8 +77,11 @@ def test_the_exact_simple_setting_is_its_population():
     assert np.all(batch[:, 1:] == 0) and made.full_batch
 
 
-def test_the_sampled_simple_setting_has_the_published_variances():
-    made = task("orthogonal", segments=5, classes=4, samples=4000, heldout=10)
+@pytest.mark.parametrize("mean", [None, 0, 0.5])
+def test_the_sampled_simple_setting_has_the_published_variances(mean):
+    options = {"samples": 4000, "heldout": 10, "background_mean": mean}
+    made = task("orthogonal", segments=5, classes=4, **options)
+    mean = 1 if mean is None else mean
     inputs = made.sets["train"]
     segments = np.asarray(made.gather(made.base, inputs.segments))
     rows = np.arange(4000)
@@ -87,8 +90,16 @@ def test_the_sampled_simple_setting_has_the_published_variances():
     assert np.std(noise[:, :4]) == pytest.approx(1e-5, rel=0.1)
     background = segments[np.arange(5) != inputs.true[:, None]]
     assert np.all(background[:, :4] == 0)
-    assert background[:, 4].mean() == pytest.approx(1, abs=0.01)
+    assert background[:, 4].mean() == pytest.approx(mean, abs=0.01)
     assert background[:, 4].std() == pytest.approx(0.1, rel=0.05)
+    assert made.setting.background_norm == mean
+
+
+def test_a_background_mean_without_samples_or_below_0_is_refused():
+    with pytest.raises(SettingError, match="background_mean is for sampled inputs .* got 0"):
+        task("orthogonal", background_mean=0)
+    with pytest.raises(SettingError, match="background_mean must be a finite number .* got -1"):
+        task("orthogonal", samples=9, background_mean=-1)
 
 
 # ---- the official formats, written as Python 2 wrote them

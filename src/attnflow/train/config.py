@@ -8,6 +8,7 @@ from attnflow.errors import ParadigmError, SettingError
 from attnflow.train.entries import (
     COUNT,
     MOST,
+    NONNEGATIVE,
     POSITIVE,
     SHARE,
     WEIGHT,
@@ -28,6 +29,13 @@ IMAGES = ("cifar10", "cifar100")
 MOSAICS = ("digits", "orthogonal", *IMAGES)
 TASKS = (*MOSAICS, "hatexplain")
 """Names of the built-in tasks."""
+PUBLISHED = {
+    "orthogonal": "linear-published",
+    "cifar10": "cifar-published",
+    "cifar100": "cifar-wide",
+    "hatexplain": "text-transformer-published",
+}
+"""Task -> what networks "published" are there: those of the paper's code."""
 
 
 class Replica(NamedTuple):
@@ -210,6 +218,14 @@ class Training(Run):
         option=("--classes", "-C"),
         metavar="C",
     )
+    background_mean: float | None = entry(
+        None,
+        "mean of the background of sampled inputs, 0 in the paper's code",
+        NONNEGATIVE,
+        tasks=("orthogonal",),
+        panel=TASK,
+        metavar="S",
+    )
     test: int | None = entry(
         None, "test inputs", COUNT, tasks=("digits", *IMAGES, "hatexplain"), panel=TASK
     )
@@ -257,13 +273,23 @@ class Training(Run):
         tasks=("hatexplain",),
         panel=POSTS,
     )
+    vocabulary: str | None = entry(
+        None,
+        "whose words are told apart: of the training posts, or of all",
+        ("train", "all"),
+        tasks=("hatexplain",),
+        panel=POSTS,
+        metavar="SETS",
+    )
     max_length: int | None = entry(
         None, "words of a post that count", COUNT, tasks=("hatexplain",), panel=POSTS
     )
     networks: str | None = entry(
         None,
-        "pair of networks: linear, linear-zero, two-layer, cifar, cifar-wide, text, "
-        "text-transformer, or FILE.py:NAME, which is run",
+        "networks: linear, linear-zero, two-layer, cifar, cifar-wide, text, text-transformer, or "
+        "FILE.py:NAME, which is run; published: those of the paper's code, "
+        + "; ".join(f"{pair} for {task}" for task, pair in PUBLISHED.items())
+        + "; its other networks on words: text-published",
         follows={
             "": "linear",
             "digits": "two-layer",
@@ -333,6 +359,12 @@ class Training(Run):
             if one.name == "momentum" and optimizer != "sgd":
                 value = 0.0
             filled[one.name] = (value,) if one.name == "learning_rates" else value
+        if self.networks == "published":
+            if task not in PUBLISHED:
+                raise SettingError(
+                    f"networks published are for {', '.join(PUBLISHED)} only, got task {task!r}"
+                )
+            filled["networks"] = PUBLISHED[task]
         for name in ("data", "task", "networks"):
             filled |= from_anywhere(name, getattr(self, name))
         return replace(self, **filled)

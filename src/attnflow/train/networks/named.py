@@ -36,7 +36,12 @@ from attnflow.train.networks.kernels.convolution import (
     leave,
     method_here,
 )
-from attnflow.train.networks.text import text, text_transformer
+from attnflow.train.networks.text import (
+    text,
+    text_published,
+    text_transformer,
+    text_transformer_published,
+)
 
 
 class Convolution(nnx.Module):
@@ -145,7 +150,7 @@ class ConvolutionalClassifier(nnx.Module):
         classes: C.
         rngs: random numbers for the start.
         channels: of the convolutions, (6, 16) or, wider, (16, 32).
-        dense: widths before the logits, (120, 84) or, wider, (120,).
+        dense: widths before the logits: (120, 84), as published (120, 84, 10) or, wider, (120,).
         method: see ``Convolution``.
     """
 
@@ -202,6 +207,17 @@ def _cifar(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Mo
     return ConvolutionalFocus(shape, rngs), ConvolutionalClassifier(shape, classes, rngs)
 
 
+def _linear_published(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
+    classifier = Linear(shape, classes, rngs, "pytorch", bias=True)
+    return Linear(shape, None, rngs, "pytorch"), classifier
+
+
+def _cifar_published(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
+    _images_only(shape)
+    classifier = ConvolutionalClassifier(shape, classes, rngs, dense=(120, 84, 10))
+    return ConvolutionalFocus(shape, rngs), classifier
+
+
 def _cifar_wide(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
     _images_only(shape)
     classifier = ConvolutionalClassifier(shape, classes, rngs, channels=(16, 32), dense=(120,))
@@ -226,11 +242,15 @@ The shape of words is (number of words,): a word stands for a vector with a one 
 NETWORKS: dict[str, Pair] = {
     "linear": _linear,
     "linear-zero": _linear_zero,
+    "linear-published": _linear_published,
     "two-layer": _two_layer,
     "cifar": _cifar,
     "cifar-wide": _cifar_wide,
+    "cifar-published": _cifar_published,
     "text": text,
     "text-transformer": text_transformer,
+    "text-published": text_published,
+    "text-transformer-published": text_transformer_published,
 }
 """Name -> maker of a pair: linear, from zero (the simple setting), two-layer focus, the CNNs; and
 for words, with an encoder."""

@@ -2,21 +2,28 @@
 
 ``text``: embedding 100, focus 100-200-1, classifier 100-200-C; every word stands for itself.
 ``text-transformer``: the same on words in context, by sinusoidal positions and one layer of
-self-attention with two heads of 50, added to its input. Both follow the paper's experiments, where
-focus and classifier also read one table of word vectors; there the focus after self-attention is
-100-50-1 and the layer has a dropout of 0.1, here it is 100-200-1 without dropout.
+self-attention with two heads of 50, added to its input.
+
+``text-published`` and ``text-transformer-published`` are the networks of the paper's code: every
+dense layer drawn as PyTorch does, and with a bias, but queries, keys and values; in context the
+focus is 100-50-1, a share of 0.1 of the vectors is dropped, and scores are divided by the root of
+the whole width. (There some heads of a batch see the mask of another post; here each sees its own.)
 """
 
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from attnflow.errors import SettingError
-from attnflow.train.networks.dense import TwoLayer
+from attnflow.train.networks.dense import TwoLayer, pytorch_layer
 
 WIDTH, HIDDEN, HEADS = 100, 200, 2
+NARROW, DROPPED = 50, 0.1
+"""Hidden units of the published focus in context, and the share of its vectors that is dropped."""
 LONGEST_WAVE = 1e4
 
 
@@ -49,23 +56,63 @@ class SelfAttention(nnx.Module):
         rngs: random numbers for the start.
         width: of a vector; a multiple of twice the heads.
         heads: how many.
+        published: whether the layer is as in the paper's code.
     """
 
     contextual = True
     reads_words = True
 
-    def __init__(self, words: int, rngs: nnx.Rngs, width: int = WIDTH, heads: int = HEADS) -> None:
+    def __init__(
+        self,
+        words: int,
+        rngs: nnx.Rngs,
+        width: int = WIDTH,
+        heads: int = HEADS,
+        *,
+        published: bool = False,
+    ) -> None:
         """Draw the table and the kernels."""
         self.embedding = Embedding(words, rngs, width)
-        self.heads = nnx.MultiHeadAttention(heads, width, decode=False, rngs=rngs)
+        self.dropout = nnx.Dropout(DROPPED, rngs=rngs) if published else None
+        made: Any = PublishedHeads if published else partial(nnx.MultiHeadAttention, decode=False)
+        self.heads = made(heads, width, rngs=rngs)
 
     def __call__(self, words: Int[Array, "B m"], mask: Bool[Array, "B m"]) -> Float[Array, "B m d"]:
         """The vector of each word in its context; padding is not attended to."""
         vectors = self.embedding(words, mask)
         where = positions(*vectors.shape[1:]).astype(vectors.dtype)
         vectors = vectors + where[None]
+        if self.dropout is not None:
+            vectors = self.dropout(vectors)
         keys = jnp.broadcast_to(mask[:, None, None, :], (len(mask), 1, *2 * mask.shape[1:]))
         return vectors + self.heads(vectors, mask=keys)
+
+
+class PublishedHeads(nnx.Module):
+    """Self-attention of the paper's code: no bias but the last, scores over the root of the width.
+
+    Args:
+        heads: how many.
+        width: of a vector.
+        rngs: random numbers for the start.
+    """
+
+    def __init__(self, heads: int, width: int, rngs: nnx.Rngs) -> None:
+        """Draw the kernels."""
+        self.count, self.scale = heads, width**-0.5
+        self.query, self.key, self.value = (
+            pytorch_layer(width, width, False, rngs) for _ in range(3)
+        )
+        self.out = pytorch_layer(width, width, True, rngs)
+
+    def __call__(self, vectors: Float[Array, "B m d"], mask: Any) -> Float[Array, "B m d"]:
+        """What the heads find of the words that the mask [B, 1, m, m] lets them see."""
+        parts = (
+            layer(vectors).reshape(*vectors.shape[:-1], self.count, -1)
+            for layer in (self.query, self.key, self.value)
+        )
+        found = jax.nn.dot_product_attention(*parts, mask=mask, scale=self.scale)
+        return self.out(found.reshape(vectors.shape))
 
 
 def positions(count: int, width: int) -> Float[Array, "count width"]:
@@ -82,6 +129,21 @@ def text(
     return _with(Embedding(_words(shape), rngs), classes, rngs)
 
 
+def text_published(
+    shape: tuple[int, ...], classes: int, rngs: nnx.Rngs
+) -> tuple[nnx.Module, nnx.Module, nnx.Module]:
+    """The same as published."""
+    return _with(Embedding(_words(shape), rngs), classes, rngs, "pytorch")
+
+
+def text_transformer_published(
+    shape: tuple[int, ...], classes: int, rngs: nnx.Rngs
+) -> tuple[nnx.Module, nnx.Module, nnx.Module]:
+    """Words in context as published."""
+    encoder = SelfAttention(_words(shape), rngs, published=True)
+    return _with(encoder, classes, rngs, "pytorch", NARROW)
+
+
 def text_transformer(
     shape: tuple[int, ...], classes: int, rngs: nnx.Rngs
 ) -> tuple[nnx.Module, nnx.Module, nnx.Module]:
@@ -89,9 +151,11 @@ def text_transformer(
     return _with(SelfAttention(_words(shape), rngs), classes, rngs)
 
 
-def _with(encoder: nnx.Module, classes: int, rngs: nnx.Rngs) -> Any:
-    focus = TwoLayer((WIDTH,), None, rngs, HIDDEN)
-    return focus, TwoLayer((WIDTH,), classes, rngs, HIDDEN), encoder
+def _with(
+    encoder: nnx.Module, classes: int, rngs: nnx.Rngs, start: str = "xavier", hidden: int = HIDDEN
+) -> Any:
+    focus = TwoLayer((WIDTH,), None, rngs, hidden, start)
+    return focus, TwoLayer((WIDTH,), classes, rngs, HIDDEN, start), encoder
 
 
 def _words(shape: tuple[int, ...]) -> int:

@@ -6,6 +6,7 @@ are offensive: nothing here shows them.
 """
 
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from attnflow.train.tasks.task import Mosaics, Task
 ORDINALS = {"first": 0, "second": 1, "third": 2}
 LABEL_RULES = ("majority", *ORDINALS)
 RATIONALE_RULES = ("majority", "union", *ORDINALS)
+VOCABULARIES = ("train", "all")
 LENGTHS = (16, 32, 64)
 
 
@@ -32,6 +34,7 @@ def hatexplain(
     label: str = "majority",
     rationale: str = "majority",
     min_count: int = 2,
+    vocabulary: str = "train",
     max_length: int = 128,
     seed: int = 0,
 ) -> Task:
@@ -47,8 +50,11 @@ def hatexplain(
             that of the "first" (as in the published experiments), "second" or "third".
         rationale: a word is true if more than half of those who marked a rationale marked it
             ("majority"), if any did ("union"), or if the "first", "second" or "third" of them did.
-        min_count: how often a word must occur in the training posts; rarer ones are one unknown
-            word.
+        min_count: how often a word must occur in the posts of the vocabulary; rarer ones are one
+            unknown word.
+        vocabulary: whose words are told apart: those of the posts to "train", or of "all", as in
+            the paper's code (with min_count 1 and the official posts a table of 28,041, of which
+            one, an end of text, never occurs and is left out here).
         max_length: words of a post that count; further ones are cut off.
         seed: of the draw.
 
@@ -65,6 +71,10 @@ def hatexplain(
         raise SettingError(
             f"rationale must be one of {', '.join(RATIONALE_RULES)}, got {rationale!r}"
         )
+    if vocabulary not in VOCABULARIES:
+        raise SettingError(
+            f"vocabulary must be one of {', '.join(VOCABULARIES)}, got {vocabulary!r}"
+        )
     check_count("max_length", max_length, 2)
     random = np.random.default_rng(seed)
     chosen: dict[str, list[tuple[Post, str]]] = {}
@@ -75,11 +85,12 @@ def hatexplain(
         unlabelled += len(posts) - len(told)
         chosen[name] = _drawn(random, told, counts[name], name)
     texts = {name: [p.words[:max_length] for p, _ in told] for name, told in chosen.items()}
-    vocabulary = Vocabulary.of(texts["train"], min_count)
+    counted = chain(*texts.values()) if vocabulary == "all" else texts["train"]
+    known = Vocabulary.of(counted, min_count)
     places = max(len(words) for part in texts.values() for words in part)
     sets = {}
     for name, told in chosen.items():
-        numbers, mask = vocabulary.numbers(texts[name], places)
+        numbers, mask = known.numbers(texts[name], places)
         truth = np.zeros_like(mask)
         for row, (post, _) in enumerate(told):
             marks = rationale_of(post, rationale)[:places]
@@ -87,7 +98,7 @@ def hatexplain(
         labels = np.array([LABELS.index(kind) for _, kind in told], np.int32)
         nowhere = np.full(len(told), -1, np.int32)
         sets[name] = Mosaics(numbers, labels, nowhere, mask, truth & mask)
-    words = vocabulary.words
+    words = known.words
     return Task(
         "hatexplain",
         np.arange(len(words), dtype=np.int32),
