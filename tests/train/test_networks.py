@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from attnflow.errors import SettingError
-from attnflow.train.config import PUBLISHED, Training
+from attnflow.train.config import Training
 from attnflow.train.networks import contract
 from attnflow.train.networks import named as nets
 from attnflow.train.networks.kernels import winograd
@@ -22,6 +22,7 @@ from attnflow.train.networks.kernels.convolution import (
     relu_of_max_by_place,
 )
 from attnflow.train.networks.text import positions
+from attnflow.train.shared_config import PUBLISHED
 
 SLOW = pytest.mark.slow
 

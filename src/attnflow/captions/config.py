@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attnflow.errors import SettingError
-from attnflow.train.config import Run
 from attnflow.train.entries import (
     COUNT,
     MOST,
@@ -16,6 +15,7 @@ from attnflow.train.entries import (
     entry,
     whole,
 )
+from attnflow.train.shared_config import Run
 
 if TYPE_CHECKING:
     from attnflow.schedule import Schedule

@@ -18,7 +18,6 @@ from attnflow.captions.vocabulary import Vocabulary, load_vocabulary
 from attnflow.errors import SettingError
 from attnflow.schedule import Stage
 from attnflow.train import parallel
-from attnflow.train.config import from_anywhere
 from attnflow.train.epoch import diverged
 from attnflow.train.logs import EPOCH_COLUMNS, RUN_COLUMNS
 from attnflow.train.objective import Loss, Objective
@@ -34,6 +33,7 @@ from attnflow.train.running import (
     run_to_end,
     with_maker,
 )
+from attnflow.train.shared_config import from_anywhere
 from attnflow.train.tasks.task import sha256
 
 SET_COLUMNS = tuple(

@@ -11,7 +11,7 @@ import numpy as np
 from attnflow.errors import SettingError
 from attnflow.schedule import Amount, Schedule, Stage
 from attnflow.train import parallel
-from attnflow.train.config import CUSTOM, IMAGES, Training
+from attnflow.train.config import Training
 from attnflow.train.engine import Engine, build
 from attnflow.train.epoch import diverged
 from attnflow.train.known_truth import any_known
@@ -30,6 +30,7 @@ from attnflow.train.running import (
     run_to_end,
     with_maker,
 )
+from attnflow.train.shared_config import CUSTOM, IMAGES
 from attnflow.train.tasks import Task, task
 
 
