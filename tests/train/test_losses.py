@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from attnflow.errors import ParadigmError
 from attnflow.numeric.trajectory import focus_weights, lowered_loss, lowered_velocity
 from attnflow.symbolic.catalogue import paradigm as find
 from attnflow.train import losses
+from attnflow.train.objective import has_theory, objective, paradigm_of
 
 SETTINGS = [(2, 2), pytest.param(5, 3, marks=pytest.mark.slow), (100, 30)]
 STATES = [(0.0, 0.0), (1e-6, 1e-6), (0.3, -0.5), (2.0, 1.5), (9.0, 12.0), (-1.0, 0.2)]
@@ -60,6 +62,35 @@ def test_loss_and_gradient_at_the_ansatz_are_the_symbolic_ones(name, m, classes)
             np.testing.assert_allclose(
                 -gradient[1], nu_dot * np.ones(classes), rtol=1e-9, atol=1e-16
             )
+
+
+@pytest.mark.parametrize("seed, m, classes", [(0, 2, 2), (1, 5, 3), (2, 7, 11)])
+def test_weighted_logits_are_soft_of_a_linear_classifier_and_not_lvml(seed, m, classes):
+    keys = jax.random.split(jax.random.key(seed), 4)
+    segments = jax.random.normal(keys[0], (6, m, 4))
+    weights, bias = jax.random.normal(keys[1], (4, classes)), jax.random.normal(keys[2], ())
+    log_weights = losses.log_weights(jax.random.normal(keys[3], (6, m)))
+    labels = jnp.arange(6) % classes
+
+    def logits(inputs):
+        return inputs @ weights + bias
+
+    found = losses.weighted_logits(log_weights, logits(segments), labels)
+    soft = losses.soft(logits(losses.weighted_input(log_weights, segments)), labels)
+    np.testing.assert_allclose(found, soft, rtol=1e-4, atol=1e-5)
+    each = losses.label_log_probabilities(logits(segments), labels)
+    assert not np.allclose(found, losses.lvml(log_weights, each), rtol=1e-2)
+    # one segment looked at alone: all losses are its cross entropy
+    alone = jnp.broadcast_to(jnp.where(jnp.arange(m) == 1, 0.0, -jnp.inf), (6, m))
+    found = losses.weighted_logits(alone, logits(segments), labels)
+    np.testing.assert_allclose(found, -each[:, 1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_loss_by_name_that_is_no_paradigm_trains_and_has_no_theory():
+    found = objective("weighted-logits")
+    assert found.paradigm is None and not has_theory("weighted-logits") and has_theory("lvml-em")
+    with pytest.raises(ParadigmError, match="'weighted-logits' is no function of alpha and mu"):
+        paradigm_of("weighted-logits")
 
 
 def sample(seed, shape=(4, 6)):

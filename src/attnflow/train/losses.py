@@ -149,6 +149,32 @@ def power_mean(
     return -exponential_mean(exponent, log_weights, log_probabilities)
 
 
+def weighted_logits(
+    log_weights: Float[Array, "*batch m"],
+    logits: Float[Array, "*batch m C"],
+    labels: Int[Array, "*batch"],
+) -> Float[Array, "*batch"]:
+    """Cross entropy of the logits added by weight, which the paper's code takes for LVML on posts.
+
+    It is not ``lvml``, which adds probabilities; of a classifier that is linear in the segments it
+    is ``soft``.
+
+    Args:
+        log_weights: of the segments.
+        logits: of the classifier on each.
+        labels: classes, 0 to C - 1.
+
+    Source: code of Vashisht and Ramaswamy (2023), HateXplain.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> halves, logits = jnp.log(jnp.full((1, 2), 0.5)), jnp.array([[[2.0, 0], [0, 2]]])
+        >>> print(weighted_logits(halves, logits, jnp.array([0])).round(3))
+        [0.693]
+    """
+    return cross_entropy(jnp.einsum("...m,...mc->...c", jnp.exp(log_weights), logits), labels)
+
+
 def responsibilities(
     log_weights: Float[Array, "... m"], log_probabilities: Float[Array, "... m"]
 ) -> Float[Array, "... m"]:

@@ -18,10 +18,12 @@ Loss = Callable[[Any, Any, Any], Any]
 """(log-weights [B, m], logits [B, m, C], labels [B]) -> losses [B]."""
 
 SAMPLED, EM = "hard-sampled", "lvml-em"
-NOT_PARADIGMS = ("hybrid", "hard-sampled", "lvml-em", "all")
-"""Names of schedules and of ways to train."""
 ESTIMATORS = {SAMPLED: HARD, EM: LVML}
 """Other ways to train a paradigm -> the paradigm itself."""
+NAMED: dict[str, Loss] = {"weighted-logits": losses.weighted_logits}
+"""Losses of ours that are no paradigm."""
+NOT_PARADIGMS = ("hybrid", *ESTIMATORS, *NAMED, "all")
+"""Names of schedules, of ways to train and of losses."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,10 @@ def objective(
             return objective(known[given])
         if given in ESTIMATORS:
             return Objective(given, ESTIMATORS[given])
+        if given in NAMED:
+            return Objective(given, None, NAMED[given])
         if given not in CATALOGUE and not given.startswith("power-"):
-            names = [*CATALOGUE, *ESTIMATORS, "power-S", *(custom or ()), *(known or ())]
+            names = [*CATALOGUE, *ESTIMATORS, *NAMED, "power-S", *(custom or ()), *(known or ())]
             raise ParadigmError(f"unknown paradigm {given!r}{nearest(given, names)}")
     found = paradigm(given)
     average(found, 2)  # refuses one that does not say what it averages
@@ -144,17 +148,18 @@ def paradigm_of(name: str, known: Mapping[str, Paradigm] | None = None) -> Parad
         known: the run's custom paradigms by name.
 
     Raises:
-        ParadigmError: it is that of a custom loss, which has no theory.
+        ParadigmError: it is that of a loss that is no paradigm, which has no theory.
     """
     found = objective(name, known=known).paradigm
-    assert found is not None
+    if found is None:
+        raise ParadigmError(f"loss {name!r} is no function of alpha and mu: it has no theory")
     return found
 
 
 def has_theory(name: str, known: Mapping[str, Paradigm] | None = None) -> bool:
     """Whether a name of a row of metrics stands for a symbolic paradigm."""
     try:
-        objective(name, known=known)
+        paradigm_of(name, known)
     except ParadigmError:
         return False
     return True

@@ -45,8 +45,9 @@ class Run(Config):
     )
     paradigm: "str | Paradigm | Schedule" = entry(
         "hybrid",
-        "what is minimised: soft, hard, hard-sampled, lvml, lvml-em, power-1/2, hybrid (soft for "
-        "half the epochs, then hard), or a schedule: soft@epoch=15,hard; soft@alpha=0.6,hard; "
+        "what is minimised: soft, hard, hard-sampled, lvml, lvml-em, power-1/2, weighted-logits "
+        "(what the paper's code takes for lvml on posts), hybrid (soft for half the epochs, then "
+        "hard), or a schedule: soft@epoch=15,hard; soft@alpha=0.6,hard; "
         "soft@t=90,hard; soft@theory,hard",
         option=("--paradigm", "-p"),
         metavar="SCHEDULE",
