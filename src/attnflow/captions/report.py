@@ -47,10 +47,12 @@ def compare_runs(
         SettingError: no run, or a folder that holds none, or no such kind of page.
         MissingPart, DataError: data or checkpoints are missing or damaged.
     """
-    account = Account(
-        "Caption runs compared", lambda path: load(path, best=best), _tables, _figures
-    )
-    return account.write(paths, out, kind, progress)
+    return account(best=best).write(paths, out, kind, progress)
+
+
+def account(*, best: bool = False) -> Account:
+    """What the page of ``compare_runs`` holds."""
+    return Account("Caption runs compared", lambda path: load(path, best=best), _tables, _figures)
 
 
 def _tables(page: Page, runs: Runs) -> None:

@@ -12,6 +12,7 @@ from attnflow.cli import (
     doctor,
     explore,
     export,
+    reproduce,
     solve,
     switch,
     train,
@@ -52,5 +53,8 @@ def start(
         print(context.get_help())
 
 
-for module in (advise, compare, solve, train, data, derive, export, explore, switch, doctor):
+for module in (
+    *(advise, compare, solve, train, reproduce, data),
+    *(derive, export, explore, switch, doctor),
+):
     module.register(app)

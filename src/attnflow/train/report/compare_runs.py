@@ -81,14 +81,13 @@ def compare_runs(
         SettingError: no run, or a folder that holds none, or no such kind of page.
         MissingPart, DataError: data or checkpoints are missing or damaged.
     """
-    account = Account(
-        "Runs compared",
-        lambda path: load(path, best=best),
-        _tables,
-        _figures,
-        partial(_posts, show_words),
-    )
-    return account.write(paths, out, kind, progress)
+    return account(best=best, show_words=show_words).write(paths, out, kind, progress)
+
+
+def account(*, best: bool = False, show_words: bool = False) -> Account:
+    """What the page of ``compare_runs`` holds."""
+    more = partial(_posts, show_words)
+    return Account("Runs compared", lambda path: load(path, best=best), _tables, _figures, more)
 
 
 def _tables(page: Page, runs: Runs) -> None:
