@@ -155,6 +155,26 @@ def test_a_run_that_stopped_within_an_epoch_goes_on_bit_for_bit(small, tmp_path,
 
 
 @SLOW
+def test_captions_begin_with_the_weights_of_another_run_and_go_on_longer(small, tmp_path):
+    run = replace(small, train=20, epochs=1, measured=5)
+    source = train(run, tmp_path / "soft")
+    still = replace(run, start_from=str(tmp_path / "soft"), learning_rate=1e-12)
+    begun = train(still, tmp_path / "still")
+    assert begun.engine.run.start_weights == digest(source.state["weights"])
+    for ours, theirs in zip(
+        jax.tree.leaves(begun.state["weights"]),
+        jax.tree.leaves(source.state["weights"]),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-7)
+    longer = train(replace(run, epochs=2), tmp_path / "soft", resume=True)
+    assert [row["epoch"] for row in longer.rows] == [1, 2]
+    assert digest(longer.state) == digest(train(replace(run, epochs=2)).state)
+    with pytest.raises(SettingError, match="is of other networks"):
+        train(replace(still, start_weights=None, hidden=32))
+
+
+@SLOW
 def test_training_from_a_store_is_training_with_a_frozen_encoder(small, tmp_path):
     frozen = replace(small, train_encoder=False, train=60, epochs=2, dropout=0.0)
     store = compute_features(small, tmp_path / "store", dtype="float32")

@@ -36,6 +36,10 @@ def test_a_run_repeats_from_its_config_and_resumes(document, attnflow, run, tmp_
     again = document("train", "--config", place / "config.toml", "--out", tmp_path / "again")
     assert again["weights"] == printed["weights"]
     assert document("train", "--out", place, "--resume")["weights"] == printed["weights"]
+    longer = document("train", "--out", tmp_path / "again", "--resume", "--epochs", "6")
+    assert longer["epochs"] == 6 and longer["weights"] != printed["weights"]
+    code, _, err = attnflow("train", "--out", place, "--resume", "--batch", "7")
+    assert code == 2 and "another config" in err
 
 
 def test_training_ends_in_a_summary_of_the_four_rates(attnflow):

@@ -20,7 +20,7 @@ from attnflow.schedule import Stage
 from attnflow.train import parallel
 from attnflow.train.epoch import diverged
 from attnflow.train.logs import EPOCH_COLUMNS, RUN_COLUMNS
-from attnflow.train.objective import Loss, Objective
+from attnflow.train.objective import Loss, Objective, goals_of
 from attnflow.train.run_folder import RunFolder
 from attnflow.train.running import (
     Made,
@@ -29,7 +29,6 @@ from attnflow.train.running import (
     RunKind,
     Trained,
     Trainer,
-    goals_of,
     run_to_end,
     with_maker,
 )
@@ -95,7 +94,7 @@ def settled(run: CaptionTraining, kept: bool = False) -> CaptionTraining:
                 f"{name} must be {stored}, as of the features {run.features!r}, got {asked}"
             )
         found[name] = stored
-    for name in ("data", "features", "encoder_weights"):
+    for name in ("data", "features", "encoder_weights", "start_from"):
         found |= from_anywhere(name, getattr(run, name))
     return replace(run, **found)
 

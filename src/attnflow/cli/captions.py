@@ -18,23 +18,24 @@ OF_FEATURES = (*("year", "image_size", "resize", "workers"), *ENCODERS)
 """Options on which features depend."""
 
 
-def task_asked(task: str | None, config: str | None, out: str | None) -> str | None:
-    """The task of a command: what it says, or its config, or the run that it goes on with."""
+def config_in(run: str | None, *, wanted: bool = True) -> str | None:
+    """Where the config of a run is; None where there is none, or none is wanted."""
+    place = Path(run or "") / "config.toml"
+    return str(place) if wanted and run is not None and place.is_file() else None
+
+
+def task_asked(task: str | None, config: str | None) -> str | None:
+    """The task of a command: what it says, or its config."""
     from attnflow.reading import read_toml
 
-    if task is not None:
-        return task
-    if config is not None:
+    if task is None and config is not None:
         return read_toml(config).get("task")
-    if out is not None and (Path(out) / "config.toml").is_file():
-        return read_toml(Path(out) / "config.toml").get("task")
-    return None
+    return task
 
 
 def is_captions(run: str) -> bool:
     """Whether a folder holds a caption run."""
-    place = Path(run) / "config.toml"
-    return place.is_file() and task_asked(None, str(place), None) == TASK
+    return task_asked(None, config_in(run)) == TASK
 
 
 def refuse(given: dict[str, Any], which: str = TASK) -> None:

@@ -51,7 +51,8 @@ def train(
     custom = paradigm_file or ()
     if out is not None:
         files.check_place(out, folder=True)
-    asked_task = captions.task_asked(given.get("task"), config, out if resume else None)
+    config = config or captions.config_in(out, wanted=resume)
+    asked_task = captions.task_asked(given.get("task"), config)
     if asked_task == captions.TASK:
         wanted = None if alone else captions.config_of(given, config, custom)
         captions.train(wanted, out, resume, tensorboard, machine.join(), as_json)

@@ -70,7 +70,10 @@ def config_of(
         entries["paradigms"] = [record.write(one) for one in made]
         if len(made) == 1:
             entries.setdefault("paradigm", made[0].name)
-    return kind.from_dict(entries if file is None else {**read_toml(file), **entries})
+    kept = {} if file is None else read_toml(file)
+    if "start_from" in entries:
+        kept.pop("start_weights", None)  # of another run
+    return kind.from_dict({**kept, **entries})
 
 
 def _text(help: str, *names: str, panel: str, metavar: str = "N") -> Any:

@@ -30,10 +30,22 @@ def named_leaves(tree: Any) -> dict[str, np.ndarray]:
     return dict(sorted(named.items()))
 
 
+def filled(like: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """A pytree of the structure of another, with these arrays by path."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: arrays[jax.tree_util.keystr(path)], like
+    )
+
+
 def digest(weights: Any) -> str:
     """SHA-256 over all parameters: path, shape, type and bytes of each, in the order of paths."""
+    return digest_of(named_leaves(weights))
+
+
+def digest_of(leaves: dict[str, np.ndarray]) -> str:
+    """SHA-256 over parameters that are given by path, in order."""
     found = hashlib.sha256()
-    for name, leaf in named_leaves(weights).items():
+    for name, leaf in leaves.items():
         found.update(f"{name} {leaf.shape} {leaf.dtype.str}\n".encode())
         found.update(np.ascontiguousarray(leaf).tobytes())
     return found.hexdigest()
@@ -118,6 +130,22 @@ class Checkpoints:
             raise self._damaged(step, error) from error
         return found
 
+    def arrays(self, step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """(arrays of the state by path, record) of a checkpoint.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        record = self.record(step)
+        try:
+            with open_npz(self.path / str(step) / STATE) as stored:
+                found = {name: stored[name] for name in stored.files}
+        except Exception as error:  # zip and its compressions raise many kinds
+            raise self._damaged(step, error) from error
+        if digest(found) != record.get("state"):
+            raise self._damaged(step, ValueError("its state is not the one that was kept"))
+        return found, record
+
     def load(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
         """(state, record) of a checkpoint, the state on the host.
 
@@ -128,22 +156,12 @@ class Checkpoints:
         Raises:
             DataError: it is damaged or of other networks.
         """
-        record = self.record(step)
-        try:
-            with open_npz(self.path / str(step) / STATE) as stored:
-                found = {name: stored[name] for name in stored.files}
-        except Exception as error:  # zip and its compressions raise many kinds
-            raise self._damaged(step, error) from error
-        if digest(found) != record.get("state"):
-            raise self._damaged(step, ValueError("its state is not the one that was kept"))
+        found, record = self.arrays(step)
         wanted = named_leaves(like)
         shapes = {name: leaf.shape for name, leaf in found.items()}
         if shapes != {name: leaf.shape for name, leaf in wanted.items()}:
             raise DataError(f"checkpoint {step} in {str(self.path)!r} is of other networks")
-        paths, structure = jax.tree_util.tree_flatten_with_path(like)
-        names = [jax.tree_util.keystr(path) for path, _ in paths]
-        leaves = [_as(found[name], wanted[name]) for name in names]
-        return jax.tree_util.tree_unflatten(structure, leaves), record
+        return filled(like, {name: _as(found[name], leaf) for name, leaf in wanted.items()}), record
 
     def best(self) -> int | None:
         """Number of the one of largest score, the newest of several; None where there is none.

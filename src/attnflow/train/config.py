@@ -231,7 +231,7 @@ class Training(Run):
                     f"networks published are for {', '.join(PUBLISHED)} only, got task {task!r}"
                 )
             filled["networks"] = PUBLISHED[task]
-        for name in ("data", "task", "networks"):
+        for name in ("data", "task", "networks", "start_from"):
             filled |= from_anywhere(name, getattr(self, name))
         return replace(self, **filled)
 

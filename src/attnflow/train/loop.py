@@ -17,7 +17,7 @@ from attnflow.train.epoch import diverged
 from attnflow.train.known_truth import any_known
 from attnflow.train.networks.contract import find_pair
 from attnflow.train.networks.named import OWN, Pair
-from attnflow.train.objective import Loss, Objective
+from attnflow.train.objective import Loss, Objective, goals_of
 from attnflow.train.run_folder import PLAIN, RunFolder
 from attnflow.train.running import (
     Made,
@@ -26,7 +26,6 @@ from attnflow.train.running import (
     RunKind,
     Trained,
     Trainer,
-    goals_of,
     run_to_end,
     with_maker,
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -205,3 +206,31 @@ def as_text(
                 "networks are trained: give averages= too, or a function of log-weights and logits"
             )
     return text, tuple(map(record.write, held.values())) or None
+
+
+def goals_of(
+    run: Any, losses: Mapping[str, Loss] | None, *, opening: bool = False
+) -> list[Objective]:
+    """What each stage of a run's schedule minimises.
+
+    Args:
+        run: the config, with ``schedule`` and its custom paradigms, ``known``.
+        losses: custom losses by name.
+        opening: whether custom losses may be absent, as where a run is only opened.
+
+    Raises:
+        ParadigmError: a name is not known.
+    """
+    found = []
+    for name in run.schedule.names:
+        try:
+            found.append(objective(name, losses, run.known))
+        except ParadigmError:
+            if not opening:
+                raise
+            found.append(objective(name, {name: partial(_absent, name)}))
+    return found
+
+
+def _absent(name: str, *_: Any) -> Any:
+    raise SettingError(f"the run was trained by a custom loss: give losses with {name!r}")

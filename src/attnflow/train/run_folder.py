@@ -19,7 +19,7 @@ from attnflow.train.logs import COLUMNS, Boards, check_tensorboard, table
 
 CONFIG, RECORD, METRICS, CHECKPOINTS = "config.toml", "run.json", "metrics.jsonl", "checkpoints"
 TABLE, BOARDS, LOCK = "metrics.csv", "tensorboard", ".lock"
-PLACES = ("data", "features", "encoder_weights")
+PLACES = ("data", "features", "encoder_weights", "start_from")
 """Entries that say where something lies: it may have moved, and is known by its fingerprint."""
 
 ROW: dict[str, Any] = {
@@ -129,6 +129,21 @@ class RunFolder:
         save_json(self.path / RECORD, {**record, "config": tomllib.loads(text)})
         save_text(self.path / CONFIG, text)
 
+    def lengthen(self, run: Any) -> None:
+        """Keep the config of a run that now takes more epochs, if it does.
+
+        Raises:
+            SettingError: it cannot be written.
+        """
+        before, text, record = self._entries(), to_toml(run), self.record()
+        if before.get("epochs") == run.epochs:
+            return
+        record = {**record, "config": tomllib.loads(text)}
+        record.pop("before", None)
+        save_json(self.path / RECORD, {**record, "before": before})
+        save_text(self.path / CONFIG, text)
+        save_json(self.path / RECORD, record)
+
     def check_unbegun(self) -> None:
         """Whether a run may begin here: there is nothing that it would lose.
 
@@ -176,10 +191,12 @@ class RunFolder:
             SettingError: the folder holds no run.
             DataError: the config is not the one that the run began with.
         """
-        entries = self._entries()
-        kept = self.record().get("config", entries)
+        entries, record = self._entries(), self.record()
+        kept = record.get("config", entries)
         if not isinstance(kept, dict):
             raise DataError(f"{str(self.path / RECORD)!r} is damaged: its config is {kept!r}")
+        if entries == record.get("before"):
+            kept = entries  # killed while it was made longer
         for name in {**kept, **entries}:
             if name not in PLACES and kept.get(name) != entries.get(name):
                 raise DataError(

@@ -7,7 +7,7 @@ and measures it. Schedule, metrics, checkpoints, resuming and the run's folder a
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from attnflow.errors import ParadigmError, SettingError
+from attnflow.errors import SettingError
 from attnflow.schedule import Schedule, Stage
 from attnflow.train import parallel
-from attnflow.train.objective import Loss, Objective, objective
+from attnflow.train.objective import Objective
 from attnflow.train.parallel import once
 from attnflow.train.run_folder import Kind, RunFolder
+from attnflow.train.source import lengthened, source_weights, with_source
 
 Progress = Callable[[int, int, dict[str, Any]], None]
 """(done, in all, what is known) -> None, called after each call of a trainer, an epoch or a step;
@@ -212,7 +213,10 @@ def run_to_end(
         place, state = Place(), made.trainer.start()
         if folder is not None and begun:
             once(partial(folder.check_data, made.trainer.fingerprint(), training=True))
-            place, state = _restored(folder, made.trainer, state, tensorboard)
+        if begun or run.start_from is not None:
+            place, state = _restored(folder if begun else None, made.trainer, state, tensorboard)
+        if folder is not None and begun:
+            once(partial(folder.lengthen, run))
         elif folder is not None:
             once(partial(_begin, folder, run, made.trainer, tensorboard))
         writes = folder if parallel.first() else None
@@ -230,15 +234,12 @@ def _trained(
 
 
 def _config(kind: RunKind, run: Any, begun: RunFolder | None) -> Any:
-    """The config of a run, which is the folder's where one has begun."""
+    """The config of a run, which is the folder's where one has begun, or one of more epochs."""
     if begun is None:
-        return kind.settle(kind.default() if run is None else run, False)
+        settled = kind.settle(kind.default() if run is None else run, False)
+        return once(partial(with_source, settled))
     kept = kind.settle(kind.read(once(lambda: begun.config().as_dict())), True)
-    if run is not None and kind.settle(run, False) != kept:
-        raise SettingError(
-            f"{str(begun.path)!r} holds a run with another config: resume it without options"
-        )
-    return kept
+    return kept if run is None else lengthened(kept, kind.settle(run, False), begun.path)
 
 
 def _begin(folder: RunFolder, run: Any, trainer: Trainer, tensorboard: bool) -> None:
@@ -254,18 +255,24 @@ def _begin(folder: RunFolder, run: Any, trainer: Trainer, tensorboard: bool) -> 
 
 
 def _restored(
-    folder: RunFolder, trainer: Trainer, state: Any, tensorboard: bool
+    folder: RunFolder | None, trainer: Trainer, state: Any, tensorboard: bool
 ) -> tuple[Place, Any]:
-    """Where an interrupted run stopped, in every process."""
+    """Where a run begins, or where it was interrupted, in every process."""
     held = jax.tree.map(np.asarray, state)
 
     def restore() -> dict[str, Any]:
         nonlocal held
-        found = folder.restore(held)
+        kept = None if folder is None else folder.restore(held)
         record: dict[str, Any] = {"stage": 0, "epoch": 0, "call": 0}
-        if found is not None:
-            held, record, _ = found
-        rows = folder.keep_metrics(record["epoch"], tensorboard=tensorboard)
+        if kept is not None:
+            held, record, _ = kept
+        elif trainer.engine.run.start_from is not None:
+            words = trainer.fingerprint()["vocabulary"]
+            found = source_weights(trainer.engine.run, held["weights"], words)
+            held = {**held, "weights": found}
+        rows = []
+        if folder is not None:
+            rows = folder.keep_metrics(record["epoch"], tensorboard=tensorboard)
         return {**{name: record[name] for name in ("stage", "epoch", "call")}, "rows": rows}
 
     place = Place(**once(restore))
@@ -363,34 +370,6 @@ def load_run(kind: RunKind, path: Any, *, best: bool, devices: int | None) -> Tr
     stage = int(folder.newest()["stage"])  # how far the run came
     put = made.trainer.engine.devices.put(state)
     return _trained(made, put, rows, folder, stage)
-
-
-def goals_of(
-    run: Any, losses: Mapping[str, Loss] | None, *, opening: bool = False
-) -> list[Objective]:
-    """What each stage of a run's schedule minimises.
-
-    Args:
-        run: the config, with ``schedule`` and its custom paradigms, ``known``.
-        losses: custom losses by name.
-        opening: whether custom losses may be absent, as where a run is only opened.
-
-    Raises:
-        ParadigmError: a name is not known.
-    """
-    found = []
-    for name in run.schedule.names:
-        try:
-            found.append(objective(name, losses, run.known))
-        except ParadigmError:
-            if not opening:
-                raise
-            found.append(objective(name, {name: partial(_absent, name)}))
-    return found
-
-
-def _absent(name: str, *_: Any) -> Any:
-    raise SettingError(f"the run was trained by a custom loss: give losses with {name!r}")
 
 
 def with_maker(kind: RunKind, **given: Any) -> RunKind:

@@ -91,6 +91,12 @@ class Run(Config):
         ("float32", "bfloat16"),
         metavar="NAME",
     )
+    start_from: str | None = entry(
+        None,
+        "folder of another run, from whose newest weights this one begins, with a fresh optimiser",
+        metavar="RUN",
+    )
+    start_weights: str | None = entry(None, "SHA-256 of these weights, as they were", panel="")
     measure_every: int = entry(1, "epochs between measurements", COUNT)
     checkpoint_every: int = entry(1, "epochs between checkpoints", COUNT)
 
