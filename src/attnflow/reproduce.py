@@ -55,6 +55,7 @@ class Experiment:
         shown: (set, rule, quantity) told of each run; the rule is "" for captions.
         published: what is known: of "run" the "values" (set, rule, quantity, number) by "source".
         differs: sentences.
+        count_unknown: whether inputs of unknown truth count as focus false.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Experiment:
     shown: tuple[Any, ...] = ()
     published: tuple[Any, ...] = ()
     differs: tuple[str, ...] = ()
+    count_unknown: bool = False
 
     @property
     def captions(self) -> bool:
@@ -305,7 +307,7 @@ def _evaluated(one: Experiment, trained: "Trained") -> Any:
         return evaluate(trained, images=trained.engine.run.measured)
     from attnflow.train.evaluation import evaluate as rates
 
-    return rates(trained)
+    return rates(trained, count_unknown=one.count_unknown)
 
 
 def _beside(one: Experiment, page: "Page", found: Mapping[str, Any]) -> None:
@@ -315,6 +317,8 @@ def _beside(one: Experiment, page: "Page", found: Mapping[str, Any]) -> None:
     ]
     head = ("run", "set", "rule", "quantity", "came out", "published")
     page.table(head, [tuple(map(str, row)) for row in rows])
+    if one.count_unknown:
+        page.text("Focus true is of all inputs here; further down, of those of known truth.")
     for source in dict.fromkeys(f"Published: {entry['source']}." for entry in one.published):
         page.text(source)
 

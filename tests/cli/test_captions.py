@@ -34,6 +34,7 @@ def test_from_a_generated_set_to_a_page(attnflow, document, tmp_path):
     ("arguments", "message"),
     [
         (["evaluate", "run", "--run", "3"], "--run is not for caption runs, got 'run'"),
+        (["evaluate", "run", "--count-unknown"], "--count-unknown is not for caption runs, got"),
         (["evaluate", "run", "--set", "val"], "--set is of --captions: name the file"),
         (
             ["evaluate", "run", "--captions", "f.json", "--set", "nope"],

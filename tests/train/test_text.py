@@ -97,6 +97,16 @@ def test_every_paradigm_finds_class_and_planted_words(trained, paradigm):
     assert 100 * told["focus_true"] == pytest.approx(shown["focus_true"], abs=1e-3)
     assert 100 * told["accuracy"] == pytest.approx(shown["argmax"]["accuracy"], abs=1e-3)
     assert 100 * told["macro_f1"] == pytest.approx(shown["argmax"]["macro_f1"], abs=1e-3)
+    # a post without a rationale counts as focus false where it counts
+    every = ev.evaluate(trained(paradigm), count_unknown=True)["sets"]["test"]
+    share = shown["with_truth"] / len(truth_of(trained(paradigm), "test"))
+    assert 0 < share < 1
+    assert every["focus_true"] == pytest.approx(shown["focus_true"] * share)
+    for rule in ev.RULES:
+        assert every[rule]["ftpt"] == pytest.approx(shown[rule]["ftpt"] * share)
+        right = every[rule]["ftpt"] + every[rule]["ffpt"]
+        assert right == pytest.approx(every[rule]["accuracy"]) == shown[rule]["accuracy"]
+    assert every["auprc"] == shown["auprc"] and every["with_truth"] == shown["with_truth"]
 
 
 @pytest.mark.slow

@@ -53,6 +53,13 @@ def evaluate(
     replica: Annotated[
         int | None, Option("--run", metavar="I", help="Which of the runs trained at once (0).")
     ] = None,
+    count_unknown: Annotated[
+        bool,
+        Option(
+            "--count-unknown",
+            help="Count inputs of unknown truth, as posts without a rationale, as focus false.",
+        ),
+    ] = False,
     results: Annotated[
         str | None, Option("--captions", metavar="FILE", help="Write captions as COCO has them.")
     ] = None,
@@ -64,8 +71,9 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """The four rates by three rules, on every set; of caption runs BLEU and loss."""
-    if replica is not None:
-        captions.not_for(run, "--run")
+    for option, given in (("--run", replica is not None), ("--count-unknown", count_unknown)):
+        if given:
+            captions.not_for(run, option)
     if captions.is_captions(run):
         captions.evaluate(run, best, results, part, beam, images, as_json)
         return
@@ -77,7 +85,7 @@ def evaluate(
     from attnflow.train.evaluation import load
 
     trained = load(run, best=best)
-    found = function(trained, replica)
+    found = function(trained, replica, count_unknown=count_unknown)
     if as_json:
         output.emit(found)
     else:

@@ -69,18 +69,24 @@ def one_run(trained: Trained, replica: int = 0) -> Any:
     return jax.tree.map(lambda leaf: leaf[replica], trained.state["weights"])
 
 
-def evaluate(trained: Trained, replica: int = 0) -> dict[str, Any]:
+def evaluate(trained: Trained, replica: int = 0, *, count_unknown: bool = False) -> dict[str, Any]:
     """Every rate of one run as plain values, rates in percent.
+
+    Args:
+        trained: the run.
+        replica: which of the runs trained at once.
+        count_unknown: count inputs of unknown truth as focus false, as the paper's code does with
+            posts; else what is of the focus leaves them out.
 
     Returns:
         {"task", "paradigm", "epochs", "weights": SHA-256 of all parameters in a fixed order,
         "sets": {"train"|"heldout"|"test": {"argmax"|"mixture"|"pooled": {"ftpt", "ffpt", "ftpf",
         "ffpf", "accuracy"}, "focus_true"}}}; ft: focus true, pt: prediction true. Where several
         segments may be true, or the truth of some inputs is not known, the rates but accuracy are
-        of the inputs of known truth, and there are also "macro_f1" by each rule, in percent, and of
-        the set "auprc" (mean over those inputs of the average precision of the weights, as a
-        ranking of the segments by truth) and "with_truth" (how many there are; where none, what is
-        of the focus is None).
+        of the inputs of known truth (or, as asked, of all), and there are also "macro_f1" by each
+        rule, in percent, and of the set "auprc" (mean over the inputs of known truth of the
+        average precision of the weights, as a ranking of the segments by truth) and "with_truth"
+        (how many these are; where none, what is of the focus is None).
 
     Raises:
         SettingError: there is no run of that number.
@@ -90,7 +96,10 @@ def evaluate(trained: Trained, replica: int = 0) -> dict[str, Any]:
     for name in engine.inputs:
         found = predict(trained, name, replica)
         part = engine.task.sets[name]
-        sets[name] = _rates(found, part) if part.truth is None else _rates_of_several(found, part)
+        if part.truth is None:
+            sets[name] = _rates(found, part)
+        else:
+            sets[name] = _rates_of_several(found, part, count_unknown)
     return {
         "task": engine.task.name,
         "paradigm": engine.run.paradigm,
@@ -203,18 +212,21 @@ def _four(focus: np.ndarray, right: np.ndarray) -> dict[str, float | None]:
     return {name: _percent(part) for name, part in parts.items()}
 
 
-def _rates_of_several(found: dict[str, np.ndarray], inputs: Mosaics) -> dict[str, Any]:
+def _rates_of_several(
+    found: dict[str, np.ndarray], inputs: Mosaics, count_unknown: bool
+) -> dict[str, Any]:
     """The rates where several segments may be true, and truth is known of some inputs only."""
     from sklearn.metrics import f1_score
 
     truth, labels = np.asarray(inputs.truth), np.asarray(inputs.labels)
     known = truth.any(axis=1)
-    focus = truth[np.arange(len(truth)), found["focus"]][known]
+    counted = known | count_unknown
+    focus = truth[np.arange(len(truth)), found["focus"]][counted]
     rates: dict[str, Any] = {}
     for rule in RULES:
         right = found[rule] == labels
         rates[rule] = {
-            **_four(focus, right[known]),
+            **_four(focus, right[counted]),
             "accuracy": _percent(right),
             "macro_f1": 100 * float(f1_score(labels, found[rule], average="macro")),
         }
