@@ -38,6 +38,7 @@ def given():
 def test_a_rule_follows_from_what_was_trained(name):
     assert rule_of(objective(name)) == RULES[name]
     assert rule_of(objective("power-1/2")) == RULES["lvml"]
+    assert rule_of(objective(name), "soft") == RULES["soft"]
 
 
 def scored(decoder, rule, grid, captions):

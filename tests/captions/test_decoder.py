@@ -11,7 +11,13 @@ from flax import nnx
 
 from attnflow.captions import teacher_forcing as module
 from attnflow.captions.decoder import Decoder
-from attnflow.captions.teacher_forcing import costs_to_come, dropout_of, unroll, word_losses
+from attnflow.captions.teacher_forcing import (
+    costs_to_come,
+    dropout_of,
+    taught_by,
+    unroll,
+    word_losses,
+)
 from attnflow.captions.vocabulary import END, PAD, START
 from attnflow.train import losses
 from attnflow.train.objective import objective
@@ -201,6 +207,31 @@ def test_the_drawn_cells_teach_the_exact_gradient_on_average(baseline):
     size = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(true[1]))
     for a, b in zip(*(jax.tree.leaves(one[1]) for one in (true, found)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * size)
+
+
+@pytest.mark.parametrize("credit", ["caption", "word", "published"])
+def test_what_a_draw_is_judged_by_is_as_named(credit):
+    random = np.random.default_rng(5)
+    words = jnp.asarray(WORDS)
+    present = np.moveaxis(WORDS, -1, 0) != PAD
+    cost = np.where(present, random.exponential(size=present.shape), 0.0)
+    baseline = random.exponential(size=T)
+    judged, compared, where = taught_by(credit, jnp.asarray(cost), words, jnp.asarray(baseline))
+    score = jnp.asarray(random.normal(size=present.shape))
+
+    def total(score):
+        each = losses.score_function(judged, score, compared)
+        return jnp.sum(jnp.where(where, each, 0.0))
+
+    found, by_hand = np.asarray(jax.grad(total)(score)), np.zeros(present.shape)
+    for t, b, k in np.argwhere(present):
+        if credit == "word":
+            by_hand[t, b, k] = cost[t, b, k] - baseline[t]
+        elif credit == "caption":
+            by_hand[t, b, k] = cost[t:, b, k].sum() - baseline[t]
+        elif t == present[:, b, k].sum() - 1:  # its running mean is of the halves, too
+            by_hand[t, b, k] = 0.5 * cost[:, b, k].sum() + baseline[0]
+    np.testing.assert_allclose(found, by_hand, rtol=1e-5, atol=1e-6)
 
 
 def test_dropout_keeps_the_mean_and_differs_between_words_and_images():

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -187,6 +188,30 @@ def test_training_from_a_store_is_training_with_a_frozen_encoder(small, tmp_path
 def test_divergence_is_told_with_step_and_rate(small):
     with pytest.raises(TrainingFailed, match="diverged at step .*try learning rate 1"):
         train(replace(small, optimizer="sgd", learning_rate=1e30, train=40, epochs=2))
+
+
+@SLOW
+def test_the_published_way_warns_and_writes_by_the_weighted_mean(small, tmp_path):
+    run = replace(
+        small,
+        paradigm="soft@epoch=1:rate.encoder=1e-5,hard-sampled:rate.encoder=1e-7:rate.decoder=1e-5:fresh",
+        credit="published",
+        captions_each=1,
+        train=40,
+        epochs=2,
+        measure_every=2,
+    )
+    with pytest.warns(UserWarning, match="credit published is no gradient of the expected loss"):
+        trained = train(replace(run, written_by="soft"), tmp_path / "run")
+    assert "credit published is no gradient" in trained.remarks[0]
+    assert np.isfinite(trained.rows[-1]["loss"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = load(tmp_path / "run")
+    shown = evaluate(again)["sets"]["val"]
+    with pytest.warns(UserWarning):
+        by_cell = evaluate(train(run))["sets"]["val"]
+    assert shown["loss"] != by_cell["loss"]
 
 
 def test_a_config_comes_back_from_toml_and_bad_values_are_refused(small, tmp_path):

@@ -111,8 +111,16 @@ class CaptionTraining(Run):
     credit: str = entry(
         "caption",
         "a drawn cell is judged by the losses of its word and all that follow (unbiased), or by "
-        "its word alone (less noise, biased)",
-        ("caption", "word"),
+        "its word alone (less noise, biased), or as in the paper's code: the last one alone, by "
+        "half of what caption and baseline add to (biased)",
+        ("caption", "word", "published"),
+        panel=PANEL,
+        metavar="NAME",
+    )
+    written_by: str = entry(
+        "paradigm",
+        "captions are written as the paradigm has it, or by the weighted mean of the cells",
+        ("paradigm", "soft"),
         panel=PANEL,
         metavar="NAME",
     )

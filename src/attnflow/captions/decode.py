@@ -42,8 +42,10 @@ class Rule:
     output: str
 
 
-def rule_of(trained: Objective) -> Rule:
-    """How captions are written after training an objective."""
+def rule_of(trained: Objective, written_by: str = "paradigm") -> Rule:
+    """How captions are written after training an objective; ``written_by`` as in the config."""
+    if written_by == "soft":
+        return Rule(False, "context")
     if trained.averages_input or trained.draws:
         return Rule(trained.draws, "context")
     paradigm = trained.paradigm

@@ -110,7 +110,7 @@ def captions(
     engine = trained.engine
     if part not in SETS:
         raise SettingError(f"set must be one of {', '.join(SETS)}, got {part!r}")
-    write = writer(engine, rule_of(trained.objective), width, penalty)
+    write = writer(engine, rule_of(trained.objective, engine.run.written_by), width, penalty)
     for batch in in_order(engine, engine.corpus.sets[part], limit):
         found = write(trained.state["weights"], engine.frozen, batch.pixels)
         words, weights = np.asarray(found.words), np.asarray(found.weights)

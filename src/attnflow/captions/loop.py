@@ -1,6 +1,7 @@
 """Trains a caption run from beginning to end, or from where it was interrupted, bit for bit."""
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,11 @@ SET_COLUMNS = tuple(
 COLUMNS = ("epoch", *RUN_COLUMNS[:2], *(c for c in EPOCH_COLUMNS if c != "alpha"), *SET_COLUMNS)
 """Of the table of metrics."""
 VOCABULARY = "vocabulary.json"
+BIASED = (
+    "credit published is no gradient of the expected loss: it judges the draw of a caption's last "
+    "word alone, and adds the baseline in place of taking it away; credit caption is unbiased"
+)
+"""Said of runs with the estimator of the paper's code."""
 WATCHED = 50
 """Steps between looks at the loss, which wait for the device."""
 
@@ -174,10 +180,13 @@ def _make(
     if jax.process_count() > 1:
         raise SettingError("captions train in one process, on all of its devices")
     goals = objectives_of(run, losses, opening=opening)
+    remarks = (BIASED,) if run.credit == "published" and any(g.draws for g in goals) else ()
+    for remark in () if opening else remarks:
+        warnings.warn(remark, stacklevel=4)
     vocabulary = None if folder is None else load_vocabulary(folder.path / VOCABULARY)
     engine = build(corpus_of(run, vocabulary), run, devices)
     engine.check_rates(run.schedule, ["decoder", *["encoder"] * run.learns_encoder])
-    return Made(CaptionTrainer(engine), goals, run.schedule)
+    return Made(CaptionTrainer(engine, remarks), goals, run.schedule)
 
 
 def _default() -> CaptionTraining:
@@ -193,9 +202,9 @@ class CaptionTrainer(Trainer):
 
     engine: CaptionEngine
 
-    def __init__(self, engine: CaptionEngine) -> None:
-        """Train with these compiled functions."""
-        self.engine, self.calls = engine, engine.steps
+    def __init__(self, engine: CaptionEngine, remarks: tuple[str, ...] = ()) -> None:
+        """Train with these compiled functions; the remarks are what one should know."""
+        self.engine, self.calls, self.remarks = engine, engine.steps, remarks
 
     def files(self) -> dict[str, Any]:
         """The words, which the images alone do not tell."""

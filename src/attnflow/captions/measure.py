@@ -48,7 +48,7 @@ def measure(
         of largest weight holds the thing), alpha (mean weight there) and focus_chance (the share
         of such cells, which blind focus would reach).
     """
-    found, rule = engine.corpus.sets[part], rule_of(goal)
+    found, rule = engine.corpus.sets[part], rule_of(goal, engine.run.written_by)
     if ("score", rule) not in engine.compiled:
         engine.compiled["score", rule] = engine.devices.compile(partial(_score, engine, rule))
     written = writer(engine, rule, width)

@@ -22,7 +22,7 @@ from attnflow.captions.decoder import Decoder
 from attnflow.captions.encoder import grid_of, make_encoder, parameters
 from attnflow.captions.feature_store import Features, open_store
 from attnflow.captions.pipeline import Pixels, Source, batches
-from attnflow.captions.teacher_forcing import costs_to_come, dropout_of, unroll, word_losses
+from attnflow.captions.teacher_forcing import dropout_of, taught_by, unroll, word_losses
 from attnflow.captions.vgg_weights import load_vgg19
 from attnflow.captions.vocabulary import PAD
 from attnflow.errors import DataError, SettingError
@@ -81,10 +81,11 @@ class CaptionEngine(Descent):
         weights = {"decoder": parameters(decoder)}
         if self.run.learns_encoder:
             weights["encoder"] = parameters(encoder)
-        # what guessing by chance would cost for the words that are left on average
+        # what guessing by chance would cost for the words that are left on average; else 0
         words = self.corpus.sets["train"].words
         share = (words != PAD).mean(axis=0)
-        left = np.cumsum(share[::-1])[::-1] if self.run.credit == "caption" else share
+        lefts = {"caption": np.cumsum(share[::-1])[::-1], "word": share}
+        left = lefts.get(self.run.credit, np.zeros_like(share))
         chance = np.log(len(self.corpus.vocabulary)) * left / np.maximum(share, 1e-6)
         state = {
             "weights": weights,
@@ -340,11 +341,11 @@ def batch_loss(
         dropped = dropout_of(each_key[:, 1], run.dropout, (each, decoder.dropped), grid.dtype)
     cost = word_losses(decoder, objective, grid, words, found, dropped)
     present = jnp.moveaxis(words, -1, 0) != PAD
-    to_come = jax.lax.stop_gradient(costs_to_come(cost) if run.credit == "caption" else cost)
+    judged, compared, where = taught_by(run.credit, jax.lax.stop_gradient(cost), words, baseline)
     total = jnp.sum(cost)
     if objective.draws:
-        taught = losses.score_function(to_come, found.score, baseline[:, None, None])
-        total = total + jnp.sum(jnp.where(present, taught, 0.0))
+        taught = losses.score_function(judged, found.score, compared)
+        total = total + jnp.sum(jnp.where(where, taught, 0.0))
     if run.entropy:
         spread = jnp.where(present, losses.entropy(found.log_weights), 0.0)
         total = total - run.entropy * jnp.sum(spread)
@@ -356,6 +357,6 @@ def batch_loss(
     return total, {
         "loss": jnp.sum(cost),
         "words": jnp.sum(counted),
-        "cost": jnp.sum(to_come * counted, axis=(1, 2)),
+        "cost": jnp.sum(judged * counted, axis=(1, 2)),
         "present": jnp.sum(counted, axis=(1, 2)),
     }

@@ -219,6 +219,31 @@ def costs_to_come(each: Float[Array, "T B K"]) -> Float[Array, "T B K"]:
     return jax.lax.cumsum(each, axis=0, reverse=True)
 
 
+def taught_by(
+    credit: str, cost: Float[Array, "T B K"], words: Int[Array, "B K T"], baseline: Any
+) -> tuple[Any, Any, Any]:
+    """What the draw of every word is judged by, compared with what, and at which words.
+
+    Args:
+        credit: as in the config. "published" is the estimator of the paper's code, which is no
+            gradient of the expected loss: the draw of a caption's last word alone is judged, by
+            half of the loss of the whole caption plus the baseline, not less it.
+        cost: of every word.
+        words: with ``END``, padded.
+        baseline: running mean of what draws are judged by, at every place, [T].
+
+    Returns:
+        (costs, baseline, where), each of or against [T, B, K].
+    """
+    present = jnp.moveaxis(words, -1, 0) != PAD
+    compared = baseline[:, None, None]
+    if credit == "published":
+        last = present & ~jnp.concatenate([present[1:], jnp.zeros_like(present[:1])])
+        whole = jnp.broadcast_to(jnp.sum(cost, axis=0), cost.shape)
+        return whole / 2, -compared[:1], last
+    return (costs_to_come(cost) if credit == "caption" else cost), compared, present
+
+
 def dropout_of(key: Any, rate: float, shape: tuple[int, ...], kind: Any) -> Any:
     """Dropout's factors for each word: its number -> [B, *shape], from one key an image [B]."""
 
