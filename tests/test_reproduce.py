@@ -81,7 +81,7 @@ def test_data_that_are_missing_are_named_with_their_source(name):
     with pytest.raises(MissingPart, match=f"{name} needs {one.data}, got no --data: .*https://"):
         configs(one)
     if one.captions:
-        with pytest.raises(MissingPart, match="needs the weights of VGG19, got none at 'nowhere"):
+        with pytest.raises(MissingPart, match="needs the weights of VGG19, got no vgg19"):
             configs(one, "nowhere")
 
 

@@ -157,13 +157,14 @@ def configs(
     found = {}
     for name, own in one.runs.items():
         entries = {**one.common, **own, **({"data": data} if one.data else {})}
-        if weights := entries.get("encoder_weights"):
-            entries["encoder_weights"] = place = str(Path(data or ".") / weights)
-            if not Path(place).is_file():
+        if pattern := entries.get("encoder_weights"):
+            weights = sorted(Path(data or ".").expanduser().glob(pattern))
+            if not weights:
                 raise MissingPart(
-                    f"{one.name} needs the weights of VGG19, got none at {place!r}: "
+                    f"{one.name} needs the weights of VGG19, got no {pattern} at {data!r}: "
                     f"{SOURCES[one.data]}"
                 )
+            entries["encoder_weights"] = str(weights[0])
         entries["paradigm"], entries["epochs"] = _shorter(
             entries["paradigm"], entries["epochs"], scale
         )

@@ -36,12 +36,7 @@ from attnflow.train.networks.kernels.convolution import (
     leave,
     method_here,
 )
-from attnflow.train.networks.text import (
-    text,
-    text_published,
-    text_transformer,
-    text_transformer_published,
-)
+from attnflow.train.networks.text import words
 
 
 class Convolution(nnx.Module):
@@ -190,45 +185,6 @@ def _chain(layers: nnx.Sequential, hidden: Any) -> Any:
     return last(hidden)
 
 
-def _linear(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
-    return Linear(shape, None, rngs), Linear(shape, classes, rngs)
-
-
-def _linear_zero(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
-    return Linear(shape, None, rngs, "zero"), Linear(shape, classes, rngs, "zero")
-
-
-def _two_layer(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
-    return TwoLayer(shape, None, rngs), Linear(shape, classes, rngs)
-
-
-def _cifar(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
-    _images_only(shape)
-    return ConvolutionalFocus(shape, rngs), ConvolutionalClassifier(shape, classes, rngs)
-
-
-def _linear_published(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
-    classifier = Linear(shape, classes, rngs, "pytorch", bias=True)
-    return Linear(shape, None, rngs, "pytorch"), classifier
-
-
-def _cifar_published(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
-    _images_only(shape)
-    classifier = ConvolutionalClassifier(shape, classes, rngs, dense=(120, 84, 10))
-    return ConvolutionalFocus(shape, rngs), classifier
-
-
-def _cifar_wide(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
-    _images_only(shape)
-    classifier = ConvolutionalClassifier(shape, classes, rngs, channels=(16, 32), dense=(120,))
-    return ConvolutionalFocus(shape, rngs, dense=(512, 64)), classifier
-
-
-def _images_only(shape: Any) -> None:
-    if len(shape) != 3:
-        raise SettingError(f"this network needs segments (height, width, channels), got {shape}")
-
-
 Module = nnx.Module | flax.linen.Module
 
 Pair = Callable[
@@ -239,18 +195,49 @@ Pair = Callable[
 The shape of words is (number of words,): a word stands for a vector with a one in its place.
 """
 
+
+def _dense(start: str = "xavier", *, hidden: bool = False, bias: bool = False) -> Pair:
+    """A maker of a linear classifier and a focus that may have a hidden layer."""
+
+    def make(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
+        focus = TwoLayer(shape, None, rngs) if hidden else Linear(shape, None, rngs, start)
+        return focus, Linear(shape, classes, rngs, start, bias=bias)
+
+    return make
+
+
+def _images(
+    focus: tuple[int, ...] = (512, 64, 10), *, classifier_first: bool = False, **classifier: Any
+) -> Pair:
+    """A maker of the convolutional pair, whose start is drawn one network after the other."""
+
+    def make(shape: Any, classes: int, rngs: nnx.Rngs) -> tuple[nnx.Module, nnx.Module]:
+        if len(shape) != 3:
+            raise SettingError(
+                f"this network needs segments (height, width, channels), got {shape}"
+            )
+
+        def classify() -> nnx.Module:
+            return ConvolutionalClassifier(shape, classes, rngs, **classifier)
+
+        early = classify() if classifier_first else None
+        return ConvolutionalFocus(shape, rngs, focus), early or classify()
+
+    return make
+
+
 NETWORKS: dict[str, Pair] = {
-    "linear": _linear,
-    "linear-zero": _linear_zero,
-    "linear-published": _linear_published,
-    "two-layer": _two_layer,
-    "cifar": _cifar,
-    "cifar-wide": _cifar_wide,
-    "cifar-published": _cifar_published,
-    "text": text,
-    "text-transformer": text_transformer,
-    "text-published": text_published,
-    "text-transformer-published": text_transformer_published,
+    "linear": _dense(),
+    "linear-zero": _dense("zero"),
+    "linear-published": _dense("pytorch", bias=True),
+    "two-layer": _dense(hidden=True),
+    "cifar": _images(),
+    "cifar-wide": _images((512, 64), classifier_first=True, channels=(16, 32), dense=(120,)),
+    "cifar-published": _images(dense=(120, 84, 10)),
+    "text": words(),
+    "text-transformer": words(context=True),
+    "text-published": words(published=True),
+    "text-transformer-published": words(context=True, published=True),
 }
 """Name -> maker of a pair: linear, from zero (the simple setting), two-layer focus, the CNNs; and
 for words, with an encoder."""

@@ -10,6 +10,7 @@ focus is 100-50-1, a share of 0.1 of the vectors is dropped, and scores are divi
 the whole width. (There some heads of a batch see the mask of another post; here each sees its own.)
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -122,43 +123,26 @@ def positions(count: int, width: int) -> Float[Array, "count width"]:
     return jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(count, -1)[:, :width]
 
 
-def text(
-    shape: tuple[int, ...], classes: int, rngs: nnx.Rngs
-) -> tuple[nnx.Module, nnx.Module, nnx.Module]:
-    """Focus, classifier and the embedding that both read."""
-    return _with(Embedding(_words(shape), rngs), classes, rngs)
+def words(*, context: bool = False, published: bool = False) -> Callable[..., Any]:
+    """A maker of focus, classifier and the encoder that both read.
 
+    Args:
+        context: whether words are put into their context.
+        published: whether the networks are those of the paper's code.
+    """
+    start = "pytorch" if published else "xavier"
+    hidden = NARROW if published and context else HIDDEN
 
-def text_published(
-    shape: tuple[int, ...], classes: int, rngs: nnx.Rngs
-) -> tuple[nnx.Module, nnx.Module, nnx.Module]:
-    """The same as published."""
-    return _with(Embedding(_words(shape), rngs), classes, rngs, "pytorch")
+    def make(
+        shape: tuple[int, ...], classes: int, rngs: nnx.Rngs
+    ) -> tuple[nnx.Module, nnx.Module, nnx.Module]:
+        if len(shape) != 1:
+            raise SettingError(f"this network needs words, got segments {shape}")
+        if context:
+            encoder: nnx.Module = SelfAttention(shape[0], rngs, published=published)
+        else:
+            encoder = Embedding(shape[0], rngs)
+        focus = TwoLayer((WIDTH,), None, rngs, hidden, start)
+        return focus, TwoLayer((WIDTH,), classes, rngs, HIDDEN, start), encoder
 
-
-def text_transformer_published(
-    shape: tuple[int, ...], classes: int, rngs: nnx.Rngs
-) -> tuple[nnx.Module, nnx.Module, nnx.Module]:
-    """Words in context as published."""
-    encoder = SelfAttention(_words(shape), rngs, published=True)
-    return _with(encoder, classes, rngs, "pytorch", NARROW)
-
-
-def text_transformer(
-    shape: tuple[int, ...], classes: int, rngs: nnx.Rngs
-) -> tuple[nnx.Module, nnx.Module, nnx.Module]:
-    """Focus, classifier and the words in context that both read."""
-    return _with(SelfAttention(_words(shape), rngs), classes, rngs)
-
-
-def _with(
-    encoder: nnx.Module, classes: int, rngs: nnx.Rngs, start: str = "xavier", hidden: int = HIDDEN
-) -> Any:
-    focus = TwoLayer((WIDTH,), None, rngs, hidden, start)
-    return focus, TwoLayer((WIDTH,), classes, rngs, HIDDEN, start), encoder
-
-
-def _words(shape: tuple[int, ...]) -> int:
-    if len(shape) != 1:
-        raise SettingError(f"this network needs words, got segments {shape}")
-    return shape[0]
+    return make

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from attnflow.errors import SettingError
@@ -10,42 +11,21 @@ from attnflow.train.tasks.task import Mosaics as Mosaics
 from attnflow.train.tasks.task import Task as Task
 
 
-def _orthogonal(**options: Any) -> Task:
-    from attnflow.train.tasks.orthogonal import orthogonal
+def _maker(name: str, module: str | None = None) -> Callable[..., Task]:
+    """The function of that name, whose module is loaded when it is called."""
 
-    return orthogonal(**options)
+    def make(**options: Any) -> Task:
+        return getattr(import_module(f"{__name__}.{module or name}"), name)(**options)
 
-
-def _digits(**options: Any) -> Task:
-    from attnflow.train.tasks.digits import digits
-
-    return digits(**options)
-
-
-def _cifar10(**options: Any) -> Task:
-    from attnflow.train.tasks.cifar import cifar10
-
-    return cifar10(**options)
-
-
-def _cifar100(**options: Any) -> Task:
-    from attnflow.train.tasks.cifar import cifar100
-
-    return cifar100(**options)
-
-
-def _hatexplain(**options: Any) -> Task:
-    from attnflow.train.tasks.hatexplain import hatexplain
-
-    return hatexplain(**options)
+    return make
 
 
 TASKS: dict[str, Callable[..., Task]] = {
-    "digits": _digits,
-    "orthogonal": _orthogonal,
-    "cifar10": _cifar10,
-    "cifar100": _cifar100,
-    "hatexplain": _hatexplain,
+    "digits": _maker("digits"),
+    "orthogonal": _maker("orthogonal"),
+    "cifar10": _maker("cifar10", "cifar"),
+    "cifar100": _maker("cifar100", "cifar"),
+    "hatexplain": _maker("hatexplain"),
 }
 """Name -> maker of the task, whose options are those of the function of that name."""
 
