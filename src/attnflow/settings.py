@@ -28,6 +28,8 @@ FURTHEST = 300.0
 
 def concrete(value: Any) -> np.ndarray | None:
     """The value as a float array if it is concrete, None for tracers or a tree placeholder."""
+    if type(value) is float or (type(value) is np.ndarray and value.dtype == np.float64):
+        return np.asarray(value)
     if isinstance(value, bool | str) or value is None:
         return np.asarray(np.nan)
     jax = sys.modules.get("jax")

@@ -201,8 +201,19 @@ def _polynomials(at: Any, *coefficients: Any) -> list[Any]:
     """Polynomials in each panel at points of its own, (points, panels)."""
     if namespace(at) is not np:
         return [horner(c, at) for c in coefficients]
-    powers = np.cumprod(np.broadcast_to(at, (POINTS, *at.shape)), axis=0)  # few calls: quicker here
-    return [c[0] + np.einsum("dp,dnp->np", c[1:], powers[: len(c) - 1]) for c in coefficients]
+    powers = _powers(at, POINTS + 1)  # few calls: quicker here
+    return [np.einsum("dp,dnp->np", c, powers[: len(c)]) for c in coefficients]
+
+
+def _powers(at: np.ndarray, count: int) -> np.ndarray:
+    """1, at, at^2, ... on a new first axis: the next as many at once as there are."""
+    powers = np.empty((count, *at.shape))
+    powers[0], powers[1], have = 1.0, at, 2
+    while have < count:
+        more = min(have - 1, count - have)
+        np.multiply(powers[1 : more + 1], powers[have - 1], out=powers[have : have + more])
+        have += more
+    return powers
 
 
 def read(table: Table, times: Any) -> tuple[Any, Any]:
@@ -221,11 +232,7 @@ def _read(table: Table, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         np.repeat(row[0], sizes) for row in (table.begin, table.scale, table.steepness)
     )
     at = np.log1p((times - begin) * scale) * steepness - 1
-    powers = np.empty((POINTS, times.size))
-    powers[0] = 1.0
-    powers[1] = at
-    for d in range(2, POINTS):
-        np.multiply(powers[d // 2], powers[d - d // 2], out=powers[d])
+    powers = _powers(at, POINTS)
     result, begins = np.empty((2, times.size)), ends - sizes
     rows = np.ascontiguousarray(table.values.T)  # (panels, 2, POINTS)
     for panel in np.flatnonzero(sizes):

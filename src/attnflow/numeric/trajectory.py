@@ -98,10 +98,17 @@ def _reductions(background: str) -> tuple[Any, ...]:
 def reduce_setting(setting: Setting) -> Reduced:
     """The four numbers that the flow depends on, by the formulas of symbolic/flow.py."""
     assert setting.background in BACKGROUNDS
-    numbers = list(setting.numbers().values())
+    numbers = tuple(setting.numbers().values())
+    if all(type(v) in (int, float) for v in numbers):
+        return _reduced(setting.background, numbers)
     xp = namespace(*numbers)
     values = [xp.asarray(v, np.float64) for v in numbers]
     return Reduced(*xp.broadcast_arrays(*(f(*values) for f in _reductions(setting.background))))
+
+
+@lru_cache(maxsize=256)
+def _reduced(background: str, numbers: tuple[float, ...]) -> Reduced:
+    return Reduced(*(np.float64(f(*map(float, numbers))) for f in _reductions(background)))
 
 
 def focus_weights(nu_value: Any, ratio: Any) -> tuple[Any, Any]:
