@@ -3,18 +3,20 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from attnflow.errors import SettingError
 
-if TYPE_CHECKING:
-    import jax
 
-    Numbers = float | Sequence[float] | np.ndarray[Any, Any] | jax.Array
-else:
-    Numbers = Any
+class _Array(Protocol):
+    """An array of NumPy or JAX, or a tracer."""
+
+    def __array__(self) -> np.ndarray: ...
+
+
+Numbers = float | Sequence[float] | np.ndarray | _Array
 """A number, or an array of them (a sweep), which may be a tracer; JAX is not imported for it."""
 
 BACKGROUNDS = ("shared", "distinct")

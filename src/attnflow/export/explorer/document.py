@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from attnflow.environment import versions
 from attnflow.errors import SettingError
 from attnflow.export.explorer.javascript import formulas
 from attnflow.export.explorer.mathml import mathml
@@ -101,7 +102,7 @@ def page(
         "rows": "\n".join(_row(name, looks[name]) for name in names),
         "switch": '<p id="switch" role="status"></p>' if hybrid else "",
         "formulas": "\n".join(_formulas(p, looks[p.name]) for p in found),
-        "version": escape(_version()),
+        "version": escape(versions().get("attnflow", "unknown")),
         "program": program(found),
         "looks": literal({name: looks[name] for name in names}),
         "start": literal(start),
@@ -148,12 +149,6 @@ def _start(setting: Setting | None, horizon: float | None) -> dict[str, Any]:
             raise SettingError(f"horizon must be from 1e-3 to 1e15, got {horizon}")
         start |= {"T": float(horizon), "t": float(horizon) / 4, "fit": False}
     return start
-
-
-def _version() -> str:
-    from attnflow import __version__
-
-    return str(__version__)
 
 
 def _looks(paradigms: Sequence[Paradigm]) -> dict[str, dict[str, str]]:
