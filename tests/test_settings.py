@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import attnflow as af
 from attnflow import Schedule, Setting, power_mean, solve
-from attnflow.errors import ParadigmError, SettingError
+from attnflow.errors import ParadigmError, SettingError, warn
 from attnflow.numeric.focus import focus_score
 from attnflow.numeric.problem import normalise
 from attnflow.settings import check, check_start
@@ -185,3 +186,26 @@ def test_text_arrays_of_words_and_endless_numbers_are_one_sentence(refused):
 def test_a_probability_is_a_number_however_far_the_margin_goes():
     found = solve("soft", Setting(20, 20, classifier_rate=1e30), [0.0, 2000.0])
     assert found.mu[1] > 1000 and found.beta.tolist() == [pytest.approx(0.05), 1.0]
+
+
+@pytest.mark.parametrize("odd", ["\x1b[31m", "\u202e", "\u200b", "\ufeff", "\udcff", "\x85", "\n"])
+def test_no_message_repeats_a_character_that_is_not_seen(odd):
+    for refused in (
+        lambda: af.Setting(odd, 2),
+        lambda: af.solve(f"so{odd}ft", af.Setting(2, 2), 1.0),
+        lambda: af.Schedule(f"soft@{odd}=1,hard"),
+        lambda: af.solve("soft", af.Setting(2, 2), [odd]),
+    ):
+        with pytest.raises(ValueError) as caught:
+            refused()
+        assert str(caught.value).isprintable()
+
+
+def test_a_message_is_cut_where_a_value_is_long():
+    with pytest.raises(ValueError, match=r"got 1{150}\.\.\.1{75}$"):
+        af.Setting("1" * 5000, 2)
+
+
+def test_a_warning_shows_what_is_not_seen():
+    with pytest.warns(UserWarning, match=r"^a\\x1b\[1m$"):
+        warn("a\x1b[1m")

@@ -16,14 +16,13 @@ run's. "hybrid" is soft attention for half the epochs, then hard.
 import logging
 import math
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from attnflow.errors import SettingError
+from attnflow.errors import SettingError, shown, warn
 from attnflow.settings import check, concrete, positive, whole
 
 HYBRID = "hybrid"
@@ -224,8 +223,8 @@ class Schedule:
             f"{later} will never begin: {self.names[stage]} is to end {until}, and the last epoch "
             f"of the run, {epochs + 1}, begins at t = {time:g}"
         )
-        warnings.warn(text, stacklevel=4)
-        logging.getLogger("attnflow").warning(text)
+        warn(text, stacklevel=4)
+        logging.getLogger("attnflow").warning(shown(text))
 
     def _until(self, stage: int) -> str:
         """When a stage that is not the last was to end."""

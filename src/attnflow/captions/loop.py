@@ -1,7 +1,6 @@
 """Trains a caption run from beginning to end, or from where it was interrupted, bit for bit."""
 
 import json
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from attnflow.captions.measure import measure
 from attnflow.captions.pipeline import ahead, batches, check_libraries
 from attnflow.captions.program import CaptionEngine, build
 from attnflow.captions.vocabulary import Vocabulary, load_vocabulary
-from attnflow.errors import SettingError
+from attnflow.errors import SettingError, warn
 from attnflow.schedule import Stage
 from attnflow.train import parallel
 from attnflow.train.epoch import diverged
@@ -182,7 +181,7 @@ def _make(
     goals = objectives_of(run, losses, opening=opening)
     remarks = (BIASED,) if run.credit == "published" and any(g.draws for g in goals) else ()
     for remark in () if opening else remarks:
-        warnings.warn(remark, stacklevel=4)
+        warn(remark, stacklevel=4)
     vocabulary = None if folder is None else load_vocabulary(folder.path / VOCABULARY)
     engine = build(corpus_of(run, vocabulary), run, devices)
     engine.check_rates(run.schedule, ["decoder", *["encoder"] * run.learns_encoder])

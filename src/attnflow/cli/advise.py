@@ -47,12 +47,12 @@ def advise(
     if as_json:
         output.emit(advice.as_dict())
         return
-    print(advice.recommendation)
+    output.line(advice.recommendation)
     header = ("schedule", "switch after", "alpha = 1/2 after", f"alpha = {advice.target:g} after")
     output.table("In the simple setting", header, advice.rows())
     print("In practice:")
     for note in advice.notes:
-        print(f"- {note}")
+        output.line(f"- {note}")
 
 
 def register(app: typer.Typer) -> None:

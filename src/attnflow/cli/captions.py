@@ -144,7 +144,7 @@ def report(runs: list[str], out: str, kind: str, best: bool) -> None:
         raise SettingError(f"caption runs have a page of their own, got {others[0]!r} among them")
     with output.progress("loading") as show:
         page = compare_runs(runs, out, best=best, kind=kind, progress=show)
-    print(page)
+    output.line(page)
 
 
 @grouped
@@ -168,4 +168,4 @@ def features(
         def told(done: int, total: int) -> None:
             show(f"computing features: {done} of {total} images")
 
-        print(compute_features(asked, out, dtype=dtype, progress=told).path)
+        output.line(compute_features(asked, out, dtype=dtype, progress=told).path)

@@ -152,7 +152,7 @@ def plot(
     if as_json:
         output.emit({"files": drawn})
     else:
-        print("\n".join(drawn))
+        output.line("\n".join(drawn))
 
 
 def register(app: typer.Typer) -> None:

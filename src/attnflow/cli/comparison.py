@@ -153,4 +153,4 @@ def _line(cells: Sequence[str]) -> str:
 def show(document: dict[str, Any]) -> None:
     """The table, the verdict and where the files are."""
     output.table(heading(document), COLUMNS, rows(document), verdict(document))
-    print(f"{len(document['files'])} files in {document['out']}")
+    output.line(f"{len(document['files'])} files in {document['out']}")

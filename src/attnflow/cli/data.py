@@ -48,7 +48,7 @@ def fetch(
             of = "" if total is None else f" of {total / 1e6:.0f}"
             show(f"fetching {name}: {done / 1e6:.0f}{of} MB")
 
-        print(function(name, data, told))
+        output.line(function(name, data, told))
 
 
 def generate(
@@ -68,7 +68,7 @@ def generate(
     for key, value in given.items():
         if key not in TAKES[name]:
             raise SettingError(f"{name} has no {key}, got {value!r}")
-    print(GENERATED[name](data, given))
+    output.line(GENERATED[name](data, given))
 
 
 def register(app: typer.Typer) -> None:

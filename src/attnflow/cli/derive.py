@@ -37,7 +37,7 @@ def derive(
         records = [record(derivation, steps) for derivation, steps in found]
         output.emit(records[0] if len(records) == 1 else records)
     else:
-        print("\n\n".join(plain(one, steps, output.width()) for one, steps in found))
+        output.line("\n\n".join(plain(one, steps, output.width()) for one, steps in found))
 
 
 def select(derivation: "Derivation", names: list[str]) -> "list[Step]":

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import re
 import shutil
 import sys
 import threading
@@ -11,6 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from attnflow.errors import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +24,9 @@ PATIENCE = 1.0
 
 WIDEST = 10_000
 """More columns than any table has."""
+
+SEEN = "\t\n\u00a0\u202f\u200c\u200d"
+"""Spaces and joiners of letters, which change nothing else."""
 
 
 def console(*, stderr: bool = False) -> "Console":
@@ -40,8 +44,20 @@ def width() -> int:
 
 
 def plain(text: str) -> str:
-    """The text without characters that steer a terminal, such as those after ESC."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+    """The text with characters escaped that steer a terminal, such as ESC, or turn its lines."""
+    return escaped(text, keep=SEEN)
+
+
+def line(text: object) -> None:
+    """Lines on standard output."""
+    print(plain(str(text)))
+
+
+def _unmarked(text: str) -> str:
+    """Plain text for rich, in which no bracket is markup."""
+    from rich.markup import escape
+
+    return escape(plain(text))
 
 
 def say(sentence: str) -> None:
@@ -82,8 +98,8 @@ def progress(sentence: str) -> Iterator[Callable[[str], None]]:
         A function that changes the sentence.
     """
     if sys.stderr.isatty():
-        with console(stderr=True).status(plain(sentence)) as status:
-            yield lambda text: status.update(plain(text))
+        with console(stderr=True).status(_unmarked(sentence)) as status:
+            yield lambda text: status.update(_unmarked(text))
         return
     lines = _Lines(sentence)
     try:
@@ -135,13 +151,13 @@ def training_bar(wanted: bool = True) -> Iterator[Any]:
     out = console(stderr=True)
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out, disable=not (wanted and out.is_terminal)) as shown:
-        line = shown.add_task("training", total=None)
+        task = shown.add_task("training", total=None)
 
         def show(done: int, total: int, told: dict[str, Any]) -> None:
             focus = "" if told.get("alpha") is None else f", focus {told['alpha']:.3f}"
             text = f"{told['paradigm']}, epoch {told['epoch']}: loss {told['loss']:.4f}{focus}"
             text += f", {told['inputs_per_second']:,.0f} inputs/s"
-            shown.update(line, completed=done, total=total, description=text)
+            shown.update(task, completed=done, total=total, description=_unmarked(text))
 
         yield show
 
@@ -149,8 +165,10 @@ def training_bar(wanted: bool = True) -> Iterator[Any]:
 def to_json(document: Any) -> str:
     """A document as JSON: every digit of a float64, null for what is not finite."""
     text = json.dumps(finite(document), allow_nan=False, ensure_ascii=False)
-    # half a character, as a broken file name may hold, has no UTF-8: it is escaped
-    return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
+    # half a character has no UTF-8; what steers or turns lines is no sight for a terminal
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in SEEN else json.dumps(c)[1:-1] for c in text)
 
 
 def finite(value: Any) -> Any:
@@ -175,17 +193,16 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]], note
     As wide as it has to be: on a narrow terminal lines wrap, but no digit is lost.
     """
     from rich import box
-    from rich.markup import escape
     from rich.measure import Measurement
     from rich.table import Table
 
     rows = [list(row) for row in rows]
-    shown = Table(title=escape(plain(title)), title_justify="left", box=box.SIMPLE, pad_edge=False)
+    shown = Table(title=_unmarked(title), title_justify="left", box=box.SIMPLE, pad_edge=False)
     for place, name in enumerate(header):
         left = any(isinstance(row[place], str) for row in rows)
-        shown.add_column(name, justify="left" if left else "right", no_wrap=True)
+        shown.add_column(_unmarked(name), justify="left" if left else "right", no_wrap=True)
     for row in rows:
-        shown.add_row(*(escape(plain(cell(value))) for value in row))
+        shown.add_row(*(_unmarked(cell(value)) for value in row))
     out = console()
     whole = Measurement.get(out, out.options.update_width(WIDEST), shown).maximum
     out.width = max(out.width, whole)

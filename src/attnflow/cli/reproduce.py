@@ -60,7 +60,7 @@ def reproduce(
     if as_json:
         output.emit({"name": name, "page": str(page)})
     else:
-        print(page)
+        output.line(page)
 
 
 def register(app: typer.Typer) -> None:

@@ -119,7 +119,7 @@ def report(
 
     with output.progress("loading") as show:
         page = compare_runs(runs, out, best=best, kind=kind, show_words=show_words, progress=show)
-    print(page)
+    output.line(page)
 
 
 def fit(

@@ -1,6 +1,5 @@
 """Steps of finite size in numbers: the corrected flow, and how large steps may be."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attnflow.errors import SettingError
+from attnflow.errors import SettingError, warn
 from attnflow.numeric.lower import lower
 from attnflow.numeric.precision import float64
 from attnflow.numeric.trajectory import STATE, Reduced, Trajectory, focus_weights, per_time
@@ -186,7 +185,7 @@ def warn_if_unstable(
     stable = stable_rates(trajectory, momentum, nesterov, freeze)
     if np.any(stable < rate):
         time = float(np.ravel(trajectory.times)[np.argmin(np.ravel(stable))])
-        warnings.warn(
+        warn(
             f"steps with learning_rate {rate:g} are unstable: at t = {time:.4g} at most "
             f"{np.min(stable):.4g} is stable, and descent does not follow what is returned",
             stacklevel=3,

@@ -108,7 +108,7 @@ def reduce_setting(setting: Setting) -> Reduced:
 
 @lru_cache(maxsize=256)
 def _reduced(background: str, numbers: tuple[float, ...]) -> Reduced:
-    return Reduced(*(np.float64(f(*map(float, numbers))) for f in _reductions(background)))
+    return Reduced(*(np.float64(f(*map(np.float64, numbers))) for f in _reductions(background)))
 
 
 def focus_weights(nu_value: Any, ratio: Any) -> tuple[Any, Any]:

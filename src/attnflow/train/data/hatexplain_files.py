@@ -11,7 +11,6 @@ Source: Mathew et al. (2021), HateXplain, arXiv 2012.10289.
 
 import importlib
 import re
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from attnflow.environment import library
-from attnflow.errors import DataError, MissingPart
+from attnflow.errors import DataError, MissingPart, warn
 from attnflow.reading import LARGEST_JSON, holding, parse_json, read_bytes, read_json, regular
 
 LABELS = ("hatespeech", "normal", "offensive")
@@ -94,7 +93,7 @@ def read_posts(place: str | Path) -> dict[str, list[Post]]:
         )
     odd = [post.name for posts in found.values() for post in posts if _uneven(post)]
     if odd:
-        warnings.warn(
+        warn(
             f"rationales of {len(odd)} posts are not as long as their posts (the first is "
             f"{odd[0]!r}): words without a mark count as not marked, marks without a word are "
             "left out",
@@ -210,7 +209,7 @@ def _from_files(folder: Path, files: Sequence[Path]) -> dict[str, list[Post]]:
                 f"{', '.join(seen[:12])}{more}"
             )
     if spare:
-        warnings.warn(
+        warn(
             f"{spare[0]!r} of {str(folder)!r} is named by no split, and is left out "
             f"({len(spare)} such files)",
             stacklevel=3,
