@@ -117,6 +117,8 @@ ORDINARY = {
     "--descent": ("0.1", "1"),
     "--points": ("1", "2", "7", "50"),
     "name": ("hatexplain", "coco"),
+    "NAME": ("ode-20", "sdc-cifar10", "captions"),
+    "--scale": ("0.001", "0", "1e-3"),
 }
 """Option, or what its value is called -> values that mean something."""
 READS = ("FILE", "STORE", "PLACE", "PATH", "CURVES.NC")
