@@ -191,6 +191,26 @@ class Schedule:
 
         return Schedule([whole_epochs(stage) for stage in self.stages])
 
+    def with_rates(self, rates: Mapping[str, float]) -> "Schedule":
+        """The same with learning rates of networks, of which a stage's share is a share.
+
+        Args:
+            rates: network -> learning rate, where a stage has no other of its own.
+        """
+
+        def one(stage: Stage) -> Stage:
+            given = {amount.unit: amount for amount in stage.rates}
+            whole = given.get("rate", Amount("rate", 100, share=True))
+            if whole.share:
+                for name, rate in rates.items():
+                    unit = f"rate.{name}"
+                    given.setdefault(unit, Amount(unit, rate * whole.value / 100))
+            return replace(stage, rates=tuple(given.values()))
+
+        for name, rate in rates.items():
+            check(f"learning rate of {name}", rate, "a finite number above 0", positive)
+        return Schedule([one(stage) for stage in self.stages])
+
     def stage_at(self, stage: int, reached: Mapping[str, float]) -> int:
         """Which stage comes next.
 

@@ -370,6 +370,58 @@ def test_a_stage_has_its_own_rates_and_may_begin_with_a_fresh_optimiser():
         train(replace(base, paradigm="soft:rate.encoder=0.1"))
 
 
+def test_learning_rates_by_network_are_those_of_every_stage():
+    given = Training.read({"learning_rate": "focus=0.2, classifier=0.05"})
+    run = replace(TINY, epochs=2, **{name: None for name in given})
+    schedule = "soft@epoch=1,lvml:rate=10%"
+    divided = Training.from_dict({**run.as_dict(), "paradigm": schedule, **given})
+    told = "soft@epoch=1:rate.focus=0.2,lvml:rate=10%:rate.focus=0.02"
+    same = replace(run, learning_rates=(0.05,), paradigm=told)
+    assert divided == same
+    assert Training.from_dict({"learning_rates": {"focus": 0.2}}).resolved().learning_rates == (
+        0.05,
+    )
+    for text, sentence in (
+        ("focus=-1", "learning rate of focus must be a finite number above 0, got -1"),
+        ("focus=x", "learning rate of focus must be a finite number above 0, got 'x'"),
+        ("focus=1,focus=2", "each network once, got 'focus=1,focus=2'"),
+    ):
+        with pytest.raises(SettingError, match=sentence):
+            Training.from_dict(Training.read({"learning_rate": text}))
+    with pytest.raises(SettingError, match="rate.encoder of the schedule must be of a network"):
+        train(Training.from_dict({**TINY.as_dict(), "learning_rates": {"encoder": 0.1}}))
+
+
+def test_scores_and_gradients_of_an_epoch_are_those_of_the_networks():
+    run = replace(EXACT, epochs=3, passes=1, measure_every=1, paradigm="lvml")
+    trained = train(run)
+    assert trained.rows[0]["largest_score"] == 0  # networks start at zero, all scores are equal
+    # full batches: an epoch is one step, whose scores are those that the epoch before left; its
+    # gradient is the step of the weights over the learning rate
+    states = [train(replace(run, epochs=epochs)) for epochs in (1, 2)]
+    nu = states[0].rows[-1]["sets"]["train"]["nu"]
+    assert trained.rows[1]["largest_score"] == pytest.approx(nu, rel=1e-5)
+    before, after = (ev.one_run(state) for state in states)
+    for name in ("focus", "classifier"):
+        moved = jax.tree.map(lambda a, b: (a - b) / 0.1, before[name], after[name])
+        norm = np.sqrt(sum(float(np.sum(np.square(leaf))) for leaf in jax.tree.leaves(moved)))
+        assert trained.rows[1][f"gradient_norm_{name}"] == pytest.approx(norm, rel=1e-4)
+
+
+def test_a_run_whose_scores_run_away_says_what_to_try():
+    rates = (0.05, 30.0)
+    trained = train(replace(TINY, paradigm="hard", networks="linear", learning_rates=rates[:1]))
+    assert trained.remarks == ()
+    rows = [
+        {**row, "learning_rate": rate, "largest_score": size * row["epoch"]}
+        for row in trained.rows
+        for rate, size in zip(rates, (1.0, 40.0), strict=True)
+    ]
+    (remark,) = replace(trained, rows=rows).remarks
+    assert "in epoch 6 the largest of an input lay 240 above its least" in remark
+    assert remark.endswith("--paradigm hard:rate.focus=10%")
+
+
 def test_a_run_with_rates_of_stages_resumes_bit_for_bit(tmp_path):
     run = replace(TINY, paradigm="soft@epoch=2,lvml@t=25:rate=20%:fresh,hard:rate.focus=0.001")
     whole = train(run, tmp_path / "whole")

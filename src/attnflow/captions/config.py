@@ -141,7 +141,10 @@ class CaptionTraining(Run):
     epochs: int = Run.again("epochs", 20)
     batch: int = Run.again("batch", 64)
     optimizer: str = Run.again("optimizer", "adam")
-    learning_rate: float = entry(4e-4, "learning rate", POSITIVE, metavar="R")
+    rates: ClassVar[tuple[str, str]] = ("learning_rate", "decoder")
+    learning_rate: float = entry(
+        4e-4, "learning rate, or one a network: encoder=R,decoder=R", POSITIVE, metavar="R"
+    )
     momentum: float = Run.again("momentum", 0.0)
     clip: float = entry(5.0, "largest norm of the gradient", POSITIVE, panel=PANEL, metavar="R")
     seed: int = entry(0, "of the start, the order and the draws", whole(0, MOST), metavar="S")

@@ -19,7 +19,7 @@ from attnflow.errors import SettingError, warn
 from attnflow.schedule import Stage
 from attnflow.train import parallel
 from attnflow.train.epoch import diverged
-from attnflow.train.logs import EPOCH_COLUMNS, RUN_COLUMNS
+from attnflow.train.logs import RUN_COLUMNS
 from attnflow.train.objective import Loss, Objective, goals_of
 from attnflow.train.run_folder import RunFolder
 from attnflow.train.running import (
@@ -40,7 +40,11 @@ SET_COLUMNS = tuple(
     for part in ("train", "val")
     for name in ("bleu1", "bleu2", "bleu3", "bleu4", "loss", "perplexity", "focus_true", "alpha")
 )
-COLUMNS = ("epoch", *RUN_COLUMNS[:2], *(c for c in EPOCH_COLUMNS if c != "alpha"), *SET_COLUMNS)
+COLUMNS = (
+    *("epoch", *RUN_COLUMNS[:2], "paradigm", "step", "time", "loss", "largest_score"),
+    *("gradient_norm_encoder", "gradient_norm_decoder", "seconds", "inputs_per_second"),
+    *SET_COLUMNS,
+)
 """Of the table of metrics."""
 VOCABULARY = "vocabulary.json"
 BIASED = (
@@ -236,7 +240,9 @@ class CaptionTrainer(Trainer):
             if last or keep or number % WATCHED == 0:
                 self._stop_if_bad(goal, state)
                 sums = {name: float(value) for name, value in state["sums"].items()}
-                told = {"loss": sums["loss"] / max(1.0, sums["words"])}
+                told = {"loss": sums["loss"] / max(1.0, sums.pop("words"))}
+                told |= {n: v / number for n, v in sums.items() if n.startswith("gradient_norm")}
+                told["largest_score"] = sums["largest_score"]
             if last:
                 state = {**state, "sums": engine.devices.put(engine.no_sums())}
             yield Point(number, state, told, keep)
@@ -261,7 +267,7 @@ class CaptionTrainer(Trainer):
             "paradigm": goal.name,
             "step": done * self.engine.steps,
             "time": self.engine.time_after(done),
-            "loss": told["loss"],
+            **{name: told[name] for name in COLUMNS if name in told},
             "sets": measured or {},
         }
         return [row]

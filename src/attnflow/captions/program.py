@@ -29,10 +29,10 @@ from attnflow.errors import DataError, SettingError
 from attnflow.schedule import Stage
 from attnflow.train import losses
 from attnflow.train.descent import Descent
-from attnflow.train.epoch import LARGEST_LOSS, stepped
+from attnflow.train.epoch import LARGEST_LOSS, norms_of, spread_of, stepped
 from attnflow.train.networks.contract import drawn_at_once
 from attnflow.train.objective import Objective
-from attnflow.train.parallel import Devices
+from attnflow.train.parallel import Devices, Largest
 
 PLAIN = Stage("")
 """Without learning rates of its own."""
@@ -99,7 +99,9 @@ class CaptionEngine(Descent):
 
     def no_sums(self) -> dict[str, Any]:
         """The epoch's sums before its first step."""
-        return {name: np.float32(0) for name in ("loss", "words")}
+        learning = ("encoder", "decoder") if self.run.learns_encoder else ("decoder",)
+        norms = (f"gradient_norm_{name}" for name in learning)
+        return {name: np.float32(0) for name in ("loss", "words", "largest_score", *norms)}
 
     def transform(self) -> optax.GradientTransformation:
         """Clipping and the optimiser, without its learning rate."""
@@ -284,9 +286,11 @@ def take_step(
 
     shared = state["weights"], frozen, state["baseline"], jax.random.key_data(key)
     aux, gradient = engine.devices.total(summed, rows, *shared)
+    sums = {name: value for name, value in aux.items() if name in ("loss", "words")}
     count = jnp.maximum(aux["words"], 1.0)
     loss = aux["loss"] / count
     gradient = jax.tree.map(lambda g: g / count, gradient)
+    sums |= norms_of(gradient)
     with jax.numpy_dtype_promotion("standard"):  # optax counts its steps with mixed types
         updates, optimizer = engine.transform().update(
             gradient, state["optimizer"], state["weights"]
@@ -307,8 +311,8 @@ def take_step(
         "step": state["step"] + 1,
         "baseline": jnp.where(there, moved, state["baseline"]),
         "sums": {
-            "loss": state["sums"]["loss"] + aux["loss"],
-            "words": state["sums"]["words"] + aux["words"],
+            **{name: state["sums"][name] + value for name, value in sums.items()},
+            "largest_score": jnp.maximum(state["sums"]["largest_score"], aux["largest"].value),
         },
         "bad": jnp.where((state["bad"] < 0) & ~fine, state["step"], state["bad"]),
     }
@@ -357,6 +361,7 @@ def batch_loss(
     return total, {
         "loss": jnp.sum(cost),
         "words": jnp.sum(counted),
+        "largest": Largest(jnp.max(jnp.where(present, spread_of(found.log_weights), 0))),
         "cost": jnp.sum(judged * counted, axis=(1, 2)),
         "present": jnp.sum(counted, axis=(1, 2)),
     }

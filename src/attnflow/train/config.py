@@ -177,7 +177,7 @@ class Training(Run):
     )
     learning_rates: tuple[float, ...] | None = entry(
         None,
-        "learning rate, or several, which train at once",
+        "learning rate, or several, which train at once, or one a network: focus=R,classifier=R",
         POSITIVE,
         follows={"": 0.05, "orthogonal": 0.1, "hatexplain": 0.001},
         option=("--learning-rate",),

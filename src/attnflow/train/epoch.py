@@ -1,12 +1,13 @@
 """An epoch as one pure function: order, chunks, gradients, optimiser, metrics."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from attnflow.errors import TrainingFailed
 from attnflow.train import losses
@@ -15,6 +16,7 @@ from attnflow.train.known_truth import fixed_weights, known, weight_on_true
 from attnflow.train.length_buckets import steps_of
 from attnflow.train.objective import Objective
 from attnflow.train.outputs import compose, read, table_of, working
+from attnflow.train.parallel import Largest, added
 from attnflow.train.program import Program
 from attnflow.train.tasks.task import Mosaics
 
@@ -36,6 +38,21 @@ def log_weights_of(focus: Any, segments: Any, inputs: Mosaics, replica: Replica)
     if replica.focus is not None:
         return fixed_weights(replica.focus, inputs)
     return losses.log_weights(focus(segments).astype(jnp.float32), inputs.mask)
+
+
+def spread_of(log_weights: Float[Array, "... m"]) -> Float[Array, "..."]:
+    """By how much the largest score of an input lies above the least, of the segments present."""
+    there = jax.lax.stop_gradient(log_weights)
+    least = jnp.min(jnp.where(jnp.isneginf(there), jnp.inf, there), axis=-1)
+    return jnp.max(there, axis=-1) - least
+
+
+def norms_of(gradient: Mapping[str, Any]) -> dict[str, Array]:
+    """The Euclidean norm of each network's gradient."""
+    return {
+        f"gradient_norm_{name}": jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(part)))
+        for name, part in gradient.items()
+    }
 
 
 def noise_of(program: Program, objective: Objective, key: Any) -> Any:
@@ -86,10 +103,10 @@ class Rows(NamedTuple):
 def _chunk_loss(
     program: Program, objective: Objective, weights: Any, arrays: Arrays, rows: Rows
 ) -> Any:
-    """Sum of losses, and of the weights on true segments, over the inputs that are present.
+    """Sums over the inputs that are present: of losses; of the weights on true segments.
 
     ``arrays`` holds the inputs of these rows. The second sum is a pair, with the count of inputs
-    of known truth, where there may be others.
+    of known truth, where there may be others; with it comes the largest ``spread_of`` scores.
     """
     inputs, present = arrays.inputs, rows.present
     networks = working(program, weights, arrays.key)
@@ -109,13 +126,14 @@ def _chunk_loss(
     told = known(inputs)
     if told is not None:
         alpha = alpha, jnp.sum(jnp.where(present, told, False)).astype(jnp.float32)
-    return jnp.sum(jnp.where(present, each, 0)), alpha
+    largest = Largest(jnp.max(jnp.where(present, spread_of(log_weights), 0)))
+    return jnp.sum(jnp.where(present, each, 0)), (alpha, largest)
 
 
 def batch_gradient(
     program: Program, objective: Objective, arrays: Arrays, rows: Rows, length: int | None = None
-) -> tuple[Any, Any, Any]:
-    """Mean loss, mean alpha and mean gradient over a batch, each device taking its share of it.
+) -> tuple[Any, Any, Any, Any]:
+    """Mean loss, alpha and gradient of a batch, each device taking its share; largest score.
 
     ``length`` says how many places of the inputs count; where truth may be unknown, alpha is a
     pair (sum, count).
@@ -125,12 +143,12 @@ def batch_gradient(
     spare = -program.batch % program.devices.count
     count = jnp.sum(rows.present).astype(jnp.float32)
     rows = jax.tree.map(lambda a: _longer(a, spare), rows)
-    (loss, alpha), gradient = program.devices.total(
+    (loss, (alpha, largest)), gradient = program.devices.total(
         partial(_summed, program, objective, length), rows, arrays
     )
     if arrays.inputs.truth is None:
         alpha = alpha / count
-    return loss / count, alpha, jax.tree.map(lambda g: g / count, gradient)
+    return loss / count, alpha, jax.tree.map(lambda g: g / count, gradient), largest.value
 
 
 def _longer(values: Any, spare: int) -> Any:
@@ -158,11 +176,12 @@ def _summed(
             # no two pieces of a batch begin with the same input
             key=None if key is None else jax.random.fold_in(key, index[0]),
         )
-        return jax.tree.map(jnp.add, carry, function(arrays.weights, here, piece)), None
+        return added(carry, function(arrays.weights, here, piece)), None
 
     none: Any = jnp.float32(0)
+    alpha = none if arrays.inputs.truth is None else (none, none)
     zero = (
-        (none, none if arrays.inputs.truth is None else (none, none)),
+        (none, (alpha, Largest(none))),
         jax.tree.map(jnp.zeros_like, arrays.weights),
     )
     if pieces == 1:
@@ -279,9 +298,9 @@ def run_epoch(
             Rows(index, present, noise),
         )
         if which:
-            loss, alpha, gradient = jax.lax.switch(which[0], gradients, *given)
+            loss, alpha, gradient, largest = jax.lax.switch(which[0], gradients, *given)
         else:
-            loss, alpha, gradient = gradients[0](*given)
+            loss, alpha, gradient, largest = gradients[0](*given)
         if replica.focus is not None:
             gradient["focus"] = jax.tree.map(jnp.zeros_like, gradient["focus"])
         with jax.numpy_dtype_promotion("standard"):  # optax counts its steps with mixed types
@@ -296,13 +315,13 @@ def run_epoch(
             "step": state["step"] + 1,
             "baseline": 0.9 * state["baseline"] + 0.1 * loss,
         }
-        return new, (loss, alpha)
+        return new, (loss, alpha, largest, norms_of(gradient))
 
     if len(program.buckets) > 1:
         batches = order_in_buckets(program, order_key, number)
     else:
         batches = _order(program, order_key)
-    state, (loss, alpha) = jax.lax.scan(step, state, batches)
+    state, (loss, alpha, largest, norms) = jax.lax.scan(step, state, batches)
     wrong = ~(loss <= LARGEST_LOSS)  # NaN is not below anything
     fine = jnp.stack([jnp.all(jnp.isfinite(w)) for w in jax.tree.leaves(state["weights"])])
     last = jnp.where(jnp.all(fine), -1, state["step"])
@@ -312,6 +331,8 @@ def run_epoch(
         "alpha": _over_inputs(alpha, batches[1])
         if train.truth is None
         else jnp.sum(alpha[0]) / jnp.sum(alpha[1]),
+        "largest_score": jnp.max(largest),
+        **jax.tree.map(jnp.mean, norms),
         "bad": jnp.where(jnp.any(wrong), first, last),
     }
 

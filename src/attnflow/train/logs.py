@@ -1,4 +1,4 @@
-"""What others read of a run: the metrics as a table (CSV) and as logs for TensorBoard."""
+"""What one reads of a run's metrics: a table (CSV), logs for TensorBoard, scores that run away."""
 
 import csv
 import io
@@ -9,13 +9,18 @@ from typing import Any
 from attnflow.environment import library
 
 RUN_COLUMNS = ("seed", "learning_rate", "fixed_focus")
-EPOCH_COLUMNS = ("paradigm", "step", "time", "loss", "alpha", "seconds", "inputs_per_second")
+LEARNING_COLUMNS = ("largest_score", "gradient_norm_focus", "gradient_norm_classifier")
+"""Over an epoch: by how much the largest score of an input lies above its least, at most; the mean
+over the steps of the Euclidean norm of each network's gradient."""
 SET_COLUMNS = tuple(
     f"{part}.{name}"
     for part in ("train", "heldout", "test")
     for name in ("alpha", "beta", "focus_true", "accuracy", "macro_f1", "mu", "nu", "loss")
 )
-COLUMNS = ("epoch", *RUN_COLUMNS, *EPOCH_COLUMNS, *SET_COLUMNS)
+COLUMNS = (
+    *("epoch", *RUN_COLUMNS, "paradigm", "step", "time", "loss", "alpha", *LEARNING_COLUMNS),
+    *("seconds", "inputs_per_second", *SET_COLUMNS),
+)
 """The table's header, the same for every run; what was not measured is left empty."""
 
 HIDDEN = ("epoch", "step", *RUN_COLUMNS)
@@ -89,3 +94,26 @@ class Boards:
         for writer in self._writers.values():
             writer.close()
         self._writers = {}
+
+
+FORGOTTEN = 87.0
+"""So far below the largest score a float32 weight is 0, and its segment teaches nothing more."""
+
+
+def runaway(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """What to try, where focus scores grew beyond what weights can tell apart, and still grow."""
+    scores: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        if "largest_score" in row:
+            scores.setdefault(tuple(row.get(name) for name in RUN_COLUMNS), []).append(row)
+    for held in scores.values():
+        last, before = held[-1], held[len(held) // 2 - 1]
+        if last["largest_score"] > max(FORGOTTEN, before["largest_score"]):
+            network = ".focus" if "gradient_norm_focus" in last else ""
+            yield (
+                f"focus scores ran away: in epoch {last['epoch']} the largest of an input lay "
+                f"{last['largest_score']:.0f} above its least, and what lies {FORGOTTEN:g} below "
+                "teaches nothing more, for its float32 weight is 0; try a tenth of the learning "
+                f"rate, --paradigm {last['paradigm']}:rate{network}=10%"
+            )
+            return

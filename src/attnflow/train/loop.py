@@ -15,6 +15,7 @@ from attnflow.train.config import Training
 from attnflow.train.engine import Engine, build
 from attnflow.train.epoch import diverged
 from attnflow.train.known_truth import any_known
+from attnflow.train.logs import LEARNING_COLUMNS
 from attnflow.train.networks.contract import find_pair
 from attnflow.train.networks.named import OWN, Pair
 from attnflow.train.objective import Loss, Objective, goals_of
@@ -183,6 +184,11 @@ class PairTrainer(Trainer):
                 "time": engine.time_after(done, which.rate),
                 "loss": float(told["loss"][replica]),
                 "alpha": float(told["alpha"][replica]) if known else None,
+                **{
+                    name: float(told[name][replica])
+                    for name in LEARNING_COLUMNS
+                    if name in told and (which.focus is None or name != LEARNING_COLUMNS[0])
+                },
                 "sets": jax.tree.map(lambda v, r=replica: float(v[r]), measured or {}),
             }
             for replica, which in enumerate(engine.run.replicas)

@@ -75,7 +75,7 @@ def measure_sets(
         weights, baseline = state["weights"], state["baseline"]
         arrays = Arrays(weights, baseline, replica, base, train, share)
         rows = Rows(everything, everything >= 0, noise)
-        loss, _, _ = batch_gradient(program, objective, arrays, rows)
+        loss, *_ = batch_gradient(program, objective, arrays, rows)
         found["train"]["loss"] = loss
     return found
 

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ class Devices:
         return jax.jit(function, out_shardings=NamedSharding(self.mesh, WHOLE))
 
     def total(self, function: Callable[..., Any], rows: Any, *shared: Any) -> Any:
-        """The sum over devices of ``function(share of the rows, *shared)``.
+        """``function(share of the rows, *shared)``, added over devices as by ``added``.
 
         Args:
             function: a pure function to a pytree.
@@ -72,7 +72,11 @@ class Devices:
             return function(rows, *shared)
 
         def local(rows: Any, *shared: Any) -> Any:
-            return jax.lax.psum(function(rows, *shared), AXIS)
+            return _each(
+                lambda value: jax.lax.pmax(value, AXIS),
+                lambda value: jax.lax.psum(value, AXIS),
+                function(rows, *shared),
+            )
 
         return self._spread(local, rows, shared)
 
@@ -102,6 +106,26 @@ class Devices:
             local, mesh=self.mesh, in_specs=specs, out_specs=WHOLE, check_vma=False
         )
         return spread(rows, *shared)
+
+
+class Largest(NamedTuple):
+    """Of several such numbers the largest counts, where others are added."""
+
+    value: Any
+
+
+def added(*trees: Any) -> Any:
+    """Sums of the leaves of pytrees, the largest of each ``Largest``."""
+    return _each(lambda *values: jnp.maximum(*values), lambda *values: jnp.add(*values), *trees)
+
+
+def _each(largest: Callable[..., Any], other: Callable[..., Any], *trees: Any) -> Any:
+    def one(*leaves: Any) -> Any:
+        if isinstance(leaves[0], Largest):
+            return Largest(largest(*(leaf.value for leaf in leaves)))
+        return other(*leaves)
+
+    return jax.tree.map(one, *trees, is_leaf=lambda leaf: isinstance(leaf, Largest))
 
 
 def devices(count: int | None = None) -> Devices:

@@ -20,6 +20,7 @@ import numpy as np
 from attnflow.errors import SettingError
 from attnflow.schedule import Schedule, Stage
 from attnflow.train import parallel
+from attnflow.train.logs import runaway
 from attnflow.train.objective import Objective
 from attnflow.train.parallel import once
 from attnflow.train.run_folder import Kind, RunFolder
@@ -159,8 +160,8 @@ class Trained:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What one should know of this run: of its inputs, and of its schedule."""
-        return (*self.noted, *self.schedule.unreached(self.stage))
+        """What one should know of this run: of its inputs, its schedule and its scores."""
+        return (*self.noted, *self.schedule.unreached(self.stage), *runaway(self.rows))
 
 
 class Place(NamedTuple):

@@ -1,8 +1,9 @@
 """What configs of every kind of run have in common: tasks by name, and the entries they share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attnflow.errors import ParadigmError, SettingError
 from attnflow.train.entries import COUNT, SHARE, Config, entry
@@ -100,6 +101,52 @@ class Run(Config):
     measure_every: int = entry(1, "epochs between measurements", COUNT)
     checkpoint_every: int = entry(1, "epochs between checkpoints", COUNT)
 
+    rates: ClassVar[tuple[str, str]] = ("learning_rates", "classifier")
+    """The entry of the learning rate, and the network by whose rate time is counted."""
+
+    @classmethod
+    def read(cls, given: "Mapping[str, str | bool]") -> dict[str, Any]:
+        """Entries from the texts of options; a learning rate may be given by network.
+
+        Raises:
+            SettingError: this kind of run has no such option.
+        """
+        rates = str(given.get("learning_rate", ""))
+        if "=" not in rates:
+            return super().read(given)
+        pairs = [part.split("=") for part in rates.split(",")]
+        if any(len(pair) != 2 for pair in pairs) or len({pair[0].strip() for pair in pairs}) < len(
+            pairs
+        ):
+            raise SettingError(
+                f"learning-rate must be a number or NETWORK=R,..., each network once, got {rates!r}"
+            )
+        rest = {key: text for key, text in given.items() if key != "learning_rate"}
+        return {**super().read(rest), cls.rates[0]: {k.strip(): v.strip() for k, v in pairs}}
+
+    def _divide_rates(self) -> None:
+        """Learning rates by network: that of time's network is the run's, others the stages'."""
+        from attnflow.schedule import Schedule
+
+        entry, clock = self.rates
+        given = getattr(self, entry, None)
+        if not isinstance(given, Mapping):
+            return
+        others: dict[str, float] = {}
+        for name, rate in given.items():
+            try:
+                others[name] = float(rate)
+            except (TypeError, ValueError):
+                raise SettingError(
+                    f"learning rate of {name} must be a finite number above 0, got {rate!r}"
+                ) from None
+        own: Any = getattr(type(self), entry)
+        if clock in others:
+            own = (others.pop(clock),) if entry.endswith("s") else others.pop(clock)
+        object.__setattr__(self, entry, own)
+        schedule = Schedule(str(self.paradigm), bare="epoch").with_rates(others)
+        object.__setattr__(self, "paradigm", str(schedule))
+
     def __post_init__(self) -> None:
         if not isinstance(self.task, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise SettingError(
@@ -111,6 +158,7 @@ class Run(Config):
         text, paradigms = as_text(self.paradigm, self.paradigms)
         object.__setattr__(self, "paradigm", text)
         object.__setattr__(self, "paradigms", paradigms)
+        self._divide_rates()
         super().__post_init__()
         if self.momentum and self.optimizer not in (None, "sgd"):
             raise SettingError(
