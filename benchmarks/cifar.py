@@ -156,7 +156,7 @@ def table(study: Study, results: list[dict[str, Any]]) -> str:
     if len(seeds) == 1:
         told = f"seed {seeds[0]}: focus true / accuracy in percent"
     lines = [
-        f"## {study.title}",
+        f"### {study.title}",
         "",
         f"{study.train:,} training mosaics, {study.epochs} epochs, learning rate {study.rate:g}, "
         f"{told}, and the loss of the last epoch. {where}, JAX {jax.__version__}.",

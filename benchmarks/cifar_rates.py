@@ -1,0 +1,264 @@
+"""CIFAR-10 mosaics at rates of their own: what a switch gains, what hard attention bears.
+
+    python benchmarks/cifar_rates.py --data DIR              every study, hours on two cores
+    python benchmarks/cifar_rates.py --data DIR --study fixed
+    python benchmarks/cifar_rates.py --data DIR --write      and put it into docs/results-cifar.md
+
+A first stage under soft attention or LVML at rate 0.05; from its end soft, hard and LVML, each for
+as many epochs at a tenth of the rate; then hard attention alone, whose focus learns at rates of its
+own; then seen against unseen images. Runs that are finished under --out are not repeated, and an
+interrupted one goes on.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cifar import PAGE, ROOT, spread
+from tables import insert, table
+
+RATE = 0.05
+PARADIGMS = ("soft", "hard", "lvml")
+RULES = ("argmax", "mixture", "pooled")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+        name: of its folder, before the seed.
+        options: of its config.
+        start: name of the run whose weights it begins with.
+    """
+
+    name: str
+    options: dict[str, Any]
+    start: str | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs that are compared with each other, each with every seed.
+
+    Attributes:
+        title: what it is about.
+        text: what is done.
+        runs: by the label of their row.
+        columns: heading -> a number of a run's result.
+        seeds: of the networks and the order of inputs.
+        pairs: rows whose difference is told, seed by seed.
+    """
+
+    title: str
+    text: str
+    runs: dict[str, Run]
+    columns: dict[str, Callable[[dict[str, Any]], float]]
+    seeds: tuple[int, ...]
+    pairs: tuple[tuple[str, str], ...] = field(default=())
+
+
+def rate(name: str, rule: str, key: str = "accuracy") -> Callable[[dict[str, Any]], float]:
+    """A rate on a set by a rule of inference."""
+    return lambda result: result["sets"][name][rule][key]
+
+
+def focus(name: str) -> Callable[[dict[str, Any]], float]:
+    """How often the focus is true on a set."""
+    return lambda result: result["sets"][name]["focus_true"]
+
+
+ON_TEST = {
+    "focus true": focus("test"),
+    **{f"accuracy, {rule}": rate("test", rule) for rule in RULES},
+}
+LOSS = {"training loss": lambda result: result["loss"]}
+
+
+def continued(
+    key: str, train: int, first: int, more: int, seeds: tuple[int, ...], **options: Any
+) -> Study:
+    """A first stage, then each paradigm at a tenth of the rate."""
+    options = {"train": train, **options}
+    segments = options.setdefault("segments", 5)
+    runs = {}
+    for begin in ("soft", "lvml"):
+        base = f"{key}-{begin}"
+        runs[begin] = Run(
+            base, {**options, "paradigm": begin, "epochs": first, "learning_rates": (RATE,)}
+        )
+        for then in PARADIGMS:
+            later = {"paradigm": then, "epochs": more, "learning_rates": (RATE / 10,)}
+            runs[f"{begin}, then {then}"] = Run(f"{base}-{then}", {**options, **later}, start=base)
+    fresh = options.get("fresh", False)
+    kind = "drawn anew each epoch" if fresh else "that stay the same"
+    text = (
+        f"{train:,} training mosaics of {segments} segments {kind}: {first} epochs at rate "
+        f"{RATE:g}, then {more} at {RATE / 10:g}"
+    )
+    pairs = tuple(
+        (f"{begin}, then {then}", f"{begin}, then soft")
+        for begin in ("soft", "lvml")
+        for then in ("hard", "lvml")
+    )
+    title = {5: "A tenth of the rate", 20: "Twenty segments"}[segments]
+    return Study(f"{title}, mosaics {kind}", text, runs, {**ON_TEST, **LOSS}, seeds, pairs)
+
+
+def focus_rates(rates: tuple[float, ...], epochs: int, seeds: tuple[int, ...]) -> Study:
+    """Hard attention alone, whose focus learns more slowly."""
+    runs = {
+        f"{r:g}": Run(
+            f"hard-{r:g}",
+            {
+                "train": 12288,
+                "segments": 5,
+                "epochs": epochs,
+                "learning_rates": (RATE,),
+                "paradigm": "hard" if r == RATE else f"hard:rate.focus={r:g}",
+            },
+        )
+        for r in rates
+    }
+    columns = {**ON_TEST, **LOSS, "largest score": lambda result: result["largest_score"]}
+    text = (
+        f"12,288 training mosaics of five segments, {epochs} epochs under hard attention, the "
+        f"classifier at {RATE:g}, the focus at the rate of the row"
+    )
+    return Study("How fast hard attention's focus may learn", text, runs, columns, seeds)
+
+
+def seen(epochs: int, seeds: tuple[int, ...]) -> Study:
+    """The published number of mosaics, judged on new mosaics of seen and of unseen images."""
+    options = {"train": 30000, "heldout": 5000, "segments": 5, "epochs": epochs}
+    options["learning_rates"] = (RATE,)
+    runs = {
+        "soft": Run("seen-soft", {**options, "paradigm": "soft"}),
+        "hard, focus at 0.005": Run(
+            "seen-hard", {**options, "paradigm": f"hard:rate.focus={RATE / 10:g}"}
+        ),
+    }
+    columns = {
+        f"{told}: {what}": getter
+        for name, told in (("heldout", "seen"), ("test", "unseen"))
+        for what, getter in (
+            ("focus true", focus(name)),
+            ("argmax", rate(name, "argmax")),
+            ("pooled", rate(name, "pooled")),
+        )
+    }
+    text = (
+        f"30,000 training mosaics, {epochs} epochs; rates on 5,000 new mosaics of the images that "
+        "training mosaics hold, and on 10,000 of the official test images"
+    )
+    return Study("Seen and unseen images", text, runs, {**columns, **LOSS}, seeds)
+
+
+STUDIES = {
+    "fixed": continued("A", 12288, 10, 5, (0, 1, 2)),
+    "fresh": continued("B", 6144, 12, 5, (0, 1), fresh=True),
+    "twenty": continued("C", 3072, 12, 5, (0, 1), segments=20),
+    "focus": focus_rates((0.05, 0.02, 0.01, 0.005), 12, (0, 1)),
+    "seen": seen(16, (0,)),
+}
+
+
+def result_of(run: Run, seed: int, data: str, out: Path) -> dict[str, Any]:
+    """Train, or read what an earlier sitting left: every rate, the loss, the largest score."""
+    from attnflow.train import Training, evaluate, train
+
+    folder = out / f"{run.name}-s{seed}"
+    kept = folder / "result.json"
+    if kept.exists():
+        return json.loads(kept.read_text(encoding="utf-8"))
+    start = None if run.start is None else str(out / f"{run.start}-s{seed}")
+    options = {"heldout": 500, "measure_every": run.options["epochs"], **run.options}
+    config = Training(task="cifar10", data=data, seeds=(seed,), start_from=start, **options)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    trained = train(config, folder, resume=True)
+    last = trained.rows[-1]
+    result = {
+        "sets": evaluate(trained)["sets"],
+        "loss": float(last["loss"]),
+        "largest_score": max(float(row.get("largest_score", np.nan)) for row in trained.rows),
+    }
+    kept.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return result
+
+
+def told(study: Study, results: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+    """Markdown: one row a run, then differences seed by seed."""
+    import jax
+
+    from attnflow import environment
+
+    count = {len(found) for found in results.values()}
+    seeds = ", ".join(map(str, study.seeds[: max(count)]))
+    spelt = "mean (range)" if max(count) > 1 else ""
+    yield f"### {study.title}"
+    yield (
+        f"{study.text}. Percent, {spelt + ' of seeds' if spelt else 'seed'} {seeds}. "
+        f"{environment.processor()}, JAX {jax.__version__}."
+    )
+    rows = []
+    for label, found in results.items():
+        cells = []
+        for name, getter in study.columns.items():
+            values = [getter(result) for result in found]
+            digits = spread(values) if "loss" not in name else f"{np.mean(values):.3f}"
+            cells.append(digits)
+        rows.append([label, *cells])
+    yield table(["run", *study.columns], rows)
+    for one, other in study.pairs:
+        if min(len(results.get(one, ())), len(results.get(other, ()))) < 1:
+            continue
+        gains = []
+        for rule in ("argmax", "pooled"):
+            getter = rate("test", rule)
+            pairs = zip(results[one], results[other], strict=False)
+            each = ", ".join(f"{getter(a) - getter(b):+.1f}" for a, b in pairs)
+            gains.append(f"{each} by {rule}")
+        yield f"- *{one}* against *{other}*, accuracy seed by seed: {'; '.join(gains)}."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, help="as attnflow train --data")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "cifar-rates")
+    parser.add_argument("--study", action="append", choices=STUDIES, help="default: all")
+    parser.add_argument("--only-finished", action="store_true", help="train nothing")
+    parser.add_argument("--write", action="store_true", help=f"into {PAGE.relative_to(ROOT)}")
+    options = parser.parse_args()
+    out = options.out.resolve()
+    parts = []
+    for name in options.study or STUDIES:
+        study = STUDIES[name]
+        results: dict[str, list[dict[str, Any]]] = {}
+        for seed in study.seeds:
+            for label, run in study.runs.items():
+                if options.only_finished and not finished(out / f"{run.name}-s{seed}"):
+                    continue
+                found = result_of(run, seed, options.data, out)
+                results.setdefault(label, []).append(found)
+                print(f"{name}: {label}, seed {seed}", file=sys.stderr)
+        parts += [*told(study, results)] if results else []
+    text = "\n\n".join(parts) + "\n"
+    print(text)
+    if options.write:
+        insert(PAGE, "rates", text)
+
+
+def finished(folder: Path) -> bool:
+    """Whether a run has come to its end."""
+    return (folder / "result.json").exists() or (folder / "done").exists()
+
+
+if __name__ == "__main__":
+    main()
