@@ -31,7 +31,7 @@ PRACTICE = (
     "Hard attention's loss is linear in the focus weights, so in real networks its scores grow "
     "without bound, and at the rate that suits soft attention training comes apart: give the focus "
     "a tenth of it, also after a switch to hard attention.",
-    "A tenth of all rates for the last third gained 2 to 3 points. With it, soft then hard "
+    "A tenth of all rates for the last third added 2 to 3 points. With it, soft then hard "
     "attention ends 2 to 5 points above soft attention in accuracy by argmax, 1 below by pooled; "
     "LVML throughout is better.",
     "Read a classifier by the rule of its paradigm: pooled for soft attention, which loses points "
