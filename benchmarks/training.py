@@ -2,6 +2,7 @@
 
     python benchmarks/training.py              all contenders, each paradigm in turn
     python benchmarks/training.py --rounds 5   more rounds
+    python benchmarks/training.py --paradigm soft --paradigm lvml
     python benchmarks/training.py --write      and put the table into docs/benchmark-training.md
 
 Images are random (their content costs nothing); m = 5, batch 256, SGD 0.05 with momentum 0.9,
@@ -235,14 +236,14 @@ def measured(contender: str, paradigm: str, steps: int, start: str) -> dict[str,
     return json.loads(out.splitlines()[-1])
 
 
-def agree(names: list[str], start: str) -> None:
+def agree(names: list[str], paradigms: list[str], start: str) -> None:
     """Refuse to compare what does not compute the same: three steps on one batch.
 
     Raises:
         SystemExit: the losses differ by more than rounding: of float32 on a CPU, of TF32, which
             both use for float32, on a GPU.
     """
-    for paradigm in PARADIGMS:
+    for paradigm in paradigms:
         found = [measured(name, paradigm, 1, start) for name in names]
         allowed = 1e-5 if found[0]["device"] == "cpu" else 5e-3
         losses = np.array([one["losses"] for one in found])
@@ -252,7 +253,7 @@ def agree(names: list[str], start: str) -> None:
             raise SystemExit(f"contenders differ under {paradigm}: {losses.tolist()}")
 
 
-def measure(rounds: int, steps: int, start: str) -> list[dict[str, Any]]:
+def measure(rounds: int, steps: int, paradigms: list[str], start: str) -> list[dict[str, Any]]:
     """Contenders in turn, a process each."""
     try:
         import torch  # noqa: F401
@@ -261,9 +262,9 @@ def measure(rounds: int, steps: int, start: str) -> list[dict[str, Any]]:
     except ImportError:
         print("PyTorch is not installed: attnflow alone", file=sys.stderr)
         names = ["attnflow"]
-    agree(names, start)
+    agree(names, paradigms, start)
     records = []
-    for paradigm in PARADIGMS:
+    for paradigm in paradigms:
         kept: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
         for _ in range(rounds):
             for name in names:
@@ -326,6 +327,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8, help="batches an epoch")
+    parser.add_argument("--paradigm", action="append", choices=PARADIGMS, help="default: all")
     parser.add_argument("--write", action="store_true", help=f"into {PAGE.relative_to(ROOT)}")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -337,7 +339,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         start = str(Path(folder) / "weights.npz")  # so that no contender loads another's library
         np.savez(start, **weights())
-        records = measure(options.rounds, options.steps, start)
+        paradigms = options.paradigm or list(PARADIGMS)
+        records = measure(options.rounds, options.steps, paradigms, start)
     text = table(records, options.steps)
     print(text)
     if options.write:
