@@ -27,6 +27,11 @@ from tables import insert
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmark-captions.md"
 IMAGES, WORDS, LENGTH, EPOCH = 64, 10_000, 12, 118_287
+PIPELINES = {
+    "decoded": "pipeline: JPEG decoded and resized by threads",
+    "processes": "the same by processes, one for two cores",
+    "stored": "pipeline: feature store",
+}
 
 
 def corpus(folder: Path, times: int = 1) -> Any:
@@ -53,7 +58,7 @@ def corpus(folder: Path, times: int = 1) -> Any:
     return Corpus({"train": part}, known, 2017)
 
 
-def pipeline(folder: Path, stored: bool, batch: int) -> float:
+def pipeline(folder: Path, stored: bool, batch: int, workers: int = 0) -> float:
     """Images a second, decoded or from a store, over an epoch long enough to hide its start."""
     from attnflow.captions.feature_store import open_store
     from attnflow.captions.pipeline import Pixels, batches
@@ -67,7 +72,7 @@ def pipeline(folder: Path, stored: bool, batch: int) -> float:
         source = open_store(folder)
     sum(1 for _ in batches(part, source, batch, each=5, seed=0, limit=IMAGES))  # imports
     begin = time.perf_counter()
-    found = batches(part, source, batch, each=5, seed=0)
+    found = batches(part, source, batch, each=5, seed=0, workers=workers)
     count = sum(int((one.rows >= 0).sum()) for one in found)
     return count / (time.perf_counter() - begin)
 
@@ -103,8 +108,11 @@ def child(kind: str, batch: int, steps: int) -> None:
     """One measurement, printed as JSON: images a second and peak memory."""
     with tempfile.TemporaryDirectory() as held:
         folder = Path(held)
-        if kind in ("decoded", "stored"):
-            rate = pipeline(folder, kind == "stored", batch)
+        if kind in PIPELINES:
+            from attnflow.environment import cores
+
+            workers = cores() // 2 if kind == "processes" else 0
+            rate = pipeline(folder, kind == "stored", batch, workers)
         else:
             rate = step(folder, kind, batch, steps)
     scale = 1 if sys.platform == "darwin" else 1024
@@ -126,13 +134,12 @@ def table(kinds: list[str], batch: int, steps: int) -> str:
         "| what | images a second | peak memory | an epoch of COCO 2017 would take |",
         "|---|---:|---:|---:|",
     ]
-    named = {"decoded": "pipeline: JPEG decoded and resized", "stored": "pipeline: feature store"}
     for kind in kinds:
         command = [sys.executable, __file__, "--child", kind, str(batch), str(steps)]
         out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         found = json.loads(out.splitlines()[-1])
         lines.append(
-            f"| {named.get(kind, f'step, {kind}')} | {found['rate']:.3g} "
+            f"| {PIPELINES.get(kind, f'step, {kind}')} | {found['rate']:.3g} "
             f"| {found['memory'] / 2**30:.2f} GiB | {EPOCH / found['rate'] / 3600:.3g} h |"
         )
         print(lines[-1], file=sys.stderr)
@@ -148,11 +155,13 @@ def main() -> None:
     parser.add_argument(
         "--kinds",
         nargs="+",
-        default=["decoded", "stored", "soft", "hard-sampled", "hard", "lvml"],
+        default=[*PIPELINES, "soft", "hard-sampled", "hard", "lvml"],
     )
     parser.add_argument("--write", action="store_true", help=f"into {PAGE.relative_to(ROOT)}")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    # on a GPU, this process and its children share the memory
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if options.child:
         kind, batch, steps = options.child
         child(kind, int(batch), int(steps))

@@ -3,6 +3,7 @@
     python benchmarks/cifar_rates.py --data DIR              every study, hours on two cores
     python benchmarks/cifar_rates.py --data DIR --study fixed
     python benchmarks/cifar_rates.py --data DIR --write      and put it into docs/results-cifar.md
+    python benchmarks/cifar_rates.py --data DIR --study published        on a GPU; three such
 
 A first stage under soft attention or LVML at rate 0.05; from its end soft, hard and LVML, each for
 as many epochs at a tenth of the rate; then hard attention alone, whose focus learns at rates of its
@@ -14,7 +15,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +78,21 @@ ON_TEST = {
     "focus true": focus("test"),
     **{f"accuracy, {rule}": rate("test", rule) for rule in RULES},
 }
+ON_SEEN = {f"seen images: {rule}": rate("heldout", rule) for rule in ("argmax", "pooled")}
 LOSS = {"training loss": lambda result: result["loss"]}
 
 
 def continued(
-    key: str, train: int, first: int, more: int, seeds: tuple[int, ...], **options: Any
+    key: str,
+    train: int,
+    first: int,
+    more: int,
+    seeds: tuple[int, ...],
+    *,
+    whole: bool = False,
+    **options: Any,
 ) -> Study:
-    """A first stage, then each paradigm at a tenth of the rate."""
+    """A first stage, then each paradigm at a tenth of the rate; ``whole``: and at all of it."""
     options = {"train": train, **options}
     segments = options.setdefault("segments", 5)
     runs = {}
@@ -95,6 +104,11 @@ def continued(
         for then in PARADIGMS:
             later = {"paradigm": then, "epochs": more, "learning_rates": (RATE / 10,)}
             runs[f"{begin}, then {then}"] = Run(f"{base}-{then}", {**options, **later}, start=base)
+            if whole and then in (begin, "hard"):
+                later["learning_rates"] = (RATE,)
+                name = f"{base}-{then}-whole"
+                same = Run(name, {**options, **later}, start=base)
+                runs[f"{begin}, then {then}, rate kept"] = same
     fresh = options.get("fresh", False)
     kind = "drawn anew each epoch" if fresh else "that stay the same"
     text = (
@@ -107,7 +121,9 @@ def continued(
         for then in ("hard", "lvml")
     )
     title = {5: "A tenth of the rate", 20: "Twenty segments"}[segments]
-    return Study(f"{title}, mosaics {kind}", text, runs, {**ON_TEST, **LOSS}, seeds, pairs)
+    size = "the published number of " if train == 30000 else ""
+    columns = {**ON_TEST, **(ON_SEEN if "heldout" in options else {}), **LOSS}
+    return Study(f"{title}, {size}mosaics {kind}", text, runs, columns, seeds, pairs)
 
 
 def focus_rates(rates: tuple[float, ...], epochs: int, seeds: tuple[int, ...]) -> Study:
@@ -166,6 +182,12 @@ STUDIES = {
     "focus": focus_rates((0.05, 0.02, 0.01, 0.005), 12, (0, 1)),
     "seen": seen(16, (0,)),
 }
+PUBLISHED = {
+    "published": continued("D", 30000, 15, 15, (0, 1, 2), whole=True, heldout=5000),
+    "published-fresh": continued("E", 30000, 15, 15, (0, 1, 2), fresh=True, whole=True),
+    "published-twenty": continued("F", 30000, 15, 15, (0, 1), segments=20, heldout=5000),
+}
+"""Of the published size, for a GPU."""
 
 
 def result_of(run: Run, seed: int, data: str, out: Path) -> dict[str, Any]:
@@ -203,7 +225,7 @@ def told(study: Study, results: dict[str, list[dict[str, Any]]]) -> Iterator[str
     yield f"### {study.title}"
     yield (
         f"{study.text}. Percent, {spelt + ' of seeds' if spelt else 'seed'} {seeds}. "
-        f"{environment.processor()}, JAX {jax.__version__}."
+        f"{environment.device().partition(': ')[2]}, JAX {jax.__version__}."
     )
     rows = []
     for label, found in results.items():
@@ -232,14 +254,17 @@ def main() -> None:
     )
     parser.add_argument("--data", required=True, help="as attnflow train --data")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "cifar-rates")
-    parser.add_argument("--study", action="append", choices=STUDIES, help="default: all")
+    parser.add_argument("--study", action="append", choices=[*STUDIES, *PUBLISHED])
+    parser.add_argument("--seeds", help="by commas, instead of the studies' own")
     parser.add_argument("--only-finished", action="store_true", help="train nothing")
     parser.add_argument("--write", action="store_true", help=f"into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args()
     out = options.out.resolve()
     parts = []
     for name in options.study or STUDIES:
-        study = STUDIES[name]
+        study = {**STUDIES, **PUBLISHED}[name]
+        if options.seeds:
+            study = replace(study, seeds=tuple(map(int, options.seeds.split(","))))
         results: dict[str, list[dict[str, Any]]] = {}
         for seed in study.seeds:
             for label, run in study.runs.items():
@@ -252,7 +277,7 @@ def main() -> None:
     text = "\n\n".join(parts) + "\n"
     print(text)
     if options.write:
-        insert(PAGE, "rates", text)
+        insert(PAGE, "published" if name in PUBLISHED else "rates", text)
 
 
 def finished(folder: Path) -> bool:

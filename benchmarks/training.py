@@ -331,6 +331,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"into {PAGE.relative_to(ROOT)}")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    # on a GPU, this process and its children share the memory
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if options.child:
         contender, paradigm, steps, start = options.child
         child(contender, paradigm, int(steps), start)

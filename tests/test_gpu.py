@@ -121,7 +121,8 @@ else:
 
 def test_a_run_resumes_bit_for_bit_with_deterministic_kernels(tmp_path):
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
-    environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": os.path.dirname(__file__)}
+    paths = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": paths}
     environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # this process has most of the memory
     found = []
     for kind in ("unbroken", "broken"):
