@@ -22,7 +22,7 @@ from attnflow.train.data.find_images import find_images, read_archive
 from attnflow.train.data.images import CIFAR10_CLASSES, CIFAR100_FOREGROUND
 from attnflow.train.data.pickles import read_batch
 from attnflow.train.tasks import Mosaics, Task, task
-from attnflow.train.tasks.cifar import cifar10
+from attnflow.train.tasks.cifar import OTHER_ORDER, cifar10, published_mosaics
 from attnflow.train.tasks.task import draw_mosaics, only_used
 from cifar_files import batch, rows, ten_files, write_tar
 
@@ -453,3 +453,94 @@ def test_a_task_of_ones_own_is_checked():
         task("mnist")
     with pytest.raises(SettingError, match="segments must be a whole number of at least 2, got 1"):
         task("digits", segments=1)
+
+
+# ---- the mosaics of the paper's code
+
+
+def naive_mosaics(numbers, segments, labels, foreground):
+    """Mosaics by NumPy's global generator, an image after another, as lists of image numbers."""
+    front = [i for i, label in enumerate(labels) if label in foreground]
+    behind = [i for i, label in enumerate(labels) if label not in foreground]
+    mosaics, classes, places = [], [], []
+    for number in numbers:
+        np.random.seed(number)
+        some = list(np.random.randint(0, len(behind), segments - 1))
+        one = front[np.random.randint(0, len(front))]
+        place = np.random.randint(0, segments)
+        images = [behind[i] for i in some]
+        images.insert(place, one)
+        mosaics.append(images)
+        classes.append(foreground.index(labels[one]))
+        places.append(place)
+    return mosaics, classes, places
+
+
+@pytest.mark.parametrize("segments", [2, 5, 9, 20, 50])
+@pytest.mark.parametrize(
+    ("images", "foreground", "names"), [(1700, (0, 1, 2), 10), (50_000, (3, 40, 7, 99), 100)]
+)
+def test_published_mosaics_are_those_of_a_naive_loop(segments, images, foreground, names):
+    labels = np.random.default_rng(segments).integers(names, size=images)
+    kinds = [np.flatnonzero(labels == kind) for kind in foreground]
+    behind = np.flatnonzero(~np.isin(labels, foreground))
+    numbers = range(40, 140)
+    global_state = np.random.get_state()
+    found = published_mosaics(numbers, segments, kinds, behind)
+    assert np.array_equal(global_state[1], np.random.get_state()[1])  # the user's own is untouched
+    wanted = naive_mosaics(numbers, segments, labels.tolist(), foreground)
+    for values, naive in zip((found.segments, found.labels, found.true), wanted, strict=True):
+        np.testing.assert_array_equal(values, naive)
+        assert values.dtype == np.int32
+
+
+def test_published_sets_are_the_first_numbers_of_their_images(tmp_path, monkeypatch):
+    monkeypatch.setitem(ARCHIVES, "cifar10", TEN)
+    place = write_tar(tmp_path / TEN.file, TEN.folder, ten_files())
+    images = read_archive(place, TEN)
+    sizes = {"train": 30, "heldout": 12, "test": 9}
+    made = cifar10(place, 6, **sizes, mosaics="published")
+    for part, start in (("train", 0), ("heldout", 30), ("test", 0)):
+        pixels, labels = (
+            (images.test, images.test_labels)
+            if part == "test"
+            else (images.train, images.train_labels)
+        )
+        numbers = range(start, start + sizes[part])
+        wanted, classes, places = naive_mosaics(numbers, 6, labels.tolist(), (0, 1, 2))
+        inputs = made.sets[part]
+        assert np.array_equal(made.base[inputs.segments], pixels[np.array(wanted)])
+        assert inputs.labels.tolist() == classes and inputs.true.tolist() == places
+    again, drawn = (cifar10(place, 6, **sizes, mosaics=m) for m in ("published", "drawn"))
+    assert again.fingerprint() == made.fingerprint() != drawn.fingerprint()
+    assert made.remarks == drawn.remarks == ()
+
+
+def test_published_mosaics_of_images_by_class_say_so(tmp_path):
+    from PIL import Image
+
+    for part in ("train", "test"):
+        for kind in CIFAR10_CLASSES:
+            (tmp_path / part / kind).mkdir(parents=True)
+            Image.new("RGB", (32, 32)).save(tmp_path / part / kind / "1.png")
+    sizes = {"train": 5, "heldout": 5, "test": 5}
+    assert task("cifar10", data=tmp_path, **sizes).remarks == ()
+    assert task("cifar10", data=tmp_path, **sizes, mosaics="published").remarks == (OTHER_ORDER,)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"fresh": True}, "neither fresh nor of a data seed, got fresh"),
+        ({"seed": 4}, "neither fresh nor of a data seed, got seed 4"),
+        ({"mosaics": "paper"}, "mosaics must be one of drawn, published, got 'paper'"),
+        ({"segments": 1}, "segments must be .* at least 2, got 1"),
+        ({"segments": 2**30}, "inputs x segments must be at most"),
+        ({"heldout": 0}, "number of mosaics must be .* got 0"),
+    ],
+)
+def test_published_mosaics_that_cannot_be_are_refused(options, said, tmp_path, monkeypatch):
+    monkeypatch.setitem(ARCHIVES, "cifar10", TEN)
+    place = write_tar(tmp_path / TEN.file, TEN.folder, ten_files())
+    with pytest.raises(SettingError, match=said):
+        task("cifar10", data=place, **{"mosaics": "published", "train": 9, "test": 9} | options)

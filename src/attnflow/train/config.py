@@ -109,6 +109,14 @@ class Training(Run):
         "to theory's gradient over the population",
         panel=TASK,
     )
+    mosaics: str | None = entry(
+        None,
+        "which mosaics: drawn by --data-seed, as by default, or those of the paper's code",
+        ("drawn", "published"),
+        tasks=IMAGES,
+        panel=TASK,
+        metavar="NAME",
+    )
     order: str = entry(
         "shuffled",
         "order of the training inputs: drawn anew each pass, or fixed",

@@ -98,4 +98,4 @@ def by_class(pictures: Sequence[Labelled], where: str) -> Images:
         arrays.append(np.stack([one.pixels for one in items]))
         arrays.append(np.array([kinds["train"].index(one.kind) for one in items]))
     train, train_labels, test, test_labels = arrays
-    return Images(train, train_labels, test, test_labels, tuple(kinds["train"]))
+    return Images(train, train_labels, test, test_labels, tuple(kinds["train"]), by_class=True)

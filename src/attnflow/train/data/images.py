@@ -32,6 +32,7 @@ class Images:
         test: test images.
         test_labels: their classes.
         names: what the classes are called, in order.
+        by_class: whether they are sorted by class, not in the order of the official archive.
     """
 
     train: UInt8[np.ndarray, "n 32 32 3"]
@@ -39,3 +40,4 @@ class Images:
     test: UInt8[np.ndarray, "k 32 32 3"]
     test_labels: Int[np.ndarray, " k"]
     names: tuple[str, ...]
+    by_class: bool = False

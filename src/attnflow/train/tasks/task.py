@@ -257,6 +257,20 @@ def check_segments(count: int, segments: int) -> None:
         )
 
 
+def check_mosaics(
+    count: int, segments: int, foreground: list[Int[np.ndarray, "..."]], background: Any
+) -> None:
+    """Whether so many mosaics can be drawn from these items.
+
+    Raises:
+        SettingError: a count is not positive, or too large, or a class or the background is empty.
+    """
+    check_count("the number of mosaics", count)
+    check_segments(count, segments)
+    if any(len(items) == 0 for items in (*foreground, background)):
+        raise SettingError("every foreground class and the background must hold an image")
+
+
 def draw_mosaics(
     random: np.random.Generator,
     count: int,
@@ -276,10 +290,7 @@ def draw_mosaics(
     Raises:
         SettingError: a count is not positive, or a class or the background is empty.
     """
-    check_count("the number of mosaics", count)
-    check_segments(count, segments)
-    if any(len(items) == 0 for items in (*foreground, background)):
-        raise SettingError("every foreground class and the background must hold an image")
+    check_mosaics(count, segments, foreground, background)
     labels = random.integers(len(foreground), size=count)
     pick = random.random(count)
     sizes = np.array([len(items) for items in foreground])
