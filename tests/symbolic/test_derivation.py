@@ -7,8 +7,11 @@ import sys
 import pytest
 import sympy as sp
 
-from attnflow import derive
+from attnflow import Paradigm, derive
+from attnflow.cli.derivation import plain
 from attnflow.errors import ParadigmError
+from attnflow.export.document import json_document, latex_document, markdown_document
+from attnflow.symbolic.derivation import onset_steps
 from attnflow.symbolic.derivation.step import UncheckedStep, checked, definition
 from attnflow.symbols import B, C, alpha, mu, rho, tau
 from oracles.zoo import BUILT_IN, MIXTURE, SEPARABLE, SOFT
@@ -150,3 +153,29 @@ def test_deriving_never_imports_jax():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+FOCAL = Paradigm("focal", sp.log(1 + (C - 1) * sp.exp(-alpha * mu)) ** 2)
+
+
+def test_a_law_whose_number_for_many_classes_is_0_is_told_without_the_number():
+    # its time grows slower than with the number of classes
+    names = {step.name for step in derive(FOCAL).steps}
+    assert "onset-time" in names and "onset-many-classes" not in names
+    assert derive(FOCAL).left_out == ()
+
+
+@pytest.mark.parametrize("fault", [UncheckedStep("x is\nnot y"), NotImplementedError("no limit")])
+def test_a_part_that_cannot_be_checked_is_left_out_with_the_reason(fault, monkeypatch):
+    def fail(paradigm):
+        raise fault
+
+    monkeypatch.setattr(onset_steps, "steps", fail)
+    own = Paradigm("own", sp.log(1 + (C - 1) * sp.exp(-2 * alpha * mu)))
+    derivation = derive(own)
+    assert {"flow-mu", "first-integral-drift"} <= {step.name for step in derivation.steps}
+    (sentence,) = derivation.left_out
+    assert sentence.startswith("The part on onset is left out: ") and "\n" not in sentence
+    assert sentence in plain(derivation, derivation.steps, 10_000)
+    for text in (latex_document([own]), markdown_document([own]), json_document([own])):
+        assert "onset is left out" in text

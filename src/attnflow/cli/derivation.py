@@ -54,8 +54,8 @@ def plain(derivation: "Derivation", steps: Sequence[Step], width: int) -> str:
         words = step.text.replace("`", "")
         lines += textwrap.wrap(words, width, initial_indent="   ", subsequent_indent="   ")
         lines += ["", textwrap.indent(formula(step.equation, width - 6), "      ")]
-    if derivation.no_first_integral:
-        lines += ["", *textwrap.wrap(derivation.no_first_integral, width)]
+    for reason in (derivation.no_first_integral, *derivation.left_out):
+        lines += ["", *textwrap.wrap(reason, width)] if reason else []
     return "\n".join(lines)
 
 
@@ -162,6 +162,7 @@ def record(derivation: "Derivation", steps: Sequence[Step]) -> dict[str, Any]:
         "title": derivation.paradigm.title,
         "source": derivation.paradigm.source,
         "no_first_integral": derivation.no_first_integral,
+        "left_out": list(derivation.left_out),
         "steps": [
             {
                 "name": step.name,

@@ -65,12 +65,14 @@ class Section:
         title: heading.
         source: one sentence, may be empty.
         steps: (number, step), numbered through the whole document.
+        left_out: a sentence for each part that could not be derived.
     """
 
     name: str
     title: str
     source: str
     steps: tuple[tuple[int, Step], ...]
+    left_out: tuple[str, ...] = ()
 
 
 def sections(paradigms: Iterable[str | Paradigm]) -> tuple[Section, ...]:
@@ -100,7 +102,8 @@ def sections(paradigms: Iterable[str | Paradigm]) -> tuple[Section, ...]:
         )
     numbered, count = [], 0
     for name, title, source, steps in parts:
-        numbered.append(Section(name, title, source, tuple(enumerate(steps, start=count + 1))))
+        left_out = next((derive(p).left_out for p in chosen if p.name == name), ())
+        numbered.append(Section(name, title, source, tuple(enumerate(steps, count + 1)), left_out))
         count += len(steps)
     return tuple(numbered)
 
@@ -140,6 +143,7 @@ def latex_document(paradigms: Iterable[str | Paradigm]) -> str:
                 f"\\mbox{{\\textit{{{_CHECKED.get(step.check, step.check)}}}}}\n"
                 f"{latex.fragment(step, number, part.name)}\n"
             )
+        text += [f"\n{escaped(reason)}\n" for reason in part.left_out]
     table = f"{{\\footnotesize\\begin{{tabular}}{{ll}}\n{rows}\n\\end{{tabular}}}}\n"
     return "".join(text) + f"\n\\section*{{Symbols}}\n{table}\n\\end{{document}}\n"
 
@@ -161,6 +165,7 @@ def markdown_document(paradigms: Iterable[str | Paradigm]) -> str:
                 f"$$\n{latex.body(step.equation)} \\tag{{{number}}}\n$$",
                 "",
             ]
+        lines += [line for reason in part.left_out for line in (markdown(reason), "")]
     lines += ["## Symbols", "", "| symbol | meaning |", "|---|---|"]
     lines += [f"| ${name}$ | {sentence(meaning)} |" for name, meaning in _symbols(parts)]
     return "\n".join(lines) + "\n"
@@ -186,6 +191,7 @@ def json_document(paradigms: Iterable[str | Paradigm]) -> str:
                 }
                 for number, step in part.steps
             ],
+            "left_out": list(part.left_out),
         }
         for part in sections(paradigms)
     ]

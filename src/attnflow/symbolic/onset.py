@@ -71,7 +71,8 @@ def onset(paradigm: Paradigm) -> Onset | None:
     value, primitive = _integral(growth, rho * potential.value)
     limits = [sp.limit(e, C, sp.oo) for e in (growth.subs(tau, 1) / C, potential.slope)]
     rise = antiderivative(limits[1], mu)
-    if rise is None or any(e.has(C, sp.oo, sp.zoo, sp.nan, sp.Limit) for e in limits):
+    unbounded = any(e.has(C, sp.oo, sp.zoo, sp.nan, sp.Limit) for e in limits)
+    if rise is None or unbounded or limits[0] == 0:
         return Onset(growth, value, primitive, *_no_limit(growth, potential.value))
     return Onset(growth, value, primitive, *_integral(limits[0], rise - rise.subs(mu, 0)))
 

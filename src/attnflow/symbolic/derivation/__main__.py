@@ -10,11 +10,20 @@ from typing import Any
 from attnflow.symbolic.catalogue import CATALOGUE
 from attnflow.symbolic.derivation import shipped, time_steps
 from attnflow.symbolic.derivation.derived import fresh_steps
+from attnflow.symbolic.derivation.step import Step, UncheckedStep
 
 
 def fresh_document() -> dict[str, Any]:
-    """The steps of every built-in paradigm and of where each two of them part, derived now."""
-    steps = {shipped.key(one): fresh_steps(one) for one in CATALOGUE.values()}
+    """The steps of every built-in paradigm and of where each two of them part, derived now.
+
+    Raises:
+        UncheckedStep: a part of them would be left out.
+    """
+    steps: dict[str, tuple[Step, ...]] = {}
+    for one in CATALOGUE.values():
+        steps[shipped.key(one)], left_out = fresh_steps(one)
+        if left_out:
+            raise UncheckedStep(f"{one}: {' '.join(left_out)}")
     for pair in combinations(CATALOGUE.values(), 2):
         steps[shipped.key(*pair)] = tuple(time_steps.parting(*pair))
     return shipped.document(steps)

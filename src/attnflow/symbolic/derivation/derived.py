@@ -1,5 +1,6 @@
 """``derive``: everything that follows from one loss, and the derivation of it step by step."""
 
+import textwrap
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -18,7 +19,7 @@ from attnflow.symbolic.derivation import (
     time_steps,
 )
 from attnflow.symbolic.derivation.shipped import shipped
-from attnflow.symbolic.derivation.step import Step
+from attnflow.symbolic.derivation.step import Step, UncheckedStep
 from attnflow.symbolic.early_time import (
     FirstDifference,
     StartSeries,
@@ -142,12 +143,22 @@ class Derivation:
         return tuple(switch_steps.steps((self.paradigm, find_paradigm(other))))
 
     @cached_property
+    def _told(self) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+        known = shipped(self.paradigm)
+        return (known, ()) if known else fresh_steps(self.paradigm)
+
+    @property
     def steps(self) -> tuple[Step, ...]:
         """The derivation in reading order; every formula in it was checked as its step says.
 
         Those of the built-in paradigms come with the package, where a test derives them again.
         """
-        return shipped(self.paradigm) or fresh_steps(self.paradigm)
+        return self._told[0]
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Which parts of the derivation are not among the steps, and why: a sentence each."""
+        return self._told[1]
 
     def step(self, name: str) -> Step:
         """The step of that name.
@@ -169,14 +180,29 @@ class Derivation:
         return rf"$$\begin{{aligned}}{body}\end{{aligned}}$$"
 
 
-def fresh_steps(paradigm: Paradigm) -> tuple[Step, ...]:
-    """The steps, derived now.
+_PARTS = {
+    "flow and orbit": orbit_steps,
+    "one part held": frozen_steps,
+    "early and late times": time_steps,
+    "onset": onset_steps,
+    "finite steps": descent_steps,
+}
 
-    Raises:
-        UncheckedStep: a formula did not stand its check (a defect of this library).
+
+def fresh_steps(paradigm: Paradigm) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+    """The steps, derived now, and a sentence for each part that is left out.
+
+    A part is left out where a formula of it was not found, or did not stand its check.
     """
-    parts = (orbit_steps, frozen_steps, time_steps, onset_steps, descent_steps)
-    return tuple(step for part in parts for step in part.steps(paradigm))
+    told: list[Step] = []
+    left_out = []
+    for title, part in _PARTS.items():
+        try:
+            told += part.steps(paradigm)
+        except (UncheckedStep, NotImplementedError, sp.PolynomialError) as reason:
+            why = textwrap.shorten(str(reason), 200, placeholder=" ...")
+            left_out.append(f"The part on {title} is left out: {why}.")
+    return tuple(told), tuple(left_out)
 
 
 def derive(paradigm: str | Paradigm) -> Derivation:
