@@ -1,4 +1,4 @@
-"""``attnflow export``: derivations as LaTeX, PDF, Markdown, a Python module or JSON."""
+"""``attnflow export``: derivations as LaTeX, PDF, Markdown, JSON or a program."""
 
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ from attnflow.errors import SettingError
 def export(
     which: ParadigmOptions,
     format: Annotated[
-        Literal["latex", "pdf", "markdown", "json", "python", "jax"] | None,
+        Literal["latex", "pdf", "markdown", "json", "python", "jax", "julia", "mathematica"] | None,
         Option(help="What to write (default: as FILE ends, or latex).", rich_help_panel=OUTPUT),
     ] = None,
     out: Annotated[
@@ -58,10 +58,11 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         cls=Sectioned,
-        short_help="Formulas as LaTeX, PDF, Markdown or Python.",
+        short_help="Formulas as LaTeX, PDF, Markdown or programs.",
         epilog=examples(
             "attnflow export --format latex --paradigm all --out formulas.tex",
             "attnflow export --paradigm lvml --out lvml.pdf",
             "attnflow export --format python --paradigm soft > soft.py",
+            "attnflow export --paradigm soft --out soft.jl",
         ),
     )(export)

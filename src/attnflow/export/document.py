@@ -19,6 +19,7 @@ import sympy as sp
 
 from attnflow.errors import MissingPart, SettingError
 from attnflow.export import latex
+from attnflow.export.languages import LANGUAGES, program
 from attnflow.export.latex import escaped, markdown, sentence
 from attnflow.export.numpy_module import python_module
 from attnflow.files import check_place, save_text
@@ -31,7 +32,7 @@ from attnflow.symbolic.paradigm import Paradigm
 
 FORMATS = {
     **{"latex": ".tex", "pdf": ".pdf", "markdown": ".md", "json": ".json"},
-    **{"python": ".py", "jax": ".py"},
+    **{"python": ".py", "jax": ".py", "julia": ".jl", "mathematica": ".wl"},
 }
 """Format -> ending of its files."""
 _CHECKED = {
@@ -216,6 +217,7 @@ _WRITERS: dict[str, Callable[[Iterable[str | Paradigm]], str]] = {
     "json": json_document,
     "python": _module(python_module),
     "jax": _module(partial(python_module, jax=True)),
+    **{name: _module(partial(program, language=known)) for name, known in LANGUAGES.items()},
 }
 
 
@@ -243,8 +245,8 @@ def export(
 
     Args:
         paradigms: "all" (the built-in ones), a name or Paradigm, or several of them.
-        format: "latex", "pdf", "markdown", "json", "python" (NumPy) or "jax"; None as the path
-            ends, else LaTeX.
+        format: "latex", "pdf", "markdown", "json", "python" (NumPy), "jax", "julia" or
+            "mathematica"; None as the path ends, else LaTeX.
         path: file to write (whole or not at all), or None to only return the contents.
 
     Returns:

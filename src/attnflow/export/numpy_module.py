@@ -5,7 +5,7 @@ that floats survive. What computes orbits is the text of ``standalone.py``. The 
 alone, or JAX alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 
 import sympy as sp
@@ -108,8 +108,7 @@ def {name}_slope(mu, C):
 
 def {name}_potential(mu, C, mu0=0.0):
     """{title}: Phi(mu) - Phi(mu0)."""
-    C = np.asarray(C, float)[..., None, None]
-    return integral(lambda point: {name}_slope(point, C), mu0, mu)
+    return integral({name}_slope, mu0, mu, C)
 
 
 def {name}_first_integral(mu, nu, B, C, rho=1.0):
@@ -157,6 +156,8 @@ def {name}_margin(t, B, C, mu0=0.0, nu0=0.0, rho=1.0, tau=1.0):
     return {name}_trajectory(t, B, C, mu0, nu0, rho, tau)[0]
 '''
 
+PLAIN = {complement: sp.Symbol("complement", positive=True), Phi: sp.Symbol("Phi", real=True)}
+"""Symbols whose names are no identifiers -> their names in programs."""
 _SPECIALS = ("erf", "erfc")
 _KNOWN = (sp.exp, sp.log, sp.tanh, sp.sinh, sp.cosh)
 
@@ -197,8 +198,7 @@ def code(expr: sp.Expr) -> str:
     Raises:
         UnknownFunction: it holds a function that NumPy lacks.
     """
-    plain = {complement: sp.Symbol("complement", positive=True), Phi: sp.Symbol("Phi", real=True)}
-    named = expr.xreplace(plain)
+    named = expr.xreplace(PLAIN)
     unknown = sorted(
         h.__name__
         for h in {type(f) for f in named.atoms(sp.Function)}
@@ -229,6 +229,30 @@ def quoted(title: str) -> str:
     return " ".join(title.replace("\\", "/").replace('"', "'").split())
 
 
+def functions(paradigms: Sequence[Paradigm], spelt: Callable[[sp.Expr], str]) -> str:
+    """The functions of a module, as Python in which formulas are spelt by a function.
+
+    Raises:
+        UnknownFunction: a loss holds a function that has no spelling.
+    """
+    text = _SETTING.format(attention=spelt(attention), inattention=spelt(inattention))
+    for paradigm in paradigms:
+        flow = derive_flow(paradigm)
+        given = {"name": word(paradigm.name), "title": quoted(paradigm.title)}
+        text += _FLOW.format(
+            **given,
+            loss=spelt(stable(paradigm.expanded)),
+            mu_dot=spelt(stable(flow.mu_dot)),
+            nu_dot=spelt(stable(flow.nu_dot)),
+        )
+        try:
+            found = derive_first_integral(paradigm)
+        except NoFirstIntegral:
+            continue
+        text += _ORBIT.format(**given, slope=spelt(found.slope), conserved=spelt(found.conserved))
+    return text
+
+
 def python_module(paradigms: Sequence[Paradigm], *, jax: bool = False) -> str:
     """Source of a module with loss, flow, first integral, orbit and trajectory of each paradigm.
 
@@ -251,21 +275,7 @@ def python_module(paradigms: Sequence[Paradigm], *, jax: bool = False) -> str:
         source = (
             before + kind["loops"] + "def _log_quotient(" + rest.partition("def _log_quotient(")[2]
         )
-    text += source + _SETTING.format(attention=code(attention), inattention=code(inattention))
-    for paradigm in paradigms:
-        flow = derive_flow(paradigm)
-        given = {"name": word(paradigm.name), "title": quoted(paradigm.title)}
-        text += _FLOW.format(
-            **given,
-            loss=code(stable(paradigm.expanded)),
-            mu_dot=code(stable(flow.mu_dot)),
-            nu_dot=code(stable(flow.nu_dot)),
-        )
-        try:
-            found = derive_first_integral(paradigm)
-        except NoFirstIntegral:
-            continue
-        text += _ORBIT.format(**given, slope=code(found.slope), conserved=code(found.conserved))
+    text += source + functions(paradigms, code)
     needed = [name for name in _SPECIALS if f"_{name}(" in text]
     if needed and not jax:
         text = text.replace("import numpy", "import math\n\nimport numpy", 1)

@@ -75,11 +75,12 @@ def increment(force: Any, odds: Any) -> Any:
     return delta
 
 
-def integral(function: Callable[[Any], Any], low: Any, high: Any) -> Any:
+def integral(function: Callable[[Any, Any], Any], low: Any, high: Any, parameter: Any) -> Any:
     """The integral of a function, by 64 panels of Gauss points; limits may be arrays."""
+    parameter = np.asarray(parameter, float)[..., None, None]
     low, high = np.broadcast_arrays(np.asarray(low, float), np.asarray(high, float))
     share = (np.arange(64)[:, None] + NODES) / 64
-    values = function(low[..., None, None] + (high - low)[..., None, None] * share)
+    values = function(low[..., None, None] + (high - low)[..., None, None] * share, parameter)
     return (high - low) / 64 * np.sum(values * WEIGHTS, axis=(-2, -1))
 
 
