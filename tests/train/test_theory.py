@@ -9,6 +9,7 @@ import pytest
 from attnflow import Setting, solve
 from attnflow.errors import SettingError
 from attnflow.train import evaluation as ev
+from attnflow.train.config import Training
 from attnflow.train.drawing import practice
 from attnflow.train.fixed_focus import held_losses
 from attnflow.train.loop import train
@@ -91,6 +92,8 @@ def test_losses_under_each_fixed_focus_follow_their_closed_forms(paradigm):
     (held,) = held_losses([trained])
     assert held.exact and held.rate == 1 and held.alphas.tolist() == [0.2, 0.6, 1.0]
     np.testing.assert_allclose(held.measured, held.theory, atol=0.01)
+    np.testing.assert_allclose(held.gain, held.theory_gain, atol=2e-4)
+    assert np.all(held.gain[:2] > 0) and np.all(held.gain[2] == 0)  # nothing is above 1
     assert np.all(held.measured[0] > held.measured[1])
     assert np.all(held.measured[1] > held.measured[2])
     # beside it the same with one replica interrupted, every second epoch measured, other momentum
@@ -102,6 +105,58 @@ def test_losses_under_each_fixed_focus_follow_their_closed_forms(paradigm):
     np.testing.assert_array_equal(both[1].measured, held.measured[:, :7:2])
     fewer = replace(held, alphas=held.alphas[:2])
     assert _pairs([held, fewer, held, held]) == [[held, held], [held], [fewer]]
+
+
+def naive_loss(paradigm, logits, mixed, labels, true, alpha):
+    """Mean loss in NumPy at a held focus weight, from logits [N, m, C] or of the mixed input."""
+
+    def probabilities(values):
+        shares = np.exp(np.asarray(values, np.float64))
+        return shares / shares.sum(axis=-1, keepdims=True)
+
+    rows, places = np.arange(len(labels)), logits.shape[1]
+    if paradigm == "soft":
+        return -np.log(probabilities(mixed(alpha))[rows, labels]).mean()
+    weights = np.full((len(labels), places), (1 - alpha) / (places - 1))
+    weights[rows, true] = alpha
+    if paradigm == "weighted-logits":
+        return -np.log(
+            probabilities((weights[..., None] * logits).sum(axis=1))[rows, labels]
+        ).mean()
+    each = probabilities(logits)[rows, :, labels]
+    if paradigm in ("lvml", "lvml-em"):
+        return -np.log((weights * each).sum(axis=1)).mean()
+    return -(weights * np.log(each)).sum(axis=1).mean()
+
+
+@pytest.mark.parametrize(
+    "paradigm", ["soft", "hard", "hard-sampled", "lvml", "lvml-em", "weighted-logits"]
+)
+def test_the_gain_of_one_classifier_is_that_of_its_losses_at_two_weights(paradigm):
+    alphas = (0.25, 0.995, 1.0)
+    run = Training(train=150, heldout=20, test=20, segments=4, epochs=2, networks="two-layer")
+    trained = train(replace(run, paradigm=paradigm, fixed_focus=alphas, batch=50))
+    inputs, task = trained.engine.task.sets["train"], trained.engine.task
+    segments = np.asarray(task.gather(task.base, inputs.segments))
+    rows = np.arange(150)
+    true = segments[rows, inputs.true]
+    rest = (segments.sum(axis=1) - true) / 3
+    last = {row["fixed_focus"]: row for row in trained.rows if row["epoch"] == 2}
+    for replica, alpha in enumerate(alphas):
+        classifier = trained.engine.modules(ev.one_run(trained, replica)).classifier
+        logits = np.asarray(classifier(segments))
+
+        def mixed(weight, classifier=classifier):
+            return classifier(weight * true + (1 - weight) * rest)
+
+        here, above = (
+            naive_loss(paradigm, logits, mixed, inputs.labels, inputs.true, weight)
+            for weight in (alpha, min(alpha + 0.01, 1))
+        )
+        found = last[alpha]["sets"]["train"]["gain"]
+        assert found == pytest.approx(here - above, abs=2e-6)
+        assert found == 0 if alpha == 1 else abs(found) > 1e-5
+        assert "gain" not in last[alpha]["sets"]["test"]
 
 
 @pytest.mark.slow

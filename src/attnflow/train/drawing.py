@@ -12,6 +12,7 @@ from attnflow.plots.style import LABELS, new_figure, style
 from attnflow.train.engine import Engine
 from attnflow.train.evaluation import BINS, one_run
 from attnflow.train.fixed_focus import Held
+from attnflow.train.known_truth import RISE
 from attnflow.train.outputs import read
 from attnflow.train.theory import Fit, Practice
 
@@ -158,25 +159,33 @@ def mosaics(trained: "Trained", part: str, count: int = 6, replica: int = 0) -> 
 
 
 def held(found: Sequence[Held]) -> "Figure":
-    """Loss against epoch at each focus weight, and how much lower it is than at the next lower one.
+    """Loss against epoch at each focus weight, and two ways to see what more focus gains.
 
-    In the simple setting the closed form is a line under the measured points; for other networks
+    Below the loss: how much lower it is than that of the classifier at the next lower weight; and
+    how much lower the loss of the same classifier is at a slightly higher weight. In the simple
+    setting the closed form is a line under the measured points; for other networks
     it stands beside them, its time stretched by the best rate.
     """
     panels = [
         (one, kind) for one in found for kind in (("both",) if one.exact else ("run", "form"))
     ]
     with style():
-        figure = new_figure(2, 3.8)
-        grid = figure.subplots(2, len(panels), squeeze=False, sharex="col", sharey="row")
+        figure = new_figure(2, 5.4)
+        grid = figure.subplots(3, len(panels), squeeze=False, sharex="col", sharey="row")
         for column, (one, kind) in zip(grid.T, panels, strict=True):
-            for upper, axes in zip((True, False), column, strict=True):
-                _held_curves(axes, one, kind, upper)
+            curves = (
+                (one.measured, one.theory),
+                tuple(-np.diff(v, axis=0, prepend=np.nan) for v in (one.measured, one.theory)),
+                (one.gain, one.theory_gain),
+            )
+            for axes, (measured, theory) in zip(column, curves, strict=True):
+                _held_curves(axes, one, kind, measured, theory)
             rate = "" if kind == "both" else f", rate {one.rate:.2g}"
             column[0].set_title(one.label if kind != "form" else f"closed form{rate}")
-            column[1].set_xlabel("epoch")
+            column[-1].set_xlabel("epoch")
         grid[0][0].set_ylabel("loss (nats)")
-        grid[1][0].set_ylabel("gain over the next\nlower focus weight (nats)")
+        grid[1][0].set_ylabel("gain over the next\nlower weight (nats)")
+        grid[2][0].set_ylabel(f"gain of the same by\n{RISE:g} more weight (nats)")
         figure.legend(
             *grid[0][0].get_legend_handles_labels(),
             loc="outside upper center",
@@ -185,23 +194,19 @@ def held(found: Sequence[Held]) -> "Figure":
     return figure
 
 
-def _held_curves(axes: Any, one: Held, kind: str, upper: bool) -> None:
+def _held_curves(axes: Any, one: Held, kind: str, measured: Any, theory: Any) -> None:
     for place, alpha in enumerate(one.alphas):
-        if not upper and place == 0:
-            continue
-        measured, theory = (
-            values[place] if upper else values[place - 1] - values[place]
-            for values in (one.measured, one.theory)
-        )
         look = {"color": COLOURS[place % len(COLOURS)]}
         label = rf"$\alpha$ = {alpha:g}"
+        there = np.isfinite(measured[place])
+        points = one.epochs[there], measured[place][there]
         if kind == "run":
-            axes.plot(one.epochs, measured, label=label, **look)
+            axes.plot(*points, label=label, **look)
             continue
         dash = DASHES[place % len(DASHES)]
-        axes.plot(one.epochs, theory, linestyle=dash, label=label, **look)
+        axes.plot(one.epochs, theory[place], linestyle=dash, label=label, **look)
         if kind == "both":
-            axes.plot(one.epochs, measured, "o", markersize=2, markevery=0.05, **look)
+            axes.plot(*points, "o", markersize=2, markevery=0.05, **look)
 
 
 def fitted(found: Fit) -> "Figure":

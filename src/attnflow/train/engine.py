@@ -79,7 +79,7 @@ class Engine(Program):
 
     def measure(self, state: Any, objective: Objective) -> dict[str, dict[str, Any]]:
         """What each set shows of the weights: see ``measure_sets``; leading axis of runs."""
-        key = ("measure", objective if self.task.full_batch else None)  # else equal for all
+        key = ("measure", objective if self.task.full_batch or self.run.fixed_focus else None)
         function = self._compile(key, lambda: partial(measure_sets, self, objective))
         return function(state, *self._which(0), self.base, self.inputs)
 

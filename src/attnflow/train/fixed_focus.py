@@ -1,7 +1,8 @@
 """Runs under a fixed focus: loss against epoch for each focus weight, beside the closed form.
 
 How the classifier's loss falls at a held focus weight, and by how much less at a lower one, is the
-signature of a paradigm: it is what the focus will later feel.
+signature of a paradigm: it is what the focus will later feel. What it feels at once is the gain:
+by how much the loss of one and the same classifier falls as the focus weight rises by ``RISE``.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,10 @@ from jaxtyping import Float, Int
 
 from attnflow.numeric.closed_form import solve
 from attnflow.numeric.focus import focus_score
+from attnflow.numeric.trajectory import Trajectory
 from attnflow.settings import Setting
 from attnflow.train.config import Replica
+from attnflow.train.known_truth import RISE
 from attnflow.train.objective import has_theory, paradigm_of
 from attnflow.train.running import Trained
 
@@ -32,6 +35,9 @@ class Held:
         epochs: after which the loss was measured.
         measured: loss at each focus weight and epoch.
         theory: the closed form at the same times.
+        gain: of the same classifiers, their loss less that at a focus weight higher by ``RISE`` (at
+            most 1); NaN where it was not measured.
+        theory_gain: the closed form of it.
         rate: by which the run's time is multiplied in the closed form; 1 in the simple setting,
             else the best match over all curves.
         exact: whether the run is in the simple setting, where the rate is known.
@@ -42,6 +48,8 @@ class Held:
     epochs: Int[np.ndarray, " e"]
     measured: Float[np.ndarray, "a e"]
     theory: Float[np.ndarray, "a e"]
+    gain: Float[np.ndarray, "a e"]
+    theory_gain: Float[np.ndarray, "a e"]
     rate: float
     exact: bool
 
@@ -88,10 +96,12 @@ def _held(members: list[tuple[Trained, Replica, list[dict[str, Any]]]]) -> Held:
     paradigm = paradigm_of(rows[0]["paradigm"], trained.engine.run.known)
     initial = start_at(alphas, setting)
 
+    def path(rates: Any) -> Trajectory:
+        """The closed form, [a, rates, e]."""
+        return solve(paradigm, setting, rates[:, None] * times[None], initial, freeze="focus")
+
     def curves(rates: Any) -> np.ndarray:
-        """Losses in closed form, [a, rates, e]."""
-        path = solve(paradigm, setting, rates[:, None] * times[None], initial, freeze="focus")
-        return np.asarray(path.loss)
+        return np.asarray(path(rates).loss)
 
     rate = np.ones(1)
     if not exact:
@@ -99,8 +109,26 @@ def _held(members: list[tuple[Trained, Replica, list[dict[str, Any]]]]) -> Held:
         rate = _closest(curves, rate * np.logspace(-0.1, 0.1, len(RATES)), measured)
     label = f"{made.name}, {rows[0]['paradigm']}, seed {replica.seed}, rate {replica.rate:g}"
     epochs = np.array([row["epoch"] for row in rows])
-    theory = curves(rate)[:, 0]
-    return Held(label, alphas, epochs, measured, theory, float(rate[0]), exact)
+    found = path(rate)
+    above = start_at(alphas + RISE, setting)[1][:, None, None]
+    higher = replace(found, nu=np.broadcast_to(above, np.shape(found.mu)))
+    theory = np.asarray(found.loss)
+    return Held(
+        label,
+        alphas,
+        epochs,
+        measured,
+        theory[:, 0],
+        np.array(
+            [
+                [row["sets"].get("train", {}).get("gain", np.nan) for row in rows]
+                for *_, rows in members
+            ]
+        ),
+        (theory - np.asarray(higher.loss))[:, 0],
+        float(rate[0]),
+        exact,
+    )
 
 
 def _closest(curves: Any, rates: Any, measured: np.ndarray) -> np.ndarray:

@@ -64,6 +64,10 @@ def is_true(inputs: Mosaics, chosen: Int[Any, " N"]) -> Bool[Any, " N"]:
     return inputs.truth[jnp.arange(len(inputs)), chosen]
 
 
+RISE = 0.01
+"""By how much a held focus weight is raised to see what the loss gains, as in the paper's code."""
+
+
 def fixed_weights(alpha: Any, inputs: Mosaics) -> Float[Array, "N m"]:
     """Log-weights that hold alpha on the true segments and share both parts equally.
 

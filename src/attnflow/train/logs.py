@@ -15,7 +15,7 @@ over the steps of the Euclidean norm of each network's gradient."""
 SET_COLUMNS = tuple(
     f"{part}.{name}"
     for part in ("train", "heldout", "test")
-    for name in ("alpha", "beta", "focus_true", "accuracy", "macro_f1", "mu", "nu", "loss")
+    for name in ("alpha", "beta", "focus_true", "accuracy", "macro_f1", "mu", "nu", "loss", "gain")
 )
 COLUMNS = (
     *("epoch", *RUN_COLUMNS, "paradigm", "step", "time", "loss", "alpha", *LEARNING_COLUMNS),

@@ -10,15 +10,25 @@ from attnflow.train import losses
 from attnflow.train.config import Replica
 from attnflow.train.epoch import Arrays, Rows, batch_gradient, noise_of
 from attnflow.train.known_truth import (
+    RISE,
     any_known,
     class_on_true,
+    fixed_weights,
     is_true,
     mean_known,
     place,
     weight_on_true,
 )
 from attnflow.train.objective import Objective
-from attnflow.train.outputs import Outputs, read, table_of
+from attnflow.train.outputs import (
+    SCORED_AT_ONCE,
+    Outputs,
+    compose,
+    in_buckets,
+    read,
+    table_of,
+    working,
+)
 from attnflow.train.program import Program
 from attnflow.train.tasks.task import Mosaics
 
@@ -39,7 +49,8 @@ def measure_sets(
     segment; mu: mean margin of the class there (numeric/pooling.py); nu: mean
     score there above the mean of the others. Where several segments may be true: macro_f1 too (of
     the same rule as accuracy), and all but these two over the inputs of known truth; these two
-    alone where there is none.
+    alone where there is none. Under a held focus also, of the training set, gain: by how much the
+    loss of the same classifier is lower at a focus weight higher by ``RISE``, or at 1.
     """
     table = table_of(program, state["weights"], base)
     found = {}
@@ -77,7 +88,28 @@ def measure_sets(
         rows = Rows(everything, everything >= 0, noise)
         loss, *_ = batch_gradient(program, objective, arrays, rows)
         found["train"]["loss"] = loss
+    if replica.focus is not None:
+        given = state["weights"], base, inputs["train"], replica.focus
+        found["train"]["gain"] = _gain(program, objective.exact, *given)
     return found
+
+
+def _gain(
+    program: Program, objective: Objective, weights: Any, base: Any, inputs: Mosaics, focus: Any
+) -> Any:
+    """Mean over the inputs of the loss at a held focus weight less that at a higher one."""
+
+    def some(rows: Any, length: int, weights: Any, base: Any, inputs: Mosaics, focus: Any) -> Any:
+        networks, part = working(program, weights), inputs.at(rows, length)
+        segments = compose(program, networks, base, part)
+        here, above = (
+            objective.losses(networks.classifier, segments, fixed_weights(alpha, part), part.labels)
+            for alpha in (focus, jnp.minimum(focus + RISE, 1.0))
+        )
+        return here - above
+
+    groups = program.groups["train"]
+    return jnp.mean(in_buckets(program, some, SCORED_AT_ONCE, groups, weights, base, inputs, focus))
 
 
 def _coordinates(out: Outputs, part: Mosaics) -> dict[str, Any]:

@@ -52,6 +52,11 @@ class Objective:
         return self.function is None and self.name == EM
 
     @property
+    def exact(self) -> "Objective":
+        """The paradigm's own loss, where this estimates or bounds it."""
+        return self if self.paradigm is None else Objective(self.paradigm.name, self.paradigm)
+
+    @property
     def averages_input(self) -> bool:
         """Whether the classifier sees the weighted input."""
         return self.paradigm is not None and self.paradigm.averages is INPUT

@@ -9,7 +9,7 @@ from attnflow.files import save_text
 from attnflow.train import drawing
 from attnflow.train.evaluation import RULES, evaluate, load, signature
 from attnflow.train.fixed_focus import Held, held_losses
-from attnflow.train.known_truth import any_known
+from attnflow.train.known_truth import RISE, any_known
 from attnflow.train.networks.named import OWN
 from attnflow.train.objective import has_theory
 from attnflow.train.report.page import Account, Figures, Page, Runs
@@ -165,7 +165,10 @@ def _figures(runs: Runs) -> Figures:
         said = "Joint histogram of focus weight and class probability on the true segment"
         yield f"signatures{start // 4 + 1}", said, drawing.heat_maps(shares[start : start + 4])
     for number, held in enumerate(_pairs(held_losses([trained for _, trained in runs])), 1):
-        said = "Loss under a held focus weight, and what each step of focus gains"
+        said = (
+            "Loss under a held focus weight; what it gains over the classifier trained at the next "
+            f"lower weight; and what the same classifier gains by {RISE:g} more weight"
+        )
         yield f"held{number}", said, drawing.held(held)
     for name, trained in runs:
         own = _part_of(trained)
