@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from attnflow.captions.config import CaptionTraining
+from attnflow.cli import run as command
 from attnflow.errors import DataError, ParadigmError, SettingError
 from attnflow.train import evaluation as ev
 from attnflow.train.config import TASKS, Training, from_toml, to_toml
@@ -23,7 +24,7 @@ SLOW = pytest.mark.slow
 def test_rates_have_the_documented_shape_and_add_up(tmp_path):
     trained = train(TINY, tmp_path)
     found = json.loads(json.dumps(ev.evaluate(trained)))
-    assert list(found) == ["task", "paradigm", "epochs", "weights", "sets"]
+    assert list(found) == ["task", "paradigm", "epochs", "weights", "meanings", "sets"]
     assert (found["task"], found["epochs"]) == ("digits", 6) and len(found["weights"]) == 64
     for part in found["sets"].values():
         for rule in ev.RULES:
@@ -33,6 +34,24 @@ def test_rates_have_the_documented_shape_and_add_up(tmp_path):
             assert rates["accuracy"] == pytest.approx(four[0] + four[1])
             assert part["focus_true"] == pytest.approx(four[0] + four[2])
     assert ev.evaluate(ev.load(tmp_path)) == found
+
+
+def test_tables_say_which_set_is_of_seen_images_and_tell_both_by_every_rule(tmp_path, capsys):
+    from attnflow.train.report.compare_runs import compare_runs, rate_rows
+
+    trained = train(replace(TINY, epochs=1, paradigm="soft"), tmp_path / "run")
+    made, found = trained.engine.task, ev.evaluate(trained)
+    drawn = {name: set(part.segments.ravel().tolist()) for name, part in made.sets.items()}
+    for part, what in found["meanings"].items():
+        shared = drawn[part] & drawn["train"]
+        assert bool(shared) == (" seen" in what) and bool(shared) != ("unseen" in what)
+    told = {(name, rule) for name, rule, *_ in rate_rows(found)}
+    assert told >= {(name, rule) for name in ("heldout", "test") for rule in ev.RULES}
+    said = "heldout: new mosaics of seen images; test: mosaics of unseen images"
+    page = compare_runs([tmp_path / "run"], tmp_path / "page").read_text()
+    assert page.count(f"Sets: {said}.") == 1
+    assert command(["evaluate", str(tmp_path / "run")]) == 0
+    assert said in " ".join(capsys.readouterr().out.split())
 
 
 def test_looked_up_rates_equal_those_of_composed_inputs():

@@ -13,6 +13,8 @@ from attnflow.errors import SettingError
 if TYPE_CHECKING:
     from attnflow.train.config import Training
 
+RATES_SAID = "ft: focus true, ff: focus false, pt: prediction true, pf: prediction false"
+
 
 def use_cores(run: "Training | None", *folders: str | None) -> None:
     """Every core for convolutional networks; this process is the command's own."""
@@ -27,7 +29,13 @@ def use_cores(run: "Training | None", *folders: str | None) -> None:
 
 def show_rates(found: dict[str, Any], which: str) -> None:
     """Tables of what ``evaluate`` found."""
-    from attnflow.train.report.compare_runs import COLUMNS, SEVERAL, rate_rows, rows_of_several
+    from attnflow.train.report.compare_runs import (
+        COLUMNS,
+        SEVERAL,
+        meanings,
+        rate_rows,
+        rows_of_several,
+    )
 
     output.table(
         f"{found['task']}, {found['paradigm']}, {found['epochs']} epochs, {which}: percent",
@@ -36,7 +44,7 @@ def show_rates(found: dict[str, Any], which: str) -> None:
             (part, rule, *(rate if rate is None else round(rate, 2) for rate in rates))
             for part, rule, *rates in rate_rows(found)
         ],
-        "ft: focus true, ff: focus false, pt: prediction true, pf: prediction false",
+        "; ".join(filter(None, (RATES_SAID, meanings(found)))),
     )
     several = rows_of_several(found)
     if several:

@@ -80,6 +80,7 @@ def evaluate(trained: Trained, replica: int = 0, *, count_unknown: bool = False)
 
     Returns:
         {"task", "paradigm", "epochs", "weights": SHA-256 of all parameters in a fixed order,
+        "meanings": what the sets hold, by their names, where the task says so,
         "sets": {"train"|"heldout"|"test": {"argmax"|"mixture"|"pooled": {"ftpt", "ffpt", "ftpf",
         "ffpf", "accuracy"}, "focus_true"}}}; ft: focus true, pt: prediction true. Where several
         segments may be true, or the truth of some inputs is not known, the rates but accuracy are
@@ -105,6 +106,7 @@ def evaluate(trained: Trained, replica: int = 0, *, count_unknown: bool = False)
         "paradigm": engine.run.paradigm,
         "epochs": int(trained.state["step"][replica]) // engine.steps,
         "weights": digest(weights),
+        "meanings": dict(engine.task.meanings),
         "sets": sets,
     }
 

@@ -29,6 +29,11 @@ def rate_rows(found: dict[str, Any]) -> list[tuple[str, str, *tuple[float | None
     ]
 
 
+def meanings(found: dict[str, Any]) -> str:
+    """A line on what the sets of an evaluation hold, "" where nothing is said of them."""
+    return "; ".join(f"{name}: {what}" for name, what in found["meanings"].items())
+
+
 SEVERAL = ("set", "with truth", "auprc", *(f"F1 {rule}" for rule in RULES))
 SEVERAL_SAID = (
     "Where several segments may be true, or the truth of some inputs is not known, focus is judged "
@@ -92,17 +97,20 @@ def account(*, best: bool = False, show_words: bool = False) -> Account:
 
 def _tables(page: Page, runs: Runs) -> None:
     page.text("Rates in percent; ft and ff: focus true and false, pt and pf: prediction.")
-    lines, several, weights = [], [], []
+    lines, several, weights, said = [], [], [], {}
     for name, trained in runs:
         for replica, which in enumerate(trained.engine.run.replicas):
             found = evaluate(trained, replica)
             label = f"{name}: {which}"
+            said[meanings(found)] = None
             for part, rule, *rates in rate_rows(found):
                 shown = ("-" if rate is None else f"{rate:.2f}" for rate in rates)
                 lines.append((label, part, rule, *shown))
             several += [(label, *row) for row in rows_of_several(found)]
             weights.append((label, *_conditions(trained), str(found["epochs"]), found["weights"]))
     page.table(("run", "set", "rule", "focus true", *COLUMNS), lines)
+    for line in filter(None, said):
+        page.text(f"Sets: {line}.")
     if several:
         page.text(SEVERAL_SAID)
         page.table(("run", *SEVERAL), [(*r[:2], *map(_spell, r[2:])) for r in several])

@@ -8,6 +8,7 @@ from jaxtyping import Int
 from attnflow.errors import SettingError
 from attnflow.train.data.images import CIFAR10_FOREGROUND, CIFAR100_FOREGROUND
 from attnflow.train.tasks.task import (
+    SEEN_AND_UNSEEN,
     SETS,
     Mosaics,
     Pool,
@@ -45,8 +46,8 @@ def cifar10(
             class (``train/<class>/*.jpg`` and ``test/...``), as a folder or a tar.
         segments: m, at least 2.
         train: number of training mosaics.
-        heldout: number of held-out mosaics.
-        test: number of mosaics of test images.
+        heldout: number of held-out mosaics, new ones of the images that are trained on.
+        test: number of mosaics of test images, which are unseen.
         seed: of the mosaics.
         fresh: keep every training image, so that training mosaics can be drawn anew.
         mosaics: "drawn" by the seed, or "published": those of ``published_mosaics``, the first of
@@ -150,6 +151,7 @@ def _task(
         offset=-1.0,
         remarks=(OTHER_ORDER,) if published and images.by_class else (),
         pool=seen if fresh else None,
+        meanings=SEEN_AND_UNSEEN,
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from attnflow.train.tasks.task import SETS, Pool, Task, draw_mosaics
+from attnflow.train.tasks.task import SEEN_AND_UNSEEN, SETS, Pool, Task, draw_mosaics
 
 FOREGROUND = (0, 1, 2)
 TEST_SHARE = 0.25
@@ -52,4 +52,14 @@ def digits(
         )
     }
     names = tuple(str(k) for k in FOREGROUND)
-    return Task("digits", images, sets, len(FOREGROUND), names, scale=1 / 8, offset=-1.0, pool=seen)
+    return Task(
+        "digits",
+        images,
+        sets,
+        len(FOREGROUND),
+        names,
+        scale=1 / 8,
+        offset=-1.0,
+        pool=seen,
+        meanings=SEEN_AND_UNSEEN,
+    )

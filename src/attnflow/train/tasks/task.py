@@ -52,6 +52,8 @@ class Mosaics:
 
 
 SETS = ("train", "heldout", "test")
+SEEN_AND_UNSEEN = {"heldout": "new mosaics of seen images", "test": "mosaics of unseen images"}
+"""What the sets of mosaics hold, where training and held-out mosaics are of the same images."""
 
 
 class Pool(NamedTuple):
@@ -111,6 +113,7 @@ class Task:
         texts: the words of each input of a set, as they were written; for pages.
         remarks: sentences on what was left out of the data, for who reads results.
         pool: what training mosaics are drawn from, where they can be drawn anew.
+        meanings: what a set holds, by its name; for who reads results.
     """
 
     name: str
@@ -127,6 +130,7 @@ class Task:
     texts: dict[str, Any] = field(default_factory=dict, repr=False)
     remarks: tuple[str, ...] = ()
     pool: Pool | None = field(default=None, repr=False)
+    meanings: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         check_count("classes", self.classes, 2)
