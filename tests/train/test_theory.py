@@ -8,6 +8,7 @@ import pytest
 
 from attnflow import Setting, solve
 from attnflow.errors import SettingError
+from attnflow.train import drawing
 from attnflow.train import evaluation as ev
 from attnflow.train.config import Training
 from attnflow.train.drawing import practice
@@ -103,6 +104,11 @@ def test_losses_under_each_fixed_focus_follow_their_closed_forms(paradigm):
     both = held_losses([trained, replace(trained, engine=other, rows=rows)])
     assert [one.epochs.tolist() for one in both] == [list(range(1, 21)), [1, 3, 5, 7]]
     np.testing.assert_array_equal(both[1].measured, held.measured[:, :7:2])
+    some = {n: getattr(held, n)[:, :1] for n in ("measured", "theory", "gain", "theory_gain")}
+    one = replace(held, epochs=held.epochs[:1], **some)
+    for exact in (True, False):  # of one epoch there are points, for there is no line
+        for axes in drawing.held([replace(one, exact=exact)]).axes:
+            assert any(line.get_marker() == "o" for line in axes.lines)
     fewer = replace(held, alphas=held.alphas[:2])
     assert _pairs([held, fewer, held, held]) == [[held, held], [held], [fewer]]
 

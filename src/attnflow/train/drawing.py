@@ -196,7 +196,9 @@ def held(found: Sequence[Held]) -> "Figure":
 
 def _held_curves(axes: Any, one: Held, kind: str, measured: Any, theory: Any) -> None:
     for place, alpha in enumerate(one.alphas):
-        look = {"color": COLOURS[place % len(COLOURS)]}
+        look: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)]}
+        if len(one.epochs) == 1:  # of which no line is seen
+            look |= {"marker": "o", "markersize": 3}
         label = rf"$\alpha$ = {alpha:g}"
         there = np.isfinite(measured[place])
         points = one.epochs[there], measured[place][there]
@@ -206,7 +208,9 @@ def _held_curves(axes: Any, one: Held, kind: str, measured: Any, theory: Any) ->
         dash = DASHES[place % len(DASHES)]
         axes.plot(one.epochs, theory[place], linestyle=dash, label=label, **look)
         if kind == "both":
-            axes.plot(*points, "o", markersize=2, markevery=0.05, **look)
+            axes.plot(
+                *points, **{**look, "linestyle": "", "marker": "o", "markersize": 2}, markevery=0.05
+            )
 
 
 def fitted(found: Fit) -> "Figure":
