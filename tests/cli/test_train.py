@@ -27,7 +27,7 @@ def run(tmp_path_factory, compiled_once):
 def test_evaluate_prints_what_training_printed(document, run):
     place, printed = run
     assert document("evaluate", place) == printed
-    assert list(printed) == ["task", "paradigm", "epochs", "weights", "sets"]
+    assert list(printed) == ["task", "paradigm", "epochs", "weights", "meanings", "sets"]
     assert list(printed["sets"]) == ["train", "heldout", "test"]
 
 
@@ -48,6 +48,7 @@ def test_training_ends_in_a_summary_of_the_four_rates(attnflow):
     for word in ("ftpt", "ffpt", "ftpf", "ffpf", "accuracy", "argmax", "mixture", "pooled"):
         assert word in out
     assert "digits, hybrid, 5 epochs" in out
+    assert out.splitlines()[-1].startswith("After 5 epochs of hybrid, focus found a true segment")
 
 
 @pytest.mark.slow

@@ -56,8 +56,12 @@ def account(*, best: bool = False) -> Account:
 
 
 def _tables(page: Page, runs: Runs) -> None:
-    page.text(f"{SCALES}; focus and alpha in percent of the words that name.")
     found = [(name, evaluate(t, images=t.engine.run.measured)) for name, t in runs]
+    best, score = max(
+        ((name, one["sets"]["val"]["bleu4"]) for name, one in found), key=lambda pair: pair[1]
+    )
+    page.text(f"The best BLEU-4 on the validation set, {score:.1f}, has {best}.")
+    page.text(f"{SCALES}; focus and alpha in percent of the words that name.")
     parts = [(name, part, v) for name, one in found for part, v in one["sets"].items()]
     columns = list(dict.fromkeys(column for *_, values in parts for column in values))
     page.table(
@@ -69,12 +73,13 @@ def _tables(page: Page, runs: Runs) -> None:
     )
     head = ("run", "paradigm", "encoder", "grid", "words", "hidden", "batch", "epochs")
     page.table(
-        (*head, "SHA-256 of the weights"),
+        head,
         [
-            (name, *_conditions(trained), str(one["epochs"]), one["weights"])
+            (name, *_conditions(trained), str(one["epochs"]))
             for (name, one), (_, trained) in zip(found, runs, strict=True)
         ],
     )
+    page.table(("run", "SHA-256 of the weights"), [(name, one["weights"]) for name, one in found])
 
 
 def _figures(runs: Runs) -> Figures:

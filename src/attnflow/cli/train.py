@@ -1,6 +1,6 @@
 """``attnflow train``, and where the commands of training are added."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
@@ -13,6 +13,9 @@ from attnflow.cli.options import AsJson, Expanded, grouped
 from attnflow.cli.training import MachineOptions, config_of, options_of
 from attnflow.errors import SettingError
 from attnflow.train.config import Training
+
+if TYPE_CHECKING:
+    from attnflow.train.running import Trained
 
 
 @grouped
@@ -72,6 +75,13 @@ def train(
     found = [evaluate(done, replica) for replica in replicas]
     if not parallel.first():
         return
+    _tell(done, found, as_json)
+
+
+def _tell(done: "Trained", found: list[dict[str, Any]], as_json: bool) -> None:
+    """What training left: tables, and a sentence for each run; or JSON."""
+    from attnflow.train.outcome import outcome
+
     for remark in done.remarks:
         output.say(remark)
     if as_json:
@@ -79,6 +89,8 @@ def train(
         return
     for one, replica in zip(found, done.engine.run.replicas, strict=True):
         runs.show_rates(one, str(replica))
+    for replica, one in enumerate(found):
+        output.line(outcome(done, replica, one))
 
 
 def register(app: typer.Typer) -> None:

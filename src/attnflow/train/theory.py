@@ -16,7 +16,7 @@ from attnflow.schedule import Schedule
 from attnflow.settings import Setting
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.train.fixed_focus import start_at
-from attnflow.train.objective import paradigm_of
+from attnflow.train.objective import has_theory, paradigm_of
 from attnflow.train.running import Trained
 
 RESOLUTION = 1e-3
@@ -83,6 +83,15 @@ def rows_of(trained: Trained, replica: int = 0) -> list[dict[str, Any]]:
     """The rows of metrics of one of the runs trained at once."""
     chosen = trained.engine.run.replicas[replica].as_row()
     return [row for row in trained.rows if chosen.items() <= row.items()]
+
+
+def has_curves(trained: Trained) -> bool:
+    """Whether ``theory_over_practice`` has curves of a run, under all that it went through."""
+    named = any("." in rate.unit for stage in trained.schedule.stages for rate in stage.rates)
+    known = trained.engine.run.known
+    told = all(has_theory(row["paradigm"], known) for row in trained.rows)
+    measured = any("train" in row["sets"] for row in trained.rows)
+    return trained.engine.exact and told and measured and not named
 
 
 def theory_over_practice(trained: Trained, replica: int = 0) -> Practice:

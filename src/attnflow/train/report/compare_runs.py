@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from attnflow.train.evaluation import RULES, evaluate, load, signature
 from attnflow.train.fixed_focus import Held, held_losses
 from attnflow.train.known_truth import RISE, any_known
 from attnflow.train.networks.named import OWN
-from attnflow.train.objective import has_theory
+from attnflow.train.outcome import outcome
 from attnflow.train.report.page import Account, Figures, Page, Runs
 from attnflow.train.report.posts_page import posts_page
 from attnflow.train.running import Trained
-from attnflow.train.theory import rows_of, theory_over_practice
+from attnflow.train.theory import has_curves, rows_of, theory_over_practice
 
 COLUMNS = ("ftpt", "ffpt", "ftpf", "ffpf", "accuracy")
 
@@ -95,19 +96,28 @@ def account(*, best: bool = False, show_words: bool = False) -> Account:
     return Account("Runs compared", lambda path: load(path, best=best), _tables, _figures, more)
 
 
+def _labels(name: str, trained: Trained) -> list[str]:
+    """The runs trained at once by what they differ in; one alone by its folder's name."""
+    told = [str(which).split(", ") for which in trained.engine.run.replicas]
+    differ = [len(set(column)) > 1 for column in zip(*told, strict=True)]
+    return [", ".join([name, *compress(words, differ)]) for words in told]
+
+
 def _tables(page: Page, runs: Runs) -> None:
-    page.text("Rates in percent; ft and ff: focus true and false, pt and pf: prediction.")
-    lines, several, weights, said = [], [], [], {}
+    lines, several, conditions, weights, said = [], [], [], [], {}
     for name, trained in runs:
-        for replica, which in enumerate(trained.engine.run.replicas):
+        for replica, label in enumerate(_labels(name, trained)):
             found = evaluate(trained, replica)
-            label = f"{name}: {which}"
             said[meanings(found)] = None
+            page.text(f"{label}: {outcome(trained, replica, found)}")
             for part, rule, *rates in rate_rows(found):
                 shown = ("-" if rate is None else f"{rate:.2f}" for rate in rates)
                 lines.append((label, part, rule, *shown))
             several += [(label, *row) for row in rows_of_several(found)]
-            weights.append((label, *_conditions(trained), str(found["epochs"]), found["weights"]))
+            which = str(trained.engine.run.replicas[replica])
+            conditions.append((label, *_conditions(trained), str(found["epochs"]), which))
+            weights.append((label, found["weights"]))
+    page.text("Rates in percent; ft and ff: focus true and false, pt and pf: prediction.")
     page.table(("run", "set", "rule", "focus true", *COLUMNS), lines)
     for line in filter(None, said):
         page.text(f"Sets: {line}.")
@@ -115,7 +125,8 @@ def _tables(page: Page, runs: Runs) -> None:
         page.text(SEVERAL_SAID)
         page.table(("run", *SEVERAL), [(*r[:2], *map(_spell, r[2:])) for r in several])
     head = ("run", "task", "m", "C", "paradigm", "networks", "optimiser", "batch", "epochs")
-    page.table((*head, "SHA-256 of the weights"), weights)
+    page.table((*head, "seed and rate"), conditions)
+    page.table(("run", "SHA-256 of the weights"), weights)
 
 
 def _posts(show_words: bool, page: Page, runs: Runs, folder: Path) -> None:
@@ -157,18 +168,18 @@ def _figures(runs: Runs) -> Figures:
     everywhere = all("heldout" in trained.engine.inputs for _, trained in runs)
     part = "heldout" if everywhere else "train"
     curves = [
-        (f"{name}: {trained.engine.run.paradigm}, {which}", rows_of(trained, replica))
+        (label, rows_of(trained, replica))
         for name, trained in runs
-        for replica, which in enumerate(trained.engine.run.replicas)
+        for replica, label in enumerate(_labels(name, trained))
     ]
     said = f"Focus and classification over epochs, {part} inputs"
     yield "curves", said, drawing.over_epochs(curves, drawing.learning(part))
     shares = []
     for name, trained in runs:
         own = _part_of(trained)
-        for replica, which in enumerate(trained.engine.run.replicas):
+        for replica, label in enumerate(_labels(name, trained)):
             if any_known(trained.engine.task.sets[own]):
-                shares.append((f"{name}\n{which}", signature(trained, own, replica)))
+                shares.append((label.replace(", ", "\n", 1), signature(trained, own, replica)))
     for start in range(0, len(shares), 4):
         said = "Joint histogram of focus weight and class probability on the true segment"
         yield f"signatures{start // 4 + 1}", said, drawing.heat_maps(shares[start : start + 4])
@@ -186,8 +197,7 @@ def _figures(runs: Runs) -> Figures:
             which = name if len(replicas) == 1 else f"{name}, {replicas[0]},"
             said = f"Inputs of {which} with the weight on each segment; the true one is framed"
             yield f"mosaics-{name}", said, drawing.mosaics(trained, own)
-        known = all(has_theory(row["paradigm"], trained.engine.run.known) for row in trained.rows)
-        for replica, which in enumerate(replicas if known and trained.engine.exact else ()):
+        for replica, which in enumerate(replicas if has_curves(trained) else ()):
             run, ending = (name, "") if len(replicas) == 1 else (f"{name}, {which},", f"-{replica}")
             said = f"Closed form over what {run} measured, with the largest distance"
             found = theory_over_practice(trained, replica)

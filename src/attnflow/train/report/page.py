@@ -20,13 +20,19 @@ FORMATS = {"markdown": "md", "html": "html"}
 """What a page can be written as -> the ending of its file."""
 
 STYLE = """\
-body { font-family: sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
+:root { color-scheme: light dark; --rule: #ddd; --soft: #555; --ink: #111; --ground: #fff; }
+@media (prefers-color-scheme: dark) {
+:root { --rule: #444; --soft: #bbb; --ink: #eee; --ground: #16181c; } }
+body { font-family: sans-serif; line-height: 1.45; max-width: 75rem; margin: 2rem auto; \
+padding: 0 1rem; color: var(--ink); background: var(--ground); overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 0.85rem; display: block; \
 overflow-x: auto; }
-th, td { border-bottom: 1px solid #ddd; padding: 0.2rem 0.6rem; text-align: left; \
-white-space: nowrap; }
+th, td { border-bottom: 1px solid var(--rule); padding: 0.2rem 0.6rem; text-align: left; \
+white-space: nowrap; overflow-wrap: normal; }
 td { font-variant-numeric: tabular-nums; }
-figure { margin: 2rem 0; } img { width: 100%; max-width: 60rem; } figcaption { color: #444; }"""
+figure { margin: 2rem 0; } figcaption { color: var(--soft); }
+img { width: 100%; max-width: 60rem; background: #fff; border-radius: 4px; }
+a { color: inherit; }"""
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,7 @@ class Account:
             progress("drawing")
             (folder / "figures").mkdir()
             for file, caption, figure in self.figures(runs):
+                progress(f"drawing {caption[0].lower()}{caption[1:]}")
                 save(figure, folder / "figures" / f"{file}.svg")
                 page.figure(caption, folder / "figures" / f"{file}.svg")
             self.more(page, runs, folder)
