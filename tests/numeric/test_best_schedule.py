@@ -2,23 +2,29 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
+import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from attnflow.errors import NoFirstIntegral, ParadigmError, SettingError
+from attnflow.errors import IntegrationFailed, ParadigmError, SettingError
+from attnflow.numeric import legs
 from attnflow.numeric.best_schedule import best_schedule, best_switch
 from attnflow.numeric.closed_form import solve
 from attnflow.numeric.events import course, time_to_focus
+from attnflow.numeric.simulate import simulate
 from attnflow.numeric.switch_search import Race
 from attnflow.schedule import Schedule
 from attnflow.settings import Setting
 from attnflow.symbolic.catalogue import HARD, LVML, SOFT, power_mean
+from attnflow.symbolic.catalogue import paradigm as find_paradigm
 from attnflow.symbolic.paradigm import Paradigm
+from attnflow.symbols import alpha, mu
 
 NAMES = ("soft", "hard", "lvml")
 # reaching times of every order, to the digits that an independent search gave
@@ -357,7 +363,107 @@ def test_what_no_paradigm_reaches_is_refused():
         best_schedule(Setting(10**6, 10**6), 0.999999, ("soft",))
 
 
-def test_a_paradigm_without_first_integral_is_refused_by_name():
-    mixture = Paradigm("mixture", (SOFT.loss + HARD.loss) / 2)
-    with pytest.raises(NoFirstIntegral, match="'mixture' has no first integral"):
-        best_switch(Setting(20, 20), 0.9, "soft", mixture)
+def integrated(paradigm):
+    """The same paradigm under a name by which ``routes`` knows that it is to be integrated."""
+    return replace(find_paradigm(paradigm), name=f"integrated-{paradigm}")
+
+
+@pytest.fixture
+def routes(monkeypatch):
+    """Legs of what ``integrated`` gives know no first integral."""
+    exact = legs.separates
+    monkeypatch.setattr(
+        legs, "separates", lambda p: not p.name.startswith("integrated") and exact(p)
+    )
+
+
+@pytest.mark.parametrize(("setting", "target", "initial"), CASES, ids=["plain", "2", "all", "low"])
+def test_integrated_legs_give_what_the_closed_form_gives(setting, target, initial, routes):
+    for names in (("soft", "hard"), ("lvml", "soft"), ("lvml", "hard")):
+        exact = best_switch(setting, target, *names, initial)
+        stepped = best_switch(setting, target, *map(integrated, names), initial)
+        for name in ("switch_time", "total_time", "mu", "nu"):
+            assert getattr(stepped, name) == pytest.approx(getattr(exact, name), rel=1e-11)
+        assert list(stepped.alternatives.values()) == pytest.approx(
+            list(exact.alternatives.values()), rel=1e-12
+        )
+    exact = best_schedule(setting, target, initial=initial)
+    # one closed and two integrated: both kinds of leg in one order
+    mixed = best_schedule(setting, target, ("lvml", *map(integrated, ("soft", "hard"))), initial)
+    assert mixed.time == pytest.approx(exact.time, rel=1e-12)
+    ends = [[end for _, end in best.schedule.parts[:-1]] for best in (exact, mixed)]
+    np.testing.assert_allclose(ends[1], ends[0], rtol=1e-6)  # the time is flat there
+
+
+MIXTURE = Paradigm("mixture", (2 * SOFT.loss + HARD.loss) / 3)
+ENTROPY = Paradigm(
+    "entropy", LVML.loss + (alpha * sp.log(alpha) + (1 - alpha) * sp.log(1 - alpha)) / 20
+)
+# hard attention whose margin is pulled back to 0, so that it falls where it began high
+PULLED = Paradigm("pulled", HARD.loss + mu**2 / 100)
+
+
+@pytest.mark.parametrize("paradigm", [MIXTURE, ENTROPY, PULLED], ids=lambda p: p.name)
+def test_the_first_time_is_that_of_the_simulated_flow(paradigm):
+    for setting, target, initial in CASES[:3]:
+        reached = time_to_focus(paradigm, setting, target, initial)
+        path = simulate(paradigm, setting, [0.999 * reached, reached], initial, rtol=1e-13)
+        assert float(path.alpha[1]) == pytest.approx(target, rel=1e-10)
+        assert float(path.alpha[0]) < target
+
+
+@pytest.mark.parametrize("order", [(MIXTURE, LVML, ENTROPY), (HARD, ENTROPY, MIXTURE)])
+@pytest.mark.parametrize("start", [(0.4, -1.0), (-1.0, 0.5)], ids=str)
+def test_the_conditions_are_the_derivatives_without_a_first_integral(order, start):
+    race = Race(course(GENERAL, 0.95, start))
+    lengths, step = np.array([0.6, 0.5]), 1e-3
+    gradient = race.evaluate(order, lengths).gradient[0]
+    for direction, derivative in zip(step * np.eye(2), gradient, strict=True):
+        points = [lengths + n * direction for n in (-2, -1, 1, 2)]
+        far_left, left, right, far_right = race.evaluate(order, points).total
+        measured = (8 * (right - left) - (far_right - far_left)) / (12 * step)
+        assert derivative == pytest.approx(measured, rel=1e-7)
+
+
+@pytest.mark.parametrize("pair", [(MIXTURE, HARD), (LVML, MIXTURE), (ENTROPY, PULLED)], ids=str)
+@pytest.mark.parametrize(("setting", "target", "initial"), CASES, ids=["plain", "2", "all", "low"])
+def test_without_a_first_integral_no_switch_is_better_than_the_best(setting, target, initial, pair):
+    best = best_switch(setting, target, *pair, initial)
+    for switch in best.total_time * np.linspace(0.02, 0.98, 13):
+        tried = time_to_focus(schedule(*pair, switch), setting, target, initial)
+        assert best.total_time <= tried * (1 + 1e-12)
+    path = simulate(best.schedule, setting, best.total_time, initial, rtol=1e-13)
+    assert float(path.alpha) == pytest.approx(target, rel=1e-10)
+
+
+def test_a_margin_may_turn_within_a_leg():
+    setting, start = Setting(20, 20), (4.0, 0.0)
+    path = simulate(PULLED, setting, np.linspace(0.0, 400.0, 9), start)
+    assert np.ptp(np.sign(np.diff(path.mu))) == 2  # it falls, then rises
+    target = float(path.alpha[-1])
+    assert time_to_focus(PULLED, setting, target, start) == pytest.approx(400.0, rel=1e-8)
+
+
+def test_a_level_above_the_equilibrium_is_never_reached():
+    barrier = (sp.log(alpha) + sp.log(1 - alpha)) / 4
+    held = Paradigm("held", SOFT.loss - barrier + mu**2 / 100)
+    assert time_to_focus(held, Setting(5, 3), 0.99) == math.inf
+    resting = simulate(held, Setting(5, 3), 1e6)
+    target = float(resting.alpha) - 0.01
+    reached = time_to_focus(held, Setting(5, 3), target)
+    assert float(simulate(held, Setting(5, 3), reached).alpha) == pytest.approx(target, rel=1e-9)
+
+
+def test_a_flow_that_cannot_be_followed_is_refused_not_called_endless(monkeypatch):
+    monkeypatch.setattr(legs, "PANELS", 3)
+    short = Paradigm("short", MIXTURE.loss)  # compiled anew
+    with pytest.raises(IntegrationFailed, match="flow of short could not be followed beyond mu = "):
+        time_to_focus(short, Setting(5, 3), 0.99)
+
+
+def test_a_schedule_takes_what_has_no_first_integral():
+    best = best_schedule(Setting(20, 20), 0.9, ("hard", "lvml", MIXTURE))
+    assert best.advantage < 1e-8
+    plain = best_schedule(Setting(20, 20), 0.9, ("hard", "lvml"))
+    assert best.time <= plain.time * (1 + 1e-13)
+    assert best.alternatives["lvml,hard"] == pytest.approx(plain.alternatives["lvml,hard"])

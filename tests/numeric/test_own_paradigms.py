@@ -126,28 +126,8 @@ def simulated(monkeypatch):
     monkeypatch.setattr(crossings_module, "evaluate", none)
 
 
-@pytest.mark.parametrize("target", [0.5, 0.95])
-def test_the_time_to_focus_of_a_simulated_flow_is_that_of_the_closed_form(simulated, target):
-    schedule = Schedule([("soft", 40.0), ("hard", None)])
-    for curve in ("lvml", schedule):
-        found = time_to_focus(curve, Setting(6, 4), target)
-        wanted = float(solve(curve, Setting(6, 4), found).alpha)
-        assert wanted == pytest.approx(target, rel=1e-9)
-
-
-def test_crossings_of_simulated_flows_are_those_of_the_closed_form(simulated):
-    found = crossings("soft", "hard", Setting(5, 3), until=1e5)
-    assert found.size == 1
-    path = [solve(name, Setting(5, 3), found[0]) for name in ("soft", "hard")]
-    assert float(path[0].nu) == pytest.approx(float(path[1].nu), rel=1e-9)
-
-
 def test_a_mixture_has_a_time_to_focus_and_crossings():
     """Between those of its two losses, near their mean; and it crosses both."""
     times = {p: time_to_focus(p, Setting(5, 3), 0.9) for p in ("soft", "hard", MIXTURE)}
     assert times["hard"] < times[MIXTURE] < times["soft"]
     assert crossings("soft", MIXTURE, Setting(5, 3), until=1e5).size == 1
-
-
-def test_a_level_that_a_simulated_flow_does_not_reach_takes_for_ever(simulated):
-    assert time_to_focus("soft", Setting(20, 20), 1 - 1e-9) == np.inf

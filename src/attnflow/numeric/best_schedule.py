@@ -1,10 +1,10 @@
 """``best_switch`` and ``best_schedule``: which paradigm, when, to reach a focus level soonest.
 
-The total time of a schedule is a smooth function of the lengths (in mu) of its parts, and its
-derivative by the margin at a switch is the condition of symbolic/switching.py, a by-product of
-running the parts. Orders are searched one by one, by grid and Newton's method on that condition;
-Pontryagin's principle, checked at every point of the best one, says whether yet another part
-would help and where.
+The total time of a schedule is a smooth function of the lengths of its parts, and its derivative
+by the margin at a switch is the condition of symbolic/switch_condition.py, a by-product of running
+the parts, in closed form or integrated. Orders are searched one by one, by grid and Newton's
+method on that condition; Pontryagin's principle, checked at every point of the best one, says
+whether yet another part would help and where.
 """
 
 import itertools
@@ -159,8 +159,8 @@ def best_switch(
 ) -> Switch:
     """The single switch from one paradigm to another that reaches a focus level soonest.
 
-    The switch is a root of g_A - g_B + V_z (slope_A - slope_B) (symbolic/switching.py); all its
-    roots and both ends are compared by their total times. Runs from plain Python.
+    The switch is a root of g_A - g_B + V_z (slope_A - slope_B) (symbolic/switch_condition.py); all
+    its roots and both ends are compared by their total times. Runs from plain Python.
 
     Args:
         setting: Setting, its entries plain numbers.
@@ -174,7 +174,7 @@ def best_switch(
 
     Raises:
         SettingError, ParadigmError: an argument is not allowed; the message names it.
-        NoFirstIntegral: a paradigm has none.
+        IntegrationFailed: a flow without a first integral cannot be followed so far.
 
     Source: derivation of switching; for soft to hard, Vashisht and Ramaswamy (2023), section 5.
     """
@@ -224,7 +224,6 @@ def timed(
     Raises:
         SettingError, ParadigmError: an argument is not allowed, theory is to time some switches
             and not others, or a focus weight is never reached.
-        NoFirstIntegral: a paradigm has none.
 
     Example:
         >>> import attnflow as af
@@ -280,7 +279,7 @@ def best_schedule(
 
     Raises:
         SettingError, ParadigmError: an argument is not allowed; the message names it.
-        NoFirstIntegral: a paradigm has none.
+        IntegrationFailed: a flow without a first integral cannot be followed so far.
 
     Source: Pontryagin's principle with mu as clock; derivation of switching.
     """
@@ -300,6 +299,7 @@ def best_schedule(
         if gain <= ADVANTAGE or richer is None:
             break
         longer = race.without_vanished(race.polish(richer.order, richer.lengths))
+        longer = race.polish(longer.order, longer.lengths)  # now without a bound
         runs.setdefault(longer.order, longer)
         if not longer.total < best.total * (1 - ROUNDING):
             break

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from attnflow.numeric.events import FOCUS, Course, Leg
+from attnflow.numeric.events import Course
+from attnflow.numeric.legs import FOCUS, Leg
 from attnflow.symbolic.paradigm import Paradigm
 
 Order = tuple[Paradigm, ...]
@@ -30,7 +31,7 @@ class Run:
 
     Attributes:
         order: the paradigms.
-        lengths: |change of mu| in each part.
+        lengths: of each part, in the clock of its leg (|change of mu| with a first integral).
         times: how long each part lasts.
         ends: (mu, x) at the end of each part, x = logit(alpha).
         total: when the goal is reached, infinite if never.
@@ -50,14 +51,12 @@ class Runs:
     Attributes:
         legs: for each part, its legs.
         total: total times, shape (choices,).
-        switching: derivative of the total time by the margin at each switch, (choices, switches).
-        costates: V_z at the start of each part, (choices, parts).
+        costates: V_z at the end of each part, (choices, parts).
         gradient: derivative of the total time by the length of each part but the last.
     """
 
     legs: tuple[Leg, ...]
     total: np.ndarray
-    switching: np.ndarray
     costates: np.ndarray
     gradient: np.ndarray
 
@@ -104,7 +103,7 @@ class Race:
         runs = self.evaluate(order, lengths.reshape(1, -1))
         return Run(
             order=order,
-            lengths=np.array([abs(float(leg.moved[0])) for leg in runs.legs]),
+            lengths=np.array([float(leg.length[0]) for leg in runs.legs]),
             times=tuple(float(leg.time[0]) for leg in runs.legs),
             ends=tuple((float(leg.mu[0]), float(leg.x[0])) for leg in runs.legs),
             total=float(runs.total[0]),
@@ -113,21 +112,21 @@ class Race:
     def best_pair(self, order: Order, cap: float) -> Run:
         """The best switch between two paradigms; no part may last longer than ``cap``."""
         reach = self.course.run(order[0], self.course.mu, self.course.x, duration=cap)
-        longest = abs(float(reach.moved[0]))
+        longest = float(reach.length[0])
         # margins grow linearly at first and logarithmically later: both scales are looked at
         grid = np.union1d(
             longest * np.linspace(0, 1, SCAN // 2 + 1)[1:-1],
             longest * np.geomspace(1e-6, 0.999, SCAN // 2),
         )
         runs = self.evaluate(order, grid[:, None])
-        condition = np.where(np.isfinite(runs.total), runs.switching[:, 0], np.nan)
+        condition = np.where(np.isfinite(runs.total), runs.gradient[:, 0], np.nan)
         candidates = [self.run(order, [0.0])]
         candidates.append(self.run(order, [math.inf]))
         minima = np.flatnonzero((condition[:-1] < 0) & (condition[1:] > 0))
         for index in minima[np.argsort(runs.total[minima])][:6]:
             low, high = float(grid[index]), float(grid[index + 1])
             root = brentq(
-                lambda length: float(self.evaluate(order, [[length]]).switching[0, 0]),
+                lambda length: float(self.evaluate(order, [[length]]).gradient[0, 0]),
                 low,
                 high,
                 xtol=1e-15 * high,
@@ -156,13 +155,11 @@ class Race:
         """Lengths of two parts, spread over what is possible within the time ``cap``."""
         shares = (np.arange(SIDE) + 0.5) / SIDE
         first = self.course.run(order[0], self.course.mu, self.course.x, duration=cap)
-        lengths = shares * abs(first.moved[0])
+        lengths = shares * first.length[0]
         states = self.course.run(order[0], self.course.mu, self.course.x, lengths)
         room = np.maximum(cap - np.where(np.isfinite(states.time), states.time, cap), 0.0)
         second = self.course.run(order[1], states.mu, states.x, duration=room)
-        pairs = np.stack(
-            np.broadcast_arrays(lengths[:, None], np.abs(second.moved)[:, None] * shares), -1
-        )
+        pairs = np.stack(np.broadcast_arrays(lengths[:, None], second.length[:, None] * shares), -1)
         return pairs.reshape(-1, 2)
 
     def polish(self, order: Order, lengths: Any) -> Run:
@@ -222,7 +219,8 @@ class Race:
             part = runs.legs[index]
             shares = run.lengths[index] * (np.arange(SAMPLES) + 0.5) / SAMPLES
             states = self.course.run(paradigm, mu, x, shares)
-            costate = runs.costates[0, index] - states.sensitivity
+            rest = self.course.run(paradigm, states.mu, states.x, run.lengths[index] - shares)
+            costate = rest.sensitivity + rest.transport * runs.costates[0, index]
             for other in choice:
                 if other == paradigm:
                     continue
@@ -245,28 +243,30 @@ class Race:
         return best, richer
 
 
-def _conditions(legs: list[Leg], total: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """From the legs of an order, backwards: switching function, costates, gradient by lengths."""
-    choices, parts = total.size, len(legs)
-    costates, switching = np.zeros((choices, parts)), np.zeros((choices, parts - 1))
-    costate = np.zeros(choices)
+def _conditions(legs: list[Leg], total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From the legs of an order, backwards: costates, and the gradient by lengths.
+
+    V_mu is continuous at a switch, so that by H on its two sides (numeric/legs.py) the gradient by
+    a length follows from that by the next and from the condition on the switch.
+    """
+    costates, gradient = (np.zeros((total.size, len(legs) - n)) for n in (0, 1))
+    costate, H = np.zeros(total.size), np.zeros(total.size)
     with np.errstate(all="ignore"):
-        for index in range(parts - 1, -1, -1):
+        for index in range(len(legs) - 1, -1, -1):
             leg = legs[index]
             arrives = leg.event == FOCUS
-            if index < parts - 1:
+            if index < len(legs) - 1:
                 ahead = legs[index + 1]
                 jump = leg.last_pace - ahead.pace + costate * (leg.last_slope - ahead.slope)
+                H = leg.last_heading * (jump + H / ahead.heading)
                 # where the goal was reached before, nothing ahead matters
-                switching[:, index] = np.where(costate == 0, 0.0, jump)
+                H = np.where((costate == 0) | arrives, 0.0, H)
+                gradient[:, index] = H
             costate = np.where(arrives, -leg.last_pace / leg.last_slope, costate)
-            costate = np.where(costate == 0, 0.0, costate + leg.sensitivity)
             costates[:, index] = costate
-            if index < parts - 1:
-                switching[:, index] = np.where(arrives, 0.0, switching[:, index])
-    direction = np.stack([np.sign(leg.pace) for leg in legs[:-1]], 1) if parts > 1 else switching
-    gradient = direction * np.cumsum(switching[:, ::-1], axis=1)[:, ::-1]
-    return switching, costates, gradient
+            before = leg.sensitivity + leg.transport * costate + leg.drift * H
+            costate = np.where(costate == 0, 0.0, before)
+    return costates, gradient
 
 
 def _residual(gradient: np.ndarray, lengths: np.ndarray) -> float:

@@ -60,7 +60,9 @@ def derive_first_integral(paradigm: Paradigm) -> FirstIntegral:
     """
     flow = derive_flow(paradigm)
     quotient = alpha * flow.loss_alpha / flow.loss_mu
-    ratio = factored(quotient.subs(alpha, 1))
+    # any weight gives the same if one does; some are singular at 1, as the entropy of attention is
+    values = (quotient.subs(alpha, weight) for weight in (sp.S.One, sp.S.Half))
+    ratio = factored(next((v for v in values if not v.has(sp.nan, sp.zoo, sp.oo)), alpha))
     if not agree(quotient, ratio):
         raise NoFirstIntegral(
             f"paradigm {paradigm.name!r} has no first integral of the known form: "
