@@ -8,7 +8,6 @@ from scipy.integrate import solve_ivp
 from attnflow import Paradigm, Schedule, Setting, crossings, simulate, solve, time_to_focus
 from attnflow.errors import IntegrationFailed, NoFirstIntegral
 from attnflow.numeric import crossings as crossings_module
-from attnflow.numeric import events
 from attnflow.symbols import C, alpha, mu
 from oracles.zoo import MIXTURE, SEPARABLE
 from tolerances import CLAIM, STEPPED
@@ -117,13 +116,19 @@ def test_a_flow_that_ends_in_a_singularity_is_refused_beyond_it():
 @pytest.fixture
 def simulated(monkeypatch):
     """Every loss as if none had a first integral: crossings and events simulate."""
-    for module in (events, crossings_module):
-        monkeypatch.setattr(module, "separates", lambda paradigm: False)
+    monkeypatch.setattr(crossings_module, "separates", lambda paradigm: False)
 
     def none(problem):
         raise NoFirstIntegral("none")
 
     monkeypatch.setattr(crossings_module, "evaluate", none)
+
+
+def test_crossings_of_simulated_flows_are_those_of_the_closed_form(simulated):
+    found = crossings("soft", "hard", Setting(5, 3), until=1e5)
+    assert found.size == 1
+    path = [solve(name, Setting(5, 3), found[0]) for name in ("soft", "hard")]
+    assert float(path[0].nu) == pytest.approx(float(path[1].nu), rel=1e-9)
 
 
 def test_a_mixture_has_a_time_to_focus_and_crossings():
