@@ -197,7 +197,7 @@ def result_of(run: Run, seed: int, data: str, out: Path) -> dict[str, Any]:
     folder = out / f"{run.name}-s{seed}"
     kept = folder / "result.json"
     if kept.exists():
-        return json.loads(kept.read_text(encoding="utf-8"))
+        return {**json.loads(kept.read_text(encoding="utf-8")), "where": where(folder)}
     start = None if run.start is None else str(out / f"{run.start}-s{seed}")
     options = {"heldout": 500, "measure_every": run.options["epochs"], **run.options}
     config = Training(task="cifar10", data=data, seeds=(seed,), start_from=start, **options)
@@ -210,22 +210,25 @@ def result_of(run: Run, seed: int, data: str, out: Path) -> dict[str, Any]:
         "largest_score": max(float(row.get("largest_score", np.nan)) for row in trained.rows),
     }
     kept.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return result
+    return {**result, "where": where(folder)}
+
+
+def where(folder: Path) -> str:
+    """The device that a run was trained on, and its version of JAX."""
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return f"{record['device'].partition(': ')[2]}, JAX {record['versions']['jax']}"
 
 
 def told(study: Study, results: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     """Markdown: one row a run, then differences seed by seed."""
-    import jax
-
-    from attnflow import environment
-
+    places = sorted({one["where"] for found in results.values() for one in found})
     count = {len(found) for found in results.values()}
     seeds = ", ".join(map(str, study.seeds[: max(count)]))
     spelt = "mean (range)" if max(count) > 1 else ""
     yield f"### {study.title}"
     yield (
         f"{study.text}. Percent, {spelt + ' of seeds' if spelt else 'seed'} {seeds}. "
-        f"{environment.device().partition(': ')[2]}, JAX {jax.__version__}."
+        f"{'; '.join(places)}."
     )
     rows = []
     for label, found in results.items():
