@@ -2,8 +2,9 @@
 
     sphinx-build -W docs docs/_build
 
-Nothing is fetched. Formulas, the command line's reference, derivations, notebooks and the explorer
-are written into docs/generated from their sources before the pages are read. With
+Nothing is fetched, unless ATTNFLOW_DOCS_LINKS=1 asks for links into the pages of Python, NumPy,
+sympy, JAX and xarray. Formulas, the command line's reference, derivations, notebooks and the
+explorer are written into docs/generated from their sources before the pages are read. With
 ATTNFLOW_DOCS_EXECUTE=1 in the environment the derivations and notebooks are run (several minutes)
 and their formulas and figures shown.
 """
@@ -32,15 +33,26 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
     "offline_math",
     "written",
 ]
+if os.environ.get("ATTNFLOW_DOCS_LINKS") == "1":  # fetches lists of names, so only where asked
+    extensions.append("sphinx.ext.intersphinx")
+intersphinx_mapping = {
+    "python": ("https://docs.python.org/3", None),
+    "numpy": ("https://numpy.org/doc/stable", None),
+    "sympy": ("https://docs.sympy.org/latest", None),
+    "jax": ("https://docs.jax.dev/en/latest", None),
+    "xarray": ("https://docs.xarray.dev/en/stable", None),
+}
 exclude_patterns = ["_build", "figures", "extensions", "**.ipynb_checkpoints"]
 
 html_theme = "furo"
 html_title = f"attnflow {release}"
 html_static_path = ["static"]
 html_css_files = ["attnflow.css"]
+html_js_files = ["copy.js"]
 html_extra_path = ["generated/extra"]
 html_math_renderer = "offline"
 html_show_sourcelink = False

@@ -74,6 +74,26 @@ def test_every_command_and_public_name_has_its_place(site):
         assert f'id="attnflow.{name}"' in names
 
 
+def test_every_option_has_an_anchor(site):
+    import typer
+
+    from attnflow.cli.app import app
+
+    text = (site / "cli.html").read_text()
+    group = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        for parameter in command.params:
+            option = max(parameter.opts, key=len)
+            if option.startswith("--") and not getattr(parameter, "hidden", False):
+                assert text.count(f'id="attnflow-{name}{option}"') == 1, (name, option)
+
+
+def test_public_functions_link_to_their_source_and_code_has_a_button(site):
+    text = (site / "api.html").read_text()
+    assert re.search(r'href="_modules/attnflow/numeric/[\w/]+\.html#solve"', text)
+    assert 'src="_static/copy.js' in text and (site / "_static" / "copy.js").exists()
+
+
 def test_every_derivation_and_notebook_is_a_page(site):
     for folder in ("derivations", "notebooks"):
         for script in (ROOT / folder).glob("[0-9]*.py"):

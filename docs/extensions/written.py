@@ -30,10 +30,39 @@ class CommandLine(SphinxDirective):
             inner = type(context)(command, info_name=name, parent=context, terminal_width=88)
             section = nodes.section(ids=[f"attnflow-{name}"], names=[f"attnflow {name}"])
             section += nodes.title(text=f"attnflow {name}")
-            text = command.get_help(inner)
-            section += nodes.literal_block(text, text, language="text")
+            usage = command.get_usage(inner)
+            section += nodes.literal_block(usage, usage, language="text")
+            section += [nodes.paragraph(text=t) for t in (command.help or "").split("\n\n") if t]
+            section += options(command, inner, name)
+            shown = "\n".join(
+                line.strip() for line in (command.epilog or "").splitlines() if "attnflow " in line
+            )
+            if shown:
+                section += nodes.literal_block(shown, shown, language="text")
             found.append(section)
         return found
+
+
+def options(command: Any, context: Any, name: str) -> list[nodes.Node]:
+    """What a command takes, panel by panel, each with an anchor as ``attnflow-solve--times``."""
+    panels: dict[str, nodes.definition_list] = {}
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is None:
+            continue
+        panel = getattr(parameter, "rich_help_panel", None) or "Options"
+        long = max(parameter.opts, key=len) if parameter.opts[0].startswith("-") else ""
+        place = f"attnflow-{name}{long or '-' + str(parameter.name)}"
+        term = nodes.term("", "", nodes.literal(text=record[0]), ids=[place])
+        term += nodes.reference("", "\u00b6", refuri=f"#{place}", classes=["headerlink"])
+        told = nodes.definition("", nodes.paragraph(text=record[1]))
+        panels.setdefault(panel, nodes.definition_list()).append(
+            nodes.definition_list_item("", term, told)
+        )
+    found: list[nodes.Node] = []
+    for panel, items in panels.items():
+        found += [nodes.rubric(text=panel), items]
+    return found
 
 
 def kind_of(value: object) -> str:

@@ -16,11 +16,23 @@ def explore(
     which: ParadigmOptions,
     segments: Annotated[
         str,
-        Option("--segments", "-m", metavar="M", help="Shown at first.", rich_help_panel=SETTING),
+        Option(
+            "--segments",
+            "-m",
+            metavar="M",
+            help="Number of segments at first.",
+            rich_help_panel=SETTING,
+        ),
     ] = "20",
     classes: Annotated[
         str,
-        Option("--classes", "-C", metavar="C", help="Shown at first.", rich_help_panel=SETTING),
+        Option(
+            "--classes",
+            "-C",
+            metavar="C",
+            help="Number of classes at first.",
+            rich_help_panel=SETTING,
+        ),
     ] = "20",
     horizon: Annotated[
         str | None,

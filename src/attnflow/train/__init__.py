@@ -22,6 +22,7 @@ __all__ = [
     "evaluate",
     "fit_run",
     "from_arrays",
+    "from_dataset",
     "load",
     "losses",
     "parallel",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from attnflow.train.report.compare_runs import compare_runs as compare_runs
     from attnflow.train.tasks import task as task
     from attnflow.train.tasks.arrays import from_arrays as from_arrays
+    from attnflow.train.tasks.arrays import from_dataset as from_dataset
     from attnflow.train.tasks.task import Mosaics as Mosaics
     from attnflow.train.tasks.task import Task as Task
     from attnflow.train.theory import Fit as Fit
@@ -65,6 +67,7 @@ else:
         "evaluate": "evaluation",
         "fit_run": "theory",
         "from_arrays": "tasks.arrays",
+        "from_dataset": "tasks.arrays",
         "load": "evaluation",
         "predict": "evaluation",
         "signature": "evaluation",

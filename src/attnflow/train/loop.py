@@ -80,7 +80,9 @@ def train(
             the weights are then equal to rounding.
         devices: how many share the work; None for all.
         tensorboard: write logs for TensorBoard too.
-        progress: called after each epoch.
+        progress: called after each epoch with (epochs done, epochs in all, what is known): a
+            dict of paradigm, epoch, loss, alpha, inputs_per_second, and metrics, of each run that
+            trains a flat dict of all that was measured, as "heldout.alpha".
 
     Returns:
         The trained state, the metrics, and the engine that evaluates them.

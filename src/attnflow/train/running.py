@@ -20,7 +20,7 @@ import numpy as np
 from attnflow.errors import SettingError
 from attnflow.schedule import Schedule, Stage
 from attnflow.train import parallel
-from attnflow.train.logs import runaway
+from attnflow.train.logs import flat, runaway
 from attnflow.train.objective import Objective
 from attnflow.train.parallel import once
 from attnflow.train.run_folder import Kind, RunFolder
@@ -28,7 +28,8 @@ from attnflow.train.source import lengthened, source_weights, with_source
 
 Progress = Callable[[int, int, dict[str, Any]], None]
 """(done, in all, what is known) -> None, called after each call of a trainer, an epoch or a step;
-known are paradigm, epoch, loss, inputs_per_second and, where there is one, alpha."""
+known are paradigm, epoch, loss, inputs_per_second and, where there is one, alpha; at the end of an
+epoch also "metrics": of each run that trains, all that was measured, as "heldout.alpha"."""
 
 
 class Point(NamedTuple):
@@ -318,7 +319,7 @@ def _loop(
                 if (epoch + 1) % run.checkpoint_every == 0 or epoch + 1 == run.epochs:
                     where = {"stage": stage, "epoch": epoch + 1, "call": 0}
                     folder.save(state, done, where, trainer.score(new))
-            _tell(progress, done, trainer, told)
+            _tell(progress, done, trainer, {**told, "metrics": [flat(row) for row in new]})
     return stage, state, rows
 
 
