@@ -3,11 +3,12 @@
 import dataclasses
 import subprocess
 import sys
+import time
 
 import pytest
 import sympy as sp
 
-from attnflow import Paradigm, derive
+from attnflow import Paradigm, derive, power_mean
 from attnflow.cli.derivation import plain
 from attnflow.errors import ParadigmError
 from attnflow.export.document import json_document, latex_document, markdown_document
@@ -163,6 +164,18 @@ def test_a_law_whose_number_for_many_classes_is_0_is_told_without_the_number():
     names = {step.name for step in derive(FOCAL).steps}
     assert "onset-time" in names and "onset-many-classes" not in names
     assert derive(FOCAL).left_out == ()
+
+
+SLOW = pytest.mark.slow
+EXTREME = ["1/10", "9/1000", *(pytest.param(e, marks=SLOW) for e in ("10", "-10", "-7/3", "10/7"))]
+
+
+@pytest.mark.parametrize("exponent", EXTREME)
+def test_power_means_of_every_order_are_derived_in_seconds(exponent):
+    begin = time.process_time()
+    derivation = derive(power_mean(exponent))
+    assert {"potential", "first-integral", "pace"} <= {step.name for step in derivation.steps}
+    assert time.process_time() - begin < 90  # as integrals, where closed forms would fill pages
 
 
 @pytest.mark.parametrize("fault", [UncheckedStep("x is\nnot y"), NotImplementedError("no limit")])

@@ -15,6 +15,12 @@ from attnflow.symbolic.algebra.functions import dilog_negexp
 from attnflow.symbolic.algebra.normal_form import Generators, agree, rational, sample, vanishes
 
 
+MOST_POLES = 20
+LARGEST_FRACTION = 600
+"""A fraction that is taken apart has so many poles at most, and so many operations for each and one
+more: the terms of a larger one fill pages, and take minutes."""
+
+
 class _Unknown(Exception):
     """The table has no entry for the integrand."""
 
@@ -95,7 +101,11 @@ def _plain(f: sp.Expr, power: sp.Symbol, rate: sp.Expr, u: sp.Symbol) -> sp.Expr
 def _partial_fractions(f: sp.Expr, variable: sp.Symbol) -> tuple[sp.Expr, ...]:
     if variable not in f.free_symbols:
         return (f,)
-    return sp.Add.make_args(sp.expand(sp.apart(sp.factor(f), variable), deep=False))
+    f = sp.factor(f)
+    poles = sp.degree(sp.fraction(f)[1], variable)
+    if poles > MOST_POLES or (1 + poles) * sp.count_ops(f) > LARGEST_FRACTION:
+        raise _Unknown
+    return sp.Add.make_args(sp.expand(sp.apart(f, variable), deep=False))
 
 
 def _power_times(n: int, term: sp.Expr, power: sp.Symbol, rate: sp.Expr, u: sp.Symbol) -> sp.Expr:

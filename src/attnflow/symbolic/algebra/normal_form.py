@@ -8,13 +8,16 @@ is the expression zero (``vanishes``), and what is its factored form (``tidy``).
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import lcm
+from math import comb, lcm, prod
 
 import sympy as sp
 
 from attnflow.symbolic.algebra.float_form import factored, textbook
 from attnflow.symbolic.algebra.functions import kepler, wright_omega
 from attnflow.symbols import C, alpha, alpha0, beta, k, m, mu, mu0, nu, nu0, probability, t, x
+
+LARGEST_SUM = 100_000
+"""Terms that ``vanishes`` multiplies out at most: more take minutes."""
 
 _UNIT = {alpha, alpha0}  # between 0 and 1
 _SIGNED = {mu, mu0, nu, nu0, x}
@@ -185,13 +188,27 @@ def vanishes(expr: sp.Expr) -> bool:
     """Whether the expression is brought to 0 by the rules of this module (False: not decided)."""
     spread = _spread(textbook(sp.sympify(expr, strict=True).subs(beta, probability)))
     quotient, found = _generators(_spread(_without_bare_kepler(spread)))
-    numerator = sp.expand(sp.fraction(sp.together(quotient))[0])
+    numerator = sp.fraction(sp.together(quotient))[0]
+    if _terms(numerator) > LARGEST_SUM:
+        return False
+    numerator = sp.expand(numerator)
     for _ in range(4):  # roots may hold roots
         if numerator == 0 or not found.roots:
             break
         for symbol, (q, base) in found.roots.items():
             numerator = _reduce_root(numerator, symbol, q, base)
     return numerator == 0
+
+
+def _terms(expr: sp.Expr) -> int:
+    """How many terms the expression has at most, multiplied out."""
+    if isinstance(expr, sp.Add):
+        return sum(map(_terms, expr.args))
+    if isinstance(expr, sp.Mul):
+        return prod(map(_terms, expr.args))
+    if isinstance(expr, sp.Pow) and expr.exp.is_Integer and expr.exp > 0:
+        return comb(_terms(expr.base) + int(expr.exp) - 1, int(expr.exp))
+    return 1
 
 
 def agree(left: sp.Expr, right: sp.Expr, digits: int = 50, points: int = 4) -> bool:
