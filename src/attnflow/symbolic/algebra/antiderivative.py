@@ -14,7 +14,6 @@ import sympy as sp
 from attnflow.symbolic.algebra.functions import dilog_negexp
 from attnflow.symbolic.algebra.normal_form import Generators, agree, rational, sample, vanishes
 
-
 MOST_POLES = 20
 LARGEST_FRACTION = 600
 """A fraction that is taken apart has so many poles at most, and so many operations for each and one
