@@ -197,12 +197,31 @@ def test_scipy_is_a_further_witness_for_batches_schedules_and_frozen_parts():
         np.testing.assert_allclose(found.nu, wanted.nu, rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [
+        {"learning_rate": 0.5},
+        {"learning_rate": 0.1, "momentum": 0.8},
+        {"learning_rate": 0.1, "momentum": 0.8, "nesterov": True},
+    ],
+    ids=["plain", "momentum", "nesterov"],
+)
+def test_scipy_follows_the_flow_corrected_for_steps_too(steps):
+    times, schedule = np.array([0.0, 3.0, 25.0, 90.0]), Schedule([("soft", 20.0), ("lvml", None)])
+    setting = Setting(np.array([5, 8]), 3)
+    for freeze in (None, "focus"):
+        found = simulate(schedule, setting, times, freeze=freeze, solver="scipy", **steps)
+        wanted = simulate(schedule, setting, times, freeze=freeze, **steps, **TIGHT)
+        plain = simulate(schedule, setting, times, freeze=freeze, **TIGHT)
+        np.testing.assert_allclose(found.mu, wanted.mu, rtol=1e-11)
+        np.testing.assert_allclose(found.nu, wanted.nu, rtol=1e-11)
+        assert np.max(np.abs(found.mu - plain.mu)) > 1e-4  # not the flow itself
+
+
 def test_scipy_says_what_it_cannot_do():
     with pytest.raises(SettingError, match="'scipy' cannot run inside a JAX transformation"):
         with jax.enable_x64(True):
             jax.jit(lambda m: simulate("soft", Setting(m, 3), 1.0, solver="scipy").mu)(5.0)
-    with pytest.raises(SettingError, match="'scipy' follows the flow itself"):
-        simulate("soft", Setting(5, 3), 1.0, solver="scipy", learning_rate=0.1)
     with pytest.raises(IntegrationFailed, match=r"stopped at t = 16\.1.*solver scipy"):
         simulate(BLOWING_UP, Setting(20, 9), 1e6, (1.0, 0.0), solver="scipy", max_steps=3000)
 

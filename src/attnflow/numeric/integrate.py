@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from attnflow.errors import SettingError
+from attnflow.numeric.namespace import namespace
 from attnflow.numeric.padding import cut
 from attnflow.numeric.precision import float64, traced
 from attnflow.numeric.problem import Problem
@@ -78,9 +79,7 @@ def integrate(
         SettingError: SciPy is asked for what only JAX can do here.
     """
     if steps.solver == "scipy":
-        if rate is not None:
-            raise SettingError("solver 'scipy' follows the flow itself: leave learning_rate out")
-        solved = [_by_scipy(problem, rtol, atol, steps) for problem in problems]
+        solved = [_by_scipy(problem, rtol, atol, rate, steps) for problem in problems]
     else:
         joint, which = _joined(problems)
         numbers = jax.tree.map(lambda v: jnp.asarray(v, jnp.float64), (rtol, atol, rate))
@@ -133,7 +132,8 @@ def _integrate(
 
     def entry(parts: tuple[Any, Any]) -> tuple[Any, Any, Any]:
         def one(reduced: Reduced, mu0: Any, nu0: Any) -> tuple[Any, Any]:
-            motion = partial(_motion, problem, reduced, corrected, steps.momentum > 0)
+            how = (problem.freeze, reduced, corrected, steps.momentum > 0)
+            motion = partial(_motion, problem.paradigms, *how)
             state = jnp.stack([mu0, nu0])
             values, reached = _pieces(motion, parts, state, ascending, rtol, atol, steps)
             asked = jnp.zeros_like(values).at[order].set(values)
@@ -199,25 +199,31 @@ def _velocity(paradigm: Paradigm, freeze: str | None, reduced: Reduced, state: A
     mu, nu = state
     weights = focus_weights(nu, reduced.ratio)
     rates = lowered_velocity(paradigm)(*weights, mu, reduced.classes, reduced.focus, reduced.speed)
-    xp = jnp if isinstance(rates[0], jax.Array) else np
+    xp = namespace(rates[0])
     return xp.where(_moving(freeze), xp.stack(rates), 0.0)
 
 
 def _motion(
-    problem: Problem, reduced: Reduced, corrected: Any, inertial: bool, which: Any
+    paradigms: tuple[Paradigm, ...],
+    freeze: str | None,
+    reduced: Reduced,
+    corrected: Any,
+    inertial: bool,
+    which: Any = 0,
 ) -> Callable[[Any], Any]:
     """The velocity of the state under one of the paradigms, corrected for steps where asked."""
 
     def of(function: Callable[[Paradigm, Any], Any], state: Any) -> Any:
-        if len(problem.paradigms) == 1:
-            return function(problem.paradigms[0], state)
-        return jax.lax.switch(which, [partial(function, p) for p in problem.paradigms], state)
+        if len(paradigms) == 1:
+            return function(paradigms[0], state)
+        return jax.lax.switch(which, [partial(function, p) for p in paradigms], state)
 
     def slope(paradigm: Paradigm, state: Any) -> Any:
-        entries = jnp.reshape(jnp.stack(jacobian(paradigm, reduced, *state)), (2, 2))
-        return jnp.where(_moving(problem.freeze)[:, None], entries, 0.0)
+        xp = namespace(state)
+        entries = xp.reshape(xp.stack(jacobian(paradigm, reduced, *state)), (2, 2))
+        return xp.where(_moving(freeze)[:, None], entries, 0.0)
 
-    flow = partial(of, lambda p, state: _velocity(p, problem.freeze, reduced, state))
+    flow = partial(of, lambda p, state: _velocity(p, freeze, reduced, state))
     return flow if corrected is None else Motion(flow, partial(of, slope), corrected, inertial)
 
 
@@ -255,7 +261,7 @@ def _clock(velocity: Any, state: Any, start: Any, log_time: bool) -> tuple[Any, 
     """Time to the variable of the steps, t or log(1 + t/T); the way back; the velocity in it."""
     if not log_time:
         return lambda t: t - start, lambda s: start + s, lambda s, y: velocity(y)
-    xp = jnp if isinstance(state, jax.Array) else np
+    xp = namespace(state)
     speed = xp.max(xp.abs(velocity(state)))
     scale = 1 / xp.where(xp.isfinite(speed) & (speed > 0), speed, 1.0)
     return (
@@ -265,47 +271,60 @@ def _clock(velocity: Any, state: Any, start: Any, log_time: bool) -> tuple[Any, 
     )
 
 
-def _by_scipy(problem: Problem, rtol: Any, atol: Any, steps: Stepping) -> tuple[Any, Any, Any]:
+def _by_scipy(
+    problem: Problem, rtol: Any, atol: Any, rate: Any, steps: Stepping
+) -> tuple[Any, Any, Any]:
     """Mu, nu and the last time reached, setting by setting, in NumPy."""
-    if traced(problem, rtol, atol):
+    if traced(problem, rtol, atol, rate):
         raise SettingError(
             "solver 'scipy' cannot run inside a JAX transformation: use another solver there"
         )
+    corrected = None
+    if rate is not None:
+        corrected = coefficients(np.float64(rate), steps.momentum, steps.nesterov)
+    parts = list(zip(problem.paradigms, problem.ends, strict=True))
     flat = np.ravel(problem.times)
     reduced = jax.tree.map(np.asarray, reduce_setting(problem.setting))
     each = [
         np.ravel(np.broadcast_to(v, problem.batch_shape))
         for v in (*jax.tree.leaves(reduced), problem.mu0, problem.nu0)
     ]
-    found = [
-        _stepped_by_scipy(problem, Reduced(*row[:4]), np.array(row[4:]), flat, rtol, atol, steps)
-        for row in zip(*each, strict=True)
-    ]
+    found = []
+    for row in zip(*each, strict=True):
+        how = (problem.freeze, Reduced(*row[:4]), corrected, steps.momentum > 0)
+        moves = [(_motion((p,), *how), float(end)) for p, end in parts]
+        found.append(_stepped_by_scipy(moves, np.array(row[4:]), flat, rtol, atol, steps))
     states = np.reshape([states for states, _ in found], (*problem.shape, 2))
     reached = np.reshape([reached for _, reached in found], problem.batch_shape)
     return states[..., 0], states[..., 1], reached
 
 
 def _stepped_by_scipy(
-    problem: Problem,
-    reduced: Reduced,
+    moves: list[tuple[Callable[[Any], Any], float]],
     state: np.ndarray,
     times: np.ndarray,
     rtol: float,
     atol: float,
     steps: Stepping,
 ) -> tuple[np.ndarray, float]:
-    """States at the times, NaN where they were not reached, and the last time reached."""
+    """States at the times, NaN where they were not reached, and the last time reached.
+
+    ``moves`` are the parts: the velocity of each, and the time at which it ends.
+    """
     from scipy.integrate import DOP853
 
     values, start, last = np.full((times.size, 2), np.nan), 0.0, float(np.max(times, initial=0.0))
     values[times == 0] = state
-    for paradigm, until in zip(problem.paradigms, problem.ends, strict=True):
-        end = min(float(until), last)
+    before: Any = 0.0
+    if steps.momentum:
+        state = np.append(state, [0.0, 0.0])
+    for move, until in moves:
+        end = min(until, last)
         if end <= start:
             continue
-        velocity = partial(_velocity, paradigm, problem.freeze, reduced)
-        to_clock, from_clock, field = _clock(velocity, state, start, steps.log_time)
+        if isinstance(move, Motion):
+            state = move.enter(state, before)
+        to_clock, from_clock, field = _clock(move, state, start, steps.log_time)
         place = np.flatnonzero((times > start) & (times <= end))
         clock = to_clock(times[place])
         # SciPy allows no relative error below 100 roundings
@@ -316,10 +335,12 @@ def _stepped_by_scipy(
                 break
             inside = (clock > stepper.t_old) & (clock <= stepper.t)
             if inside.any():
-                values[place[inside]] = stepper.dense_output()(clock[inside]).T
+                values[place[inside]] = stepper.dense_output()(clock[inside])[:2].T
             if stepper.status == "finished":
                 break
         if stepper.status != "finished":
             return values, from_clock(stepper.t)
         state, start = stepper.y, end
+        if isinstance(move, Motion):
+            before = move.flow(state[:2])
     return values, start

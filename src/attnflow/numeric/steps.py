@@ -6,11 +6,11 @@ from functools import lru_cache
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from attnflow.errors import SettingError, warn
 from attnflow.numeric.lower import lower
+from attnflow.numeric.namespace import namespace
 from attnflow.numeric.precision import float64
 from attnflow.numeric.trajectory import STATE, Reduced, Trajectory, focus_weights, per_time
 from attnflow.settings import check, positive
@@ -59,7 +59,7 @@ def coefficients(learning_rate: Any, momentum: float, nesterov: bool) -> tuple[A
     Without momentum these are the limits for p -> 0: no inertia, and a kick of 1.
     """
     if not momentum:
-        return jnp.zeros(()), -learning_rate / 2, jnp.ones(())
+        return 0.0, -learning_rate / 2, 1.0
     return tuple(part(learning_rate, momentum) for part in _coefficients(nesterov))
 
 
@@ -99,7 +99,8 @@ class Motion:
         if not self.inertial:
             return here + bend * self.slope(x) @ here
         u = state[2:]
-        return jnp.concatenate([u, (here - u + bend * self.slope(x) @ u) / inertia])
+        pull = (here - u + bend * self.slope(x) @ u) / inertia
+        return namespace(state).concatenate([u, pull])
 
     def enter(self, state: Any, before: Any) -> Any:
         """The state as this paradigm begins, after one whose flow at this place was ``before``.
@@ -108,7 +109,8 @@ class Motion:
         """
         if not self.inertial:
             return state
-        return state.at[2:].add(self.steps[2] * (self.flow(state[:2]) - before))
+        gained = self.steps[2] * (self.flow(state[:2]) - before)
+        return namespace(state).concatenate([state[:2], state[2:] + gained])
 
 
 @lru_cache(maxsize=256)
