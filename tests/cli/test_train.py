@@ -6,6 +6,7 @@ import pytest
 
 pytestmark = pytest.mark.usefixtures("compiled_lightly")
 SMALL = ["--train", "800", "--heldout", "400", "--test", "400", "--batch", "32", "--epochs", "5"]
+SMALL += ["--segments", "5"]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_training_ends_in_a_summary_of_the_four_rates(attnflow):
     assert code == 0
     for word in ("ftpt", "ffpt", "ftpf", "ffpf", "accuracy", "argmax", "mixture", "pooled"):
         assert word in out
-    assert "digits, hybrid, 5 epochs" in out
+    assert "digits, lvml, 5 epochs" in out
     assert out.splitlines()[-1].startswith("After 5 epochs of hybrid, focus found a true segment")
 
 

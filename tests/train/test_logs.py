@@ -11,13 +11,13 @@ import pytest
 from attnflow.cli import run as command
 from attnflow.errors import MissingPart
 from attnflow.train import drawing, logs
-from attnflow.train.config import Training
 from attnflow.train.loop import train
 from attnflow.train.report.page import Page
 from attnflow.train.run_folder import RunFolder
+from training_runs import SMALL
 
 pytestmark = pytest.mark.usefixtures("compiled_once", "compiled_lightly")
-RUN = Training(train=800, heldout=400, test=400, epochs=4, batch=32, paradigm="soft@epoch=2,lvml")
+RUN = replace(SMALL, epochs=4, paradigm="soft@epoch=2,lvml")
 
 
 class Stop(Exception):

@@ -22,7 +22,16 @@ from attnflow.train.config import Training
 from attnflow.train.loop import train
 from attnflow.train import evaluation as ev
 
-TINY = Training(train=200, heldout=50, test=50, epochs=4, batch=30, paradigm="soft@epoch=2,hard")
+TINY = Training(
+    segments=5,
+    train=200,
+    heldout=50,
+    test=50,
+    epochs=4,
+    batch=30,
+    paradigm="soft@epoch=2,hard",
+    learning_rates=(0.05,),
+)
 EXACT = Training(task="orthogonal", segments=4, classes=3, epochs=3, passes=5)
 
 def losses(trained):

@@ -187,7 +187,7 @@ class Training(Run):
         None,
         "learning rate, or several, which train at once, or one a network: focus=R,classifier=R",
         POSITIVE,
-        follows={"": 0.05, "orthogonal": 0.1, "hatexplain": 0.001},
+        follows={"": 0.05, "digits": 0.02, "orthogonal": 0.1, "hatexplain": 0.001},
         option=("--learning-rate",),
         metavar="R,...",
     )

@@ -45,7 +45,7 @@ class Run(Config):
         None, "how often a word must occur to be told apart", COUNT, panel=TASK
     )
     paradigm: "str | Paradigm | Schedule" = entry(
-        "hybrid",
+        "lvml",
         "what is minimised: soft, hard, hard-sampled, lvml, lvml-em, power-1/2, weighted-logits "
         "(what the paper's code takes for lvml on posts), hybrid (soft for half the epochs, then "
         "hard), or a schedule: soft@epoch=15,hard; soft@alpha=0.6,hard; "

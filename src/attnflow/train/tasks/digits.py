@@ -13,7 +13,7 @@ SPLIT_SEED = 20
 
 
 def digits(
-    segments: int = 5, train: int = 3000, heldout: int = 1000, test: int = 1000, seed: int = 0
+    segments: int = 20, train: int = 3000, heldout: int = 1000, test: int = 1000, seed: int = 0
 ) -> Task:
     """One digit 0, 1 or 2 (the class) among digits 3 to 9; 1,797 scanned images.
 
