@@ -34,6 +34,16 @@ def test_steps_and_epochs_are_times_by_the_rate_with_momentum(advice):
     assert plain.reached == pytest.approx(soft.reached)
 
 
+def test_the_largest_stable_rate_is_told_beside_the_given_one(advice):
+    lvml = next(f for f in advice.forecasts if f.schedule.names == ("lvml",))
+    times = np.linspace(0, lvml.reached, 1000)
+    found = af.max_learning_rate("lvml", SMALL, times, 0.9).min()
+    assert found == pytest.approx(advice.max_learning_rate, rel=1e-3)
+    for factor, word in ((0.5, ", 2 times the given one"), (1.01, "these times do not hold")):
+        rate = factor * advice.max_learning_rate
+        assert word in af.advise(SMALL, rate, momentum=0.9, paradigms=["lvml"]).stability
+
+
 def test_each_schedule_is_listed_once(advice):
     names = [forecast.schedule.names for forecast in advice.forecasts]
     assert len(set(names)) == len(names)

@@ -50,6 +50,7 @@ def advise(
     output.line(advice.recommendation)
     header = ("schedule", "switch after", "alpha = 1/2 after", f"alpha = {advice.target:g} after")
     output.table("In the simple setting", header, advice.rows())
+    output.line(advice.stability)
     print("In practice:")
     for note in advice.notes:
         output.line(f"- {note}")

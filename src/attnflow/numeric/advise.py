@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from attnflow.errors import SettingError
 from attnflow.numeric.best_schedule import best_schedule, best_switch
 from attnflow.numeric.events import time_to_focus
+from attnflow.numeric.stability import max_learning_rate
 from attnflow.numeric.steps import check_momentum
 from attnflow.schedule import Schedule
 from attnflow.settings import Setting, check, check_count, positive
@@ -20,6 +23,9 @@ from attnflow.symbolic.paradigm import Paradigm
 
 ONSET = 0.5
 """The focus weight at which the focus is said to set in."""
+
+STATES = 257
+"""How many states of a trajectory are asked for the largest stable learning rate."""
 
 FAVOURITE = "lvml"
 """What won or tied on real networks at every size and rate that was measured."""
@@ -104,6 +110,9 @@ class Advice:
 
     Attributes:
         recommendation: one sentence.
+        max_learning_rate: the largest at which every step of what is recommended is stable, up to
+            the target or the run's end; NaN where it has neither.
+        stability: one sentence on how the given learning rate compares with it.
         setting: the simple setting that stands for the task.
         target: the focus weight to reach.
         clock: how the run passes time.
@@ -112,6 +121,8 @@ class Advice:
     """
 
     recommendation: str
+    max_learning_rate: float
+    stability: str
     setting: Setting
     target: float
     clock: Clock
@@ -124,9 +135,14 @@ class Advice:
         def at(time: float) -> dict[str, float | None] | None:
             return self.clock.at(time) if math.isfinite(time) else None
 
+        def finite(value: float) -> float | None:
+            return value if math.isfinite(value) else None
+
         end = self.clock.end
         return {
             "recommendation": self.recommendation,
+            "max_learning_rate": finite(self.max_learning_rate),
+            "stability": self.stability,
             "setting": self.setting.as_dict(),
             "target": self.target,
             "run": None if end is None else self.clock.at(end),
@@ -161,7 +177,7 @@ class Advice:
             f"  {name}: alpha = 1/2 after {a}, {self.target:g} after {b}"
             for name, _, a, b in self.rows()
         ]
-        return "\n".join([self.recommendation, *lines])
+        return "\n".join([self.recommendation, *lines, self.stability])
 
 
 def advise(
@@ -195,12 +211,13 @@ def advise(
 
     Raises:
         SettingError, ParadigmError: an argument is not allowed; the message names it.
-        NoFirstIntegral: a paradigm has none.
+        IntegrationFailed: a flow without a first integral cannot be followed so far.
 
     Example:
         >>> advise(Setting(5, 3), 0.05, momentum=0.9, batch=256, train=30000, epochs=40)
 
-    Source: ``best_schedule`` and ``time_to_focus``; derivations/10_crossings_and_switching.py.
+    Source: ``best_schedule``, ``time_to_focus``, ``max_learning_rate``;
+    derivations/10_crossings_and_switching.py and 15_largest_learning_rate.py.
     """
     clock = clock_of(learning_rate, momentum, batch, train, epochs)
     names = list(dict.fromkeys(find_paradigm(p) for p in paradigms))
@@ -216,8 +233,19 @@ def advise(
         (_forecast(schedule, setting, target) for schedule in schedules.values()),
         key=lambda forecast: forecast.reached,
     )
+    chosen, end = _chosen(forecasts, clock), math.inf if clock.end is None else clock.end
+    last, stable = min(chosen.reached, end), math.nan
+    if math.isfinite(last):
+        times = np.linspace(0.0, last, STATES)
+        stable = float(np.min(max_learning_rate(chosen.schedule, setting, times, momentum)))
     return Advice(
-        _recommendation(forecasts, clock, target), setting, float(target), clock, tuple(forecasts)
+        _recommendation(chosen, clock, target),
+        stable,
+        _stability(chosen, stable, learning_rate),
+        setting,
+        float(target),
+        clock,
+        tuple(forecasts),
     )
 
 
@@ -256,13 +284,34 @@ def _forecast(schedule: Schedule, setting: Setting, target: float) -> Forecast:
     return Forecast(schedule, onset, time_to_focus(schedule, setting, target))
 
 
-def _recommendation(forecasts: Sequence[Forecast], clock: Clock, target: float) -> str:
+def _chosen(forecasts: Sequence[Forecast], clock: Clock) -> Forecast:
     """The favourite of practice if the run is long enough for it, else the soonest of theory."""
     alone = {f.schedule.names[0]: f for f in forecasts if len(f.schedule.names) == 1}
     soonest, end = forecasts[0], clock.end
     chosen = alone.get(FAVOURITE, soonest)
     if end is not None and chosen.reached > end >= soonest.reached:
-        chosen = soonest
+        return soonest
+    return chosen
+
+
+def _stability(chosen: Forecast, most: float, learning_rate: float) -> str:
+    """How the learning rate compares with the largest stable one of the simple setting."""
+    name = ", then ".join(chosen.schedule.names)
+    if math.isnan(most):
+        return f"How large steps of {name} may be is not known: the target is never reached."
+    told = f"In the simple setting steps of {name} are stable up to a learning rate of {most:.3g}"
+    if learning_rate > most:
+        return f"{told}: at the given {learning_rate:g} they are not, and these times do not hold."
+    times = f"{most / learning_rate:.3g}"
+    return (
+        f"{told}, {float(times):,g} times the given one; real networks, with inputs of "
+        "another size, may bear less."
+    )
+
+
+def _recommendation(chosen: Forecast, clock: Clock, target: float) -> str:
+    """What to train with, and whether the run is long enough."""
+    end = clock.end
     name = ", then ".join(chosen.schedule.names)
     needs = f"its focus weight reaches {target:g} after {clock.words(chosen.reached)}"
     if end is None:

@@ -114,10 +114,13 @@ class Motion:
 
 
 @lru_cache(maxsize=256)
-def _blocks(paradigm: Paradigm) -> tuple[Any, ...]:
-    """The blocks of the Hessian as lowered entries of their upper triangles, by row."""
+def _blocks(paradigm: Paradigm, several: bool) -> tuple[Any, ...]:
+    """The blocks of the Hessian as lowered entries of their upper triangles, by row.
+
+    Several backgrounds bring a block of their own.
+    """
     found = derive_curvature(paradigm)
-    blocks = (found.plane, found.apart, found.background)
+    blocks = (found.plane, found.apart, *([found.background] if several else []))
     arguments = (*STATE, rho, tau, theta)
     return tuple(
         [[lower(block[i, j], arguments) for j in range(i, block.rows)] for i in range(block.rows)]
@@ -133,7 +136,7 @@ def _steepest(
     bias = np.where(state[3] > 2, classifier, 0.0)  # two classes have none
     moving = ((classifier, focus), (classifier, focus, bias, classifier), (focus, classifier))
     largest = []
-    for block, parts in zip(_blocks(paradigm), moving, strict=True):
+    for block, parts in zip(_blocks(paradigm, several), moving, strict=False):
         size = len(block)
         entries = [
             np.asarray(block[min(i, j)][abs(i - j)](*state)) * parts[i] * parts[j]
@@ -143,7 +146,7 @@ def _steepest(
         matrix = np.stack(np.broadcast_arrays(*entries), axis=-1)
         matrix = matrix.reshape(*matrix.shape[:-1], size, size)
         largest.append(np.linalg.eigvalsh(matrix)[..., -1])
-    return np.maximum.reduce(np.broadcast_arrays(*(largest if several else largest[:2])))
+    return np.maximum.reduce(np.broadcast_arrays(*largest))
 
 
 @float64
