@@ -290,15 +290,15 @@ def _page(
         from attnflow.train.report.compare_runs import account
     plain = account()
 
-    def tables(page: "Page", loaded: "Runs") -> None:
+    def conclusion(page: "Page", loaded: "Runs", found: Any) -> None:
         if one.shown:
             _beside(one, page, {name: _evaluated(one, trained) for name, trained in loaded})
         else:
             page.text("What is published of it are figures; numbers are not known.")
         _differences(one, page, scale)
-        plain.tables(page, loaded)
+        plain.conclusion(page, loaded, found)
 
-    return replace(plain, title=one.title, tables=tables).write(runs, out, "html", say)
+    return replace(plain, title=one.title, conclusion=conclusion).write(runs, out, "html", say)
 
 
 def _evaluated(one: Experiment, trained: "Trained") -> Any:

@@ -49,7 +49,7 @@ def test_training_ends_in_a_summary_of_the_four_rates(attnflow):
     for word in ("ftpt", "ffpt", "ftpf", "ffpf", "accuracy", "argmax", "mixture", "pooled"):
         assert word in out
     assert "digits, lvml, 5 epochs" in out
-    assert out.splitlines()[-1].startswith("After 5 epochs of hybrid, focus found a true segment")
+    assert out.splitlines()[-1].startswith("After 5 epochs of lvml, focus found a true segment")
 
 
 @pytest.mark.slow
@@ -65,6 +65,9 @@ def test_report_is_a_page_with_every_run_and_its_figures(attnflow, run, tmp_path
     assert code == 0, err
     text = (tmp_path / "page" / "report.md").read_text()
     assert printed["weights"] in text and "soft@epoch=2,lvml" in text
+    order = ("finds a true segment most often", "accuracy, pooled", "figures/", "ftpt", "SHA-256")
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
     figures = {file.stem for file in (tmp_path / "page" / "figures").iterdir()}
     assert figures == {"curves", "signatures1", "mosaics-small", "theory-o"}
     assert all(f"figures/{name}.svg" in text for name in figures)

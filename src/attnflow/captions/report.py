@@ -1,6 +1,7 @@
 """Caption runs side by side: scores, curves, captions, and attention word by word."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,22 @@ def compare_runs(
 
 def account(*, best: bool = False) -> Account:
     """What the page of ``compare_runs`` holds."""
-    return Account("Caption runs compared", lambda path: load(path, best=best), _tables, _figures)
+    loading = partial(load, best=best)
+    return Account("Caption runs compared", loading, _evaluated, _conclusion, _figures, _tables)
 
 
-def _tables(page: Page, runs: Runs) -> None:
-    found = [(name, evaluate(t, images=t.engine.run.measured)) for name, t in runs]
+Scores = list[tuple[str, dict[str, Any]]]
+
+
+def _evaluated(runs: Runs) -> Scores:
+    return [(name, evaluate(t, images=t.engine.run.measured)) for name, t in runs]
+
+
+def _conclusion(page: Page, runs: Runs, found: Scores) -> None:
     best, score = max(
         ((name, one["sets"]["val"]["bleu4"]) for name, one in found), key=lambda pair: pair[1]
     )
-    page.text(f"The best BLEU-4 on the validation set, {score:.1f}, has {best}.")
+    page.text(f"The best BLEU-4 on the validation set, {score:.3f}, has {best}.")
     page.text(f"{SCALES}; focus and alpha in percent of the words that name.")
     parts = [(name, part, v) for name, one in found for part, v in one["sets"].items()]
     columns = list(dict.fromkeys(column for *_, values in parts for column in values))
@@ -71,6 +79,9 @@ def _tables(page: Page, runs: Runs) -> None:
             for name, part, values in parts
         ],
     )
+
+
+def _tables(page: Page, runs: Runs, found: Scores) -> None:
     head = ("run", "paradigm", "encoder", "grid", "words", "hidden", "batch", "epochs")
     page.table(
         head,
@@ -83,7 +94,7 @@ def _tables(page: Page, runs: Runs) -> None:
 
 
 def _figures(runs: Runs) -> Figures:
-    curves = [(f"{name}: {one.engine.run.paradigm}", one.rows) for name, one in runs]
+    curves = [(name, one.rows) for name, one in runs]
     yield "curves", "Training loss, and BLEU-4 of both sets", over_epochs(curves, LEARNING)
     for name, trained in runs:
         for row, (said, figure) in enumerate(attention_figures(trained, SHOWN), 1):

@@ -180,8 +180,10 @@ def held(found: Sequence[Held]) -> "Figure":
             )
             for axes, (measured, theory) in zip(column, curves, strict=True):
                 _held_curves(axes, one, kind, measured, theory)
-            rate = "" if kind == "both" else f", rate {one.rate:.2g}"
-            column[0].set_title(one.label if kind != "form" else f"closed form{rate}")
+            title = one.label if kind != "form" else f"closed form, rate {one.rate:.2g}"
+            column[0].set_title(
+                title.replace(", seed", "\nseed").replace(", rate", "\nrate", kind == "form")
+            )
             column[-1].set_xlabel("epoch")
         grid[0][0].set_ylabel("loss (nats)")
         grid[1][0].set_ylabel("gain over the next\nlower weight (nats)")

@@ -55,7 +55,8 @@ def outcome(trained: Trained, replica: int = 0, found: dict[str, Any] | None = N
             said += ", or --paradigm hybrid (soft attention, then hard)"
     elif learns and _gained(right, most) < FOUND:
         said += "; focus is found but not the class: try more epochs or more training inputs"
-    return f"After {found['epochs']} epochs of {found['paradigm']}, {said}."
+    epochs = "1 epoch" if found["epochs"] == 1 else f"{found['epochs']} epochs"
+    return f"After {epochs} of {found['paradigm']}, {said}."
 
 
 def guessed_focus(inputs: Mosaics) -> float:

@@ -93,7 +93,8 @@ def compare_runs(
 def account(*, best: bool = False, show_words: bool = False) -> Account:
     """What the page of ``compare_runs`` holds."""
     more = partial(_posts, show_words)
-    return Account("Runs compared", lambda path: load(path, best=best), _tables, _figures, more)
+    loading = partial(load, best=best)
+    return Account("Runs compared", loading, _evaluated, _conclusion, _figures, _tables, more)
 
 
 def _labels(name: str, trained: Trained) -> list[str]:
@@ -103,20 +104,60 @@ def _labels(name: str, trained: Trained) -> list[str]:
     return [", ".join([name, *compress(words, differ)]) for words in told]
 
 
-def _tables(page: Page, runs: Runs) -> None:
-    lines, several, conditions, weights, said = [], [], [], [], {}
-    for name, trained in runs:
-        for replica, label in enumerate(_labels(name, trained)):
-            found = evaluate(trained, replica)
-            said[meanings(found)] = None
+Evaluations = list[tuple[str, Trained, int, dict[str, Any]]]
+"""Label, run, number of the replica, and what evaluation says of it."""
+
+
+def _evaluated(runs: Runs) -> Evaluations:
+    return [
+        (label, trained, replica, evaluate(trained, replica))
+        for name, trained in runs
+        for replica, label in enumerate(_labels(name, trained))
+    ]
+
+
+def _conclusion(page: Page, runs: Runs, evaluated: Evaluations) -> None:
+    """Which run did best, what each came to, and its rates on the inputs least seen."""
+    lines, focus, right = [], {}, {}
+    for label, trained, replica, found in evaluated:
+        part, rates = list(found["sets"].items())[-1]
+        accuracies = [rates[rule]["accuracy"] for rule in RULES]
+        right[label] = max(accuracies)
+        if trained.engine.run.replicas[replica].focus is None:
+            focus[label] = rates["focus_true"]
+        lines.append((label, part, *map(_percent, [rates["focus_true"], *accuracies])))
+    known = {label: value for label, value in focus.items() if value is not None}
+    if len(evaluated) > 1:
+        told = [
+            f"{max(found, key=found.__getitem__)} {verb} ({max(found.values()):.1f} %)"
+            for found, verb in (
+                (known, "finds a true segment most often"),
+                (right, "classifies best"),
+            )
+            if found
+        ]
+        page.text(f"On the inputs least seen in training, {', and '.join(told)}.")
+    for label, trained, replica, found in evaluated:
+        if label in focus:
             page.text(f"{label}: {outcome(trained, replica, found)}")
-            for part, rule, *rates in rate_rows(found):
-                shown = ("-" if rate is None else f"{rate:.2f}" for rate in rates)
-                lines.append((label, part, rule, *shown))
-            several += [(label, *row) for row in rows_of_several(found)]
-            which = str(trained.engine.run.replicas[replica])
-            conditions.append((label, *_conditions(trained), str(found["epochs"]), which))
-            weights.append((label, found["weights"]))
+    page.table(("run", "set", "focus true", *(f"accuracy, {rule}" for rule in RULES)), lines)
+    page.text("Percent, by three rules of inference. All rates are below the figures.")
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.2f}"
+
+
+def _tables(page: Page, runs: Runs, evaluated: Evaluations) -> None:
+    lines, several, conditions, weights, said = [], [], [], [], {}
+    for label, trained, replica, found in evaluated:
+        said[meanings(found)] = None
+        for part, rule, *rates in rate_rows(found):
+            lines.append((label, part, rule, *map(_percent, rates)))
+        several += [(label, *row) for row in rows_of_several(found)]
+        which = str(trained.engine.run.replicas[replica])
+        conditions.append((label, *_conditions(trained), str(found["epochs"]), which))
+        weights.append((label, found["weights"]))
     page.text("Rates in percent; ft and ff: focus true and false, pt and pf: prediction.")
     page.table(("run", "set", "rule", "focus true", *COLUMNS), lines)
     for line in filter(None, said):
@@ -167,28 +208,30 @@ def _pairs(held: Sequence[Held]) -> list[list[Held]]:
 def _figures(runs: Runs) -> Figures:
     everywhere = all("heldout" in trained.engine.inputs for _, trained in runs)
     part = "heldout" if everywhere else "train"
-    curves = [
-        (label, rows_of(trained, replica))
-        for name, trained in runs
-        for replica, label in enumerate(_labels(name, trained))
-    ]
-    said = f"Focus and classification over epochs, {part} inputs"
-    yield "curves", said, drawing.over_epochs(curves, drawing.learning(part))
-    shares = []
-    for name, trained in runs:
-        own = _part_of(trained)
-        for replica, label in enumerate(_labels(name, trained)):
-            if any_known(trained.engine.task.sets[own]):
-                shares.append((label.replace(", ", "\n", 1), signature(trained, own, replica)))
-    for start in range(0, len(shares), 4):
-        said = "Joint histogram of focus weight and class probability on the true segment"
-        yield f"signatures{start // 4 + 1}", said, drawing.heat_maps(shares[start : start + 4])
     for number, held in enumerate(_pairs(held_losses([trained for _, trained in runs])), 1):
         said = (
             "Loss under a held focus weight; what it gains over the classifier trained at the next "
             f"lower weight; and what the same classifier gains by {RISE:g} more weight"
         )
         yield f"held{number}", said, drawing.held(held)
+    learning = [
+        (label, trained, replica)
+        for name, trained in runs
+        for replica, label in enumerate(_labels(name, trained))
+        if trained.engine.run.replicas[replica].focus is None
+    ]
+    if learning:
+        curves = [(label, rows_of(trained, replica)) for label, trained, replica in learning]
+        said = f"Focus and classification over epochs, {part} inputs"
+        yield "curves", said, drawing.over_epochs(curves, drawing.learning(part))
+    shares = [
+        (label.replace(", ", "\n", 1), signature(trained, own, replica))
+        for label, trained, replica in learning
+        if any_known(trained.engine.task.sets[own := _part_of(trained)])
+    ]
+    for start in range(0, len(shares), 4):
+        said = "Joint histogram of focus weight and class probability on the true segment"
+        yield f"signatures{start // 4 + 1}", said, drawing.heat_maps(shares[start : start + 4])
     for name, trained in runs:
         own = _part_of(trained)
         shape = trained.engine.task.shape

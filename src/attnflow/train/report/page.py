@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from attnflow.errors import SettingError
@@ -99,6 +99,7 @@ class Page:
         title = escape(self.title)
         return (
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f"<title>{title}</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n"
             f"<h1>{title}</h1>\n" + "\n".join(parts) + "\n</body>\n</html>\n"
         )
@@ -122,15 +123,19 @@ class Account:
     Attributes:
         title: of the page.
         load: from a run's folder to the run.
-        tables: add the tables to the page.
+        evaluate: what conclusion and tables are told of the runs.
+        conclusion: add what stands on top.
         figures: what is drawn.
-        more: add what comes after the figures, files beside the page in the folder given.
+        tables: add what comes after the figures.
+        more: add what comes last, files beside the page in the folder given.
     """
 
     title: str
     load: Callable[[str | Path], Trained]
-    tables: Callable[[Page, Runs], None]
+    evaluate: Callable[[Runs], Any]
+    conclusion: Callable[[Page, Runs, Any], None]
     figures: Callable[[Runs], Figures]
+    tables: Callable[[Page, Runs, Any], None]
     more: Callable[[Page, Runs, Path], None] = lambda page, runs, folder: None
 
     def write(
@@ -157,16 +162,21 @@ class Account:
         page, name = Page(self.title), f"report.{FORMATS[kind]}"
         with new_folder(out) as folder:
             progress("evaluating")
-            self.tables(page, runs)
+            found = self.evaluate(runs)
+            self.conclusion(page, runs, found)
+            remarks: dict[str, list[str]] = {}
             for label, trained in runs:
                 for remark in trained.remarks:
-                    page.text(f"{label}: {remark}")
+                    remarks.setdefault(remark, []).append(label)
+            for remark, labels in remarks.items():
+                page.text(f"{', '.join(labels)}: {remark}")
             progress("drawing")
             (folder / "figures").mkdir()
             for file, caption, figure in self.figures(runs):
                 progress(f"drawing {caption[0].lower()}{caption[1:]}")
                 save(figure, folder / "figures" / f"{file}.svg")
                 page.figure(caption, folder / "figures" / f"{file}.svg")
+            self.tables(page, runs, found)
             self.more(page, runs, folder)
             save_text(folder / name, page.render(kind, folder))
         return Path(out) / name
