@@ -255,6 +255,8 @@ MUTATIONS = [
         sharing_subtracted(flow.relative_speed),
         "11",
     ),
+    result(flow.squared_norms, "", lambda pair: (pair[0], 2 * pair[1]), "17"),
+    result(flow.derive_decay, "", lambda pair: (pair[0], -pair[1]), "17"),
     *(
         result(flow.derive_flow, field, wrong, "02", of)
         for field, wrong in (("mu_dot", negative), ("nu_dot", twice))

@@ -138,6 +138,8 @@ class Setting:
             own, orthogonal to the others).
         focus_rate: learning rate of the focus model relative to the step, above 0.
         classifier_rate: the same for the classification model.
+        decay: weight decay, at least 0: adds (decay/2)(|W|^2 + |w|^2) to every loss, which the two
+            learning rates scale as they do the loss.
 
     Raises:
         SettingError: a value is outside its range.
@@ -153,6 +155,7 @@ class Setting:
     background: str = "shared"
     focus_rate: Numbers = 1.0
     classifier_rate: Numbers = 1.0
+    decay: Numbers = 0.0
 
     def __post_init__(self) -> None:
         check("segments (m)", self.segments, "a whole number of at least 2", whole(2))
@@ -173,6 +176,7 @@ class Setting:
         check("background_norm", self.background_norm, "a finite number of at least 0", nonnegative)
         check("focus_rate", self.focus_rate, "a finite number above 0", positive)
         check("classifier_rate", self.classifier_rate, "a finite number above 0", positive)
+        check("decay", self.decay, "a finite number of at least 0", nonnegative)
         if not isinstance(self.background, str) or self.background not in BACKGROUNDS:
             raise SettingError(
                 f"background must be one of {', '.join(BACKGROUNDS)}, got {self.background!r}"
@@ -184,11 +188,20 @@ class Setting:
         said = (f"{f.name}={value!r}" for f, value in given if value is not f.default)
         return f"Setting({', '.join(said)})"
 
+    @property
+    def decays(self) -> bool:
+        """Whether weights decay; for all that is known, they do by an array and by a tracer."""
+        if type(self.decay) in (int, float):
+            return self.decay != 0
+        known = concrete(self.decay)
+        return known is None or known.ndim > 0 or bool(known != 0)
+
     def numbers(self) -> dict[str, Any]:
-        """The numeric fields by name, in order (everything but ``background``)."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "background"}
+        """The numeric fields by name, in order: not ``background``, nor a ``decay`` of 0."""
+        absent = ("background",) if self.decays else ("background", "decay")
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in absent}
 
     def as_dict(self) -> dict[str, Any]:
-        """All fields as plain Python values, for records and JSON."""
+        """All fields (a ``decay`` of 0 apart) as plain Python values, for records and JSON."""
         plain = {name: np.asarray(v).tolist() for name, v in self.numbers().items()}
         return {**plain, "background": self.background}

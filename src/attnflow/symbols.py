@@ -34,6 +34,7 @@ h = sp.Symbol("h", positive=True)  # time that passes in a step
 kappa = sp.Symbol("kappa", positive=True)  # inertia of the velocity
 sigma = sp.Symbol("sigma", real=True)  # factor of the change of the flow along itself
 theta = sp.Symbol("theta", nonnegative=True)  # norms: s/(r sqrt(background vectors))
+decay = sp.Symbol("lambda_w", nonnegative=True)  # of the weights
 curvature = sp.Symbol("lambda_H", positive=True)  # an eigenvalue of the Hessian
 H_mu, H_cross, H_nu = (  # its entries where all classes move alike
     sp.Symbol(f"H_{{{name}}}", real=True) for name in (r"\mu \mu", r"\mu \nu", r"\nu \nu")

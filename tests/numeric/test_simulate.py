@@ -318,13 +318,13 @@ def test_inside_a_32_bit_transformation_it_refuses():
 
 def test_a_sweep_compiles_once(monkeypatch):
     traces = []
-    lowered = module.lowered_velocity
+    velocity = module.velocity
 
-    def counted(paradigm):
+    def counted(paradigm, *state):
         traces.append(paradigm)
-        return lowered(paradigm)
+        return velocity(paradigm, *state)
 
-    monkeypatch.setattr(module, "lowered_velocity", counted)
+    monkeypatch.setattr(module, "velocity", counted)
     fresh = averaging("counted", beta**2)  # never compiled before, in whatever order tests run
     simulate(fresh, Setting(3, 4), [1.0, 10.0])
     first = len(traces)

@@ -128,13 +128,22 @@ class SettingOptions:
             "Learning rate of the classifier.", "--classifier-rate", metavar="ETA", panel=SETTING
         ),
     ] = "1"
+    decay: Annotated[
+        str,
+        _text(
+            "Weight decay; there is no closed form with it.",
+            "--decay",
+            metavar="LAMBDA",
+            panel=SETTING,
+        ),
+    ] = "0"
 
     def build(self) -> "Setting":
         """The Setting, checked."""
         from attnflow.settings import Setting
 
         values = {f.name: number(getattr(self, f.name)) for f in fields(self)}
-        for name in ("foreground_norm", "background_norm", "focus_rate", "classifier_rate"):
+        for name in values.keys() - {"segments", "classes", "foreground_segments", "background"}:
             values[name] = _as_float(values[name])
         return Setting(**values)
 

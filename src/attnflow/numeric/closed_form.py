@@ -19,7 +19,13 @@ from attnflow.numeric.namespace import concrete, namespace, quiet, traced
 from attnflow.numeric.precision import float64
 from attnflow.numeric.problem import Problem, normalise
 from attnflow.numeric.tracks import differentiable_states, edges_of, formulas, states
-from attnflow.numeric.trajectory import Reduced, Trajectory, reduce_setting, velocities
+from attnflow.numeric.trajectory import (
+    Reduced,
+    Trajectory,
+    reduce_setting,
+    refuse_decay,
+    velocities,
+)
 from attnflow.schedule import Schedule
 from attnflow.settings import Setting
 from attnflow.symbolic.paradigm import Paradigm
@@ -37,7 +43,7 @@ def _trajectories(problem: Problem) -> tuple[Any, Any]:
     def flat(values: Any) -> Any:
         return xp.broadcast_to(xp.asarray(values, np.float64), problem.batch_shape).reshape(-1)
 
-    reduced = Reduced(*(flat(v) for v in reduce_setting(problem.setting)))
+    reduced = Reduced(*(flat(v) for v in reduce_setting(problem.setting)[:4]))
     mu0, nu0 = flat(problem.mu0), flat(problem.nu0)
     times = xp.reshape(xp.asarray(problem.times, np.float64), (1, -1))
     times = xp.broadcast_to(times, (mu0.shape[0], times.shape[1]))
@@ -113,7 +119,8 @@ def solve(
 
     Raises:
         SettingError, ParadigmError: an argument is not allowed; the message names it.
-        NoFirstIntegral: the paradigm has none (and no part is frozen); simulate still works.
+        NoFirstIntegral: the paradigm has none (and no part is frozen), or weights decay; simulate
+            still works.
         IntegrationFailed: a trajectory could not be computed (outside JAX transformations; inside,
             its entries are NaN).
         PrecisionError: called inside a JAX transformation with 64-bit mode off.
@@ -138,6 +145,7 @@ def evaluate(problem: Problem) -> Trajectory:
     Raises:
         NoFirstIntegral, IntegrationFailed, PrecisionError: as ``solve``.
     """
+    refuse_decay(problem.setting)
     for part in problem.paradigms:
         formulas(part, problem.freeze)
     at_mu, at_nu = _computed(problem)

@@ -144,6 +144,7 @@ def crossings(
         raise SettingError(f"crossings needs two different curves, got {problems[0].name!r} twice")
 
     exact = all(separates(p) for problem in problems for p in problem.paradigms)
+    exact = exact and not setting.decays
     curves = (paradigm_a, paradigm_b)
     comparison = _Comparison(curves, setting, initial, COORDINATES[quantity], exact)
     last = math.log(float(until))

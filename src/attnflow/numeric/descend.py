@@ -52,11 +52,12 @@ def descend(
     """Train W and w by full-batch gradient descent; report mu, nu and distance from symmetry.
 
     Every step subtracts ``learning_rate`` times the gradient (times the setting's classifier_rate
-    for W, focus_rate for w), so t = step x learning_rate/(1 - momentum). Times, and the switches of
-    a schedule, are rounded to the nearest whole step; the result's ``times`` are those of the steps
-    taken. The difference from the gradient flow is of first order in ``learning_rate``, from
-    ``simulate(..., learning_rate=, momentum=)`` of second. Adam's steps have a length of about
-    ``learning_rate`` in every entry whatever the gradient, and are on no scale of the flow.
+    for W, focus_rate for w), so t = step x learning_rate/(1 - momentum); weight decay is part of
+    the gradient. Times, and the switches of a schedule, are rounded to the nearest whole step; the
+    result's ``times`` are those of the steps taken. The difference from the gradient flow is of
+    first order in ``learning_rate``, from ``simulate(..., learning_rate=, momentum=)`` of second.
+    Adam's steps have a length of about ``learning_rate`` in every entry whatever the gradient, and
+    are on no scale of the flow.
 
     What attention pools is what the paradigm ``averages``, as in real networks; one given by its
     loss alone uses it at the weight and the mean margin of the true segments.
@@ -233,6 +234,7 @@ def _descend(
         ),
         jnp.asarray(steps, jnp.int64),
         jnp.asarray(switches[:-1], jnp.int64),
+        jnp.asarray(setting.decay, jnp.float64) if setting.decays else None,
         foreground=int(numbers["foreground_segments"]),
         paradigms=problem.paradigms,
         freeze=problem.freeze,
@@ -248,6 +250,7 @@ def _run(
     ansatz: Any,
     steps: Any,
     switches: Any,
+    decay: Any,
     *,
     foreground: int,
     paradigms: tuple[Paradigm, ...],
@@ -258,7 +261,7 @@ def _run(
     optimizer, momentum, _ = update
     moves = (rates[0] * float(freeze != "classifier"), rates[1] * float(freeze != "focus"))
     slopes = [
-        jax.value_and_grad(partial(population_loss, p, inputs=inputs, foreground=foreground))
+        jax.value_and_grad(partial(_penalised, p, decay, inputs=inputs, foreground=foreground))
         for p in paradigms
     ]
     begin, direction = _optimizer(update)
@@ -323,6 +326,12 @@ def _adam(slope: Any, memory: Any) -> tuple[Any, Any]:
         lambda m, v: m / shares[0] / (jnp.sqrt(v / shares[1]) + ADAM[2]), first, second
     )
     return direction, (count, first, second)
+
+
+def _penalised(paradigm: Paradigm, decay: Any, weights: tuple[Any, Any], **of: Any) -> Any:
+    """The population loss, with weight decay where there is some."""
+    loss = population_loss(paradigm, weights, **of)
+    return loss if decay is None else loss + decay / 2 * sum(jnp.sum(w * w) for w in weights)
 
 
 def population_loss(

@@ -18,7 +18,7 @@ from attnflow.numeric.padding import cut
 from attnflow.numeric.precision import float64, traced
 from attnflow.numeric.problem import Problem
 from attnflow.numeric.steps import Motion, check_momentum, coefficients, jacobian
-from attnflow.numeric.trajectory import Reduced, focus_weights, lowered_velocity, reduce_setting
+from attnflow.numeric.trajectory import Reduced, reduce_setting, velocity
 from attnflow.settings import check_count
 from attnflow.symbolic.paradigm import Paradigm, nearest
 
@@ -196,9 +196,7 @@ def _moving(freeze: str | None) -> np.ndarray:
 
 def _velocity(paradigm: Paradigm, freeze: str | None, reduced: Reduced, state: Any) -> Any:
     """d(mu, nu)/dt; a held part has velocity zero."""
-    mu, nu = state
-    weights = focus_weights(nu, reduced.ratio)
-    rates = lowered_velocity(paradigm)(*weights, mu, reduced.classes, reduced.focus, reduced.speed)
+    rates = velocity(paradigm, reduced, *state)
     xp = namespace(rates[0])
     return xp.where(_moving(freeze), xp.stack(rates), 0.0)
 
@@ -291,9 +289,9 @@ def _by_scipy(
     ]
     found = []
     for row in zip(*each, strict=True):
-        how = (problem.freeze, Reduced(*row[:4]), corrected, steps.momentum > 0)
+        how = (problem.freeze, Reduced(*row[:-2]), corrected, steps.momentum > 0)
         moves = [(_motion((p,), *how), float(end)) for p, end in parts]
-        found.append(_stepped_by_scipy(moves, np.array(row[4:]), flat, rtol, atol, steps))
+        found.append(_stepped_by_scipy(moves, np.array(row[-2:]), flat, rtol, atol, steps))
     states = np.reshape([states for states, _ in found], (*problem.shape, 2))
     reached = np.reshape([reached for _, reached in found], problem.batch_shape)
     return states[..., 0], states[..., 1], reached

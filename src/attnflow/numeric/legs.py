@@ -21,8 +21,8 @@ from jax import lax
 
 from attnflow.numeric.lower import lower
 from attnflow.numeric.quadrature import INTEGRALS, NODES, POINTS, VALUES
-from attnflow.numeric.steps import lowered_jacobian
-from attnflow.numeric.trajectory import STATE, Reduced, lowered_velocity
+from attnflow.numeric.steps import jacobian
+from attnflow.numeric.trajectory import STATE, Reduced, velocity
 from attnflow.numeric.wright import increment
 from attnflow.symbolic.first_integral import separates
 from attnflow.symbolic.paradigm import Paradigm
@@ -164,7 +164,7 @@ def _separated(paradigm: Paradigm, reduced: Reduced, mu0: Any, x0: Any) -> tuple
 
 def _integrated(paradigm: Paradigm, reduced: Reduced, mu0: Any, x0: Any) -> tuple[_State, Panel]:
     """The start of a leg of any paradigm, and its panels."""
-    velocity_of, jacobian_of = lowered_velocity(paradigm), lowered_jacobian(paradigm)
+    shift = jnp.log(reduced.ratio)
 
     def rates(y: Any) -> tuple[Any, Any, Any, Any]:
         """dy/d length of y: moved, climbed, their and the length's derivatives by x0, time.
@@ -172,10 +172,10 @@ def _integrated(paradigm: Paradigm, reduced: Reduced, mu0: Any, x0: Any) -> tupl
         Besides mu' and x', and how a change of the state changes their direction.
         """
         weight = jnp.exp(x0 + y[1])
-        state = (weight / (1 + weight), 1 / (1 + weight), mu0 + y[0], reduced.classes)
-        numbers = (*state, reduced.focus, reduced.speed)
-        mu_dot, x_dot = (v + jnp.zeros_like(weight) for v in velocity_of(*numbers))
-        by_mu, by_x, turn_mu, turn_x = jacobian_of(*numbers)
+        weights = (weight / (1 + weight), 1 / (1 + weight))
+        state = (paradigm, reduced, mu0 + y[0], x0 + y[1] + shift, weights)
+        mu_dot, x_dot = (v + jnp.zeros_like(weight) for v in velocity(*state))
+        by_mu, by_x, turn_mu, turn_x = jacobian(*state)
         change = [by_mu * y[2] + by_x * y[3], turn_mu * y[2] + turn_x * y[3]]
         speed = jnp.hypot(mu_dot, x_dot)
         longer = (mu_dot * change[0] + x_dot * change[1]) / speed
@@ -243,18 +243,15 @@ def _costate(end: _State, x0: Any) -> tuple[Any, Any, Any]:
 
 def _rests(paradigm: Paradigm, reduced: Reduced, mu: Any, x: Any) -> Any:
     """Whether an equilibrium is where the flow has come to, by a step of Newton's method to it."""
-    weight = jnp.exp(x)
-    state = (weight / (1 + weight), 1 / (1 + weight), mu, reduced.classes)
-    numbers = (*state, reduced.focus, reduced.speed)
-    a, b, c, d = lowered_jacobian(paradigm)(*numbers)
-    f, g = lowered_velocity(paradigm)(*numbers)
+    state = (paradigm, reduced, mu, x + jnp.log(reduced.ratio))
+    (a, b, c, d), (f, g) = jacobian(*state), velocity(*state)
     step = jnp.hypot(d * f - b * g, a * g - c * f) / jnp.abs(a * d - b * c)
     return step < NEAR * (1 + jnp.abs(mu) + jnp.abs(x))
 
 
 def _leg(paradigm: Paradigm, reduced: Reduced, mu0: Any, x0: Any, limits: Any) -> Leg:
     """One leg; limits are its length, the rise of x, and the time at which it ends."""
-    exact = separates(paradigm)
+    exact = separates(paradigm) and reduced.decay_mu is None
     start, panel = (_separated if exact else _integrated)(paradigm, reduced, mu0, x0)
 
     def step(carry: _Search) -> _Search:
@@ -325,7 +322,7 @@ def lay_legs(paradigm: Paradigm, reduced: Reduced, mu0: Any, x0: Any, limits: An
 
     Args:
         paradigm: whose flow is followed.
-        reduced: the setting's four numbers.
+        reduced: the setting's numbers.
         mu0: margin at which each leg starts, shape (legs,).
         x0: logit of alpha there.
         limits: length, rise of x and time at which a leg ends, shape (legs, 3).

@@ -12,7 +12,13 @@ from attnflow.numeric.precision import float64, traced
 from attnflow.numeric.problem import Problem, normalise
 from attnflow.numeric.quadrature import Track
 from attnflow.numeric.tracks import settled
-from attnflow.numeric.trajectory import STATE, Trajectory, lowered_velocity, reduce_setting
+from attnflow.numeric.trajectory import (
+    STATE,
+    Trajectory,
+    lowered_velocity,
+    reduce_setting,
+    refuse_decay,
+)
 from attnflow.settings import Setting
 from attnflow.symbolic.first_integral import derive_first_integral
 from attnflow.symbolic.flow import background_length
@@ -53,7 +59,7 @@ def normalised_flow(
 
     Raises:
         SettingError, ParadigmError: an argument is not what is allowed, a tracer, or a schedule.
-        NoFirstIntegral: the paradigm has none.
+        NoFirstIntegral: the paradigm has none, or weights decay.
         IntegrationFailed: a length is beyond the end of the way, an equilibrium.
 
     Example:
@@ -66,6 +72,7 @@ def normalised_flow(
         raise SettingError("normalised_flow needs concrete numbers, got a tracer")
     if len(problem.paradigms) > 1:
         raise SettingError(f"normalised_flow takes one paradigm, got the schedule {problem.name}")
+    refuse_decay(setting)
     at_mu, at_nu = _computed(problem)
     if not (np.isfinite(at_mu) & np.isfinite(at_nu)).all():
         raise IntegrationFailed(
@@ -94,7 +101,7 @@ def _computed(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     lasting = theta_of(*(np.asarray(numbers[name], np.float64) for name in names))
     extra = (1,) * np.ndim(problem.times)
     given = (
-        *(lasting, numbers["foreground_norm"], numbers["classifier_rate"], *reduced),
+        *(lasting, numbers["foreground_norm"], numbers["classifier_rate"], *reduced[:4]),
         *(problem.mu0, problem.nu0),
     )
     theta_, norm, rate, ratio, classes, focus, speed, mu0, nu0 = (

@@ -70,10 +70,19 @@ def lowered_jacobian(paradigm: Paradigm) -> Any:
     return lambda *values: tuple(part(*values) for part in parts)
 
 
-def jacobian(paradigm: Paradigm, reduced: Reduced, mu: Any, nu: Any) -> tuple[Any, ...]:
-    """The entries of Df at a state: by row, d mu'/d mu, d mu'/d nu, d nu'/d mu, d nu'/d nu."""
-    weights = focus_weights(nu, reduced.ratio)
-    return lowered_jacobian(paradigm)(*weights, mu, reduced.classes, reduced.focus, reduced.speed)
+def jacobian(
+    paradigm: Paradigm, reduced: Reduced, mu: Any, nu: Any, weights: Any = None
+) -> tuple[Any, ...]:
+    """The entries of Df at a state: by row, d mu'/d mu, d mu'/d nu, d nu'/d mu, d nu'/d nu.
+
+    ``weights`` are those of nu, where they are known.
+    """
+    weights = focus_weights(nu, reduced.ratio) if weights is None else weights
+    numbers = (reduced.classes, reduced.focus, reduced.speed)
+    a, b, c, d = lowered_jacobian(paradigm)(*weights, mu, *numbers)
+    if reduced.decay_mu is None:
+        return a, b, c, d
+    return a - reduced.decay_mu, b, c, d - reduced.decay_nu
 
 
 @dataclass(frozen=True)
@@ -129,17 +138,28 @@ def _blocks(paradigm: Paradigm, several: bool) -> tuple[Any, ...]:
 
 
 def _steepest(
-    paradigm: Paradigm, freeze: str | None, state: tuple[Any, ...], several: bool
+    paradigm: Paradigm,
+    freeze: str | None,
+    state: tuple[Any, ...],
+    lost: tuple[Any, Any],
+    several: bool,
 ) -> np.ndarray:
-    """The largest eigenvalue of the full loss's Hessian, learning rates included."""
+    """The largest eigenvalue of the full loss's Hessian, learning rates and weight decay included.
+
+    ``lost`` is by how much of themselves classifier and focus decay in a unit of time.
+    """
     classifier, focus = float(freeze != "classifier"), float(freeze != "focus")
     bias = np.where(state[3] > 2, classifier, 0.0)  # two classes have none
     moving = ((classifier, focus), (classifier, focus, bias, classifier), (focus, classifier))
+    by_mu, by_nu = lost
+    losing = ((by_mu, by_nu), (by_mu, by_nu, by_mu, by_mu), (by_nu, by_mu))
     largest = []
-    for block, parts in zip(_blocks(paradigm, several), moving, strict=False):
+    for block, parts, decays in zip(_blocks(paradigm, several), moving, losing, strict=False):
         size = len(block)
         entries = [
-            np.asarray(block[min(i, j)][abs(i - j)](*state)) * parts[i] * parts[j]
+            (block[min(i, j)][abs(i - j)](*state) + (decays[i] if i == j else 0.0))
+            * parts[i]
+            * parts[j]
             for i in range(size)
             for j in range(size)
         ]
@@ -165,19 +185,20 @@ def stable_rates(
         Rates of the trajectory's shape; infinite where the loss bends nowhere upwards.
     """
     setting = trajectory.setting
-    reduced = [np.asarray(v) for v in jax.tree.leaves(per_time(trajectory))]
+    reduced = jax.tree.map(np.asarray, per_time(trajectory))
     fields = ("segments", "foreground_segments", "foreground_norm", "background_norm")
     values = [np.asarray(setting.numbers()[name], np.float64) for name in fields]
     trailing = (1,) * (np.ndim(trajectory.mu) - len(np.broadcast_shapes(*map(np.shape, values))))
     values = [v.reshape(v.shape + trailing) if v.ndim else v for v in values]
     length = np.asarray(lower(background_length(setting.background), (m, k, r, s))(*values))
-    weights = focus_weights(np.asarray(trajectory.nu), reduced[0])
-    state = (*weights, np.asarray(trajectory.mu), *reduced[1:], length)
+    weights = focus_weights(np.asarray(trajectory.nu), reduced.ratio)
+    state = (*weights, np.asarray(trajectory.mu), *reduced[1:4], length)
+    lost = (0.0, 0.0) if reduced.decay_mu is None else reduced[4:]
     several = setting.background == "distinct"
     steepest = np.zeros(np.shape(trajectory.mu))
     for index, paradigm in enumerate(trajectory.paradigms):
         active = np.asarray(trajectory.stage) == index
-        steepest = np.where(active, _steepest(paradigm, freeze, state, several), steepest)
+        steepest = np.where(active, _steepest(paradigm, freeze, state, lost, several), steepest)
     most = float(derive_step_correction(nesterov).stable.subs(p, momentum))
     with np.errstate(divide="ignore"):
         return np.where(steepest > 0, most / np.maximum(steepest, 0.0), np.inf)

@@ -48,7 +48,7 @@ def _track(paradigm: Paradigm, freeze: str | None, inputs: Inputs) -> Track:
     """The clock (change of mu; of nu where the classifier is frozen), its drive and its pace."""
     xp = namespace(inputs[1], inputs[2], inputs[0].ratio)
     ratio, classes, focus, speed, mu0, nu0 = (
-        xp.reshape(v, (1, -1)) for v in (*inputs[0], *inputs[1:])
+        xp.reshape(v, (1, -1)) for v in (*inputs[0][:4], *inputs[1:])
     )
     slope, rate = formulas(paradigm, freeze)
     x = nu0 - xp.log(ratio)
@@ -96,7 +96,7 @@ def _lanes(paradigm: Paradigm, freeze: str | None, inputs: Inputs, times: Any) -
 
 def _take(inputs: Inputs, index: Any) -> Inputs:
     """Some of the trajectories."""
-    return Reduced(*(v[index] for v in inputs[0])), inputs[1][index], inputs[2][index]
+    return Reduced(*(v[index] for v in inputs[0][:4])), inputs[1][index], inputs[2][index]
 
 
 def _corrected(
@@ -205,7 +205,7 @@ def states(paradigm: Paradigm, freeze: str | None, inputs: Inputs, times: Any) -
 
         return lax.map(row, (inputs, times))
     numbers = [
-        xp.broadcast_to(v[:, None], times.shape).reshape(-1) for v in (*inputs[0], *inputs[1:])
+        xp.broadcast_to(v[:, None], times.shape).reshape(-1) for v in (*inputs[0][:4], *inputs[1:])
     ]
     clock, change = _in_turn(paradigm, freeze, numbers, times.reshape(-1))
     return clock.reshape(times.shape), change.reshape(times.shape)

@@ -9,14 +9,20 @@ import numpy as np
 import wrapt
 from jaxtyping import Float, Int
 
-from attnflow.errors import SettingError
+from attnflow.errors import NoFirstIntegral, SettingError
 from attnflow.numeric.lower import lower
 from attnflow.numeric.namespace import Array, concrete, namespace, pytree, traced
 from attnflow.numeric.precision import float64
 from attnflow.numeric.quadrature import INTEGRALS, NODES
 from attnflow.settings import BACKGROUNDS, Setting
 from attnflow.symbolic.first_integral import derive_first_integral
-from attnflow.symbolic.flow import background_ratio, derive_flow, overall_speed, relative_speed
+from attnflow.symbolic.flow import (
+    background_ratio,
+    derive_decay,
+    derive_flow,
+    overall_speed,
+    relative_speed,
+)
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import (
     B,
@@ -25,6 +31,7 @@ from attnflow.symbols import (
     alpha,
     attention,
     complement,
+    decay,
     eta_classifier,
     eta_focus,
     inattention,
@@ -45,6 +52,8 @@ if TYPE_CHECKING:
 STATE = (alpha, complement, mu, C)
 """What the lowered loss and its derivatives are functions of."""
 
+NUMBERS = [name for name in Setting.__dataclass_fields__ if name != "background"]
+
 TIME_UNIT = "step x learning rate"
 
 CURVES = {
@@ -59,15 +68,15 @@ CURVES = {
 """What a trajectory tells at each time: long name and unit."""
 
 
-def _flatten(setting: Setting) -> tuple[tuple[Any, ...], str]:
-    return tuple(setting.numbers().values()), setting.background
+def _flatten(setting: Setting) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    numbers = setting.numbers()
+    return tuple(numbers.values()), (setting.background, *numbers)
 
 
-def _unflatten(background: str, numbers: Any) -> Setting:
+def _unflatten(told: tuple[str, ...], numbers: Any) -> Setting:
     # placeholders and tracers pass through here: no checks, those ran when the user built it
-    setting = object.__new__(Setting)
-    names = list(Setting.__dataclass_fields__)
-    names.remove("background")
+    setting = object.__new__(Setting)  # what is not given is as the class has it
+    background, *names = told
     for name, value in zip(names, numbers, strict=True):
         object.__setattr__(setting, name, value)
     object.__setattr__(setting, "background", background)
@@ -80,35 +89,46 @@ wrapt.register_post_import_hook(
 
 
 class Reduced(NamedTuple):
-    """What a setting reduces to: B, C, rho and tau (symbolic/flow.py), of one shape."""
+    """What a setting reduces to (symbolic/flow.py), of one shape: B, C, rho and tau.
+
+    With weight decay also by how much of themselves mu and nu lose in a unit of time, else None.
+    """
 
     ratio: Any  # B, background segments to a foreground segment
     classes: Any  # C
     focus: Any  # rho, relative speed of the focus
     speed: Any  # tau, overall speed
+    decay_mu: Any = None
+    decay_nu: Any = None
 
 
 @cache
-def _reductions(background: str) -> tuple[Any, ...]:
+def _reductions(background: str, decays: bool) -> tuple[Any, ...]:
     symbols = (m, C, k, r, s, eta_focus, eta_classifier)
     formulas = (background_ratio, C, relative_speed(background), overall_speed)
+    if decays:
+        symbols = (*symbols, decay)
+        lost = zip(derive_decay(background), (mu, nu), strict=True)
+        formulas = (*formulas, *(-pull / of for pull, of in lost))
     return tuple(lower(formula, symbols) for formula in formulas)
 
 
 def reduce_setting(setting: Setting) -> Reduced:
-    """The four numbers that the flow depends on, by the formulas of symbolic/flow.py."""
+    """The numbers that the flow depends on, by the formulas of symbolic/flow.py."""
     assert setting.background in BACKGROUNDS
     numbers = tuple(setting.numbers().values())
     if all(type(v) in (int, float) for v in numbers):
         return _reduced(setting.background, numbers)
     xp = namespace(*numbers)
     values = [xp.asarray(v, np.float64) for v in numbers]
-    return Reduced(*xp.broadcast_arrays(*(f(*values) for f in _reductions(setting.background))))
+    formulas = _reductions(setting.background, setting.decays)
+    return Reduced(*xp.broadcast_arrays(*(f(*values) for f in formulas)))
 
 
 @lru_cache(maxsize=256)
 def _reduced(background: str, numbers: tuple[float, ...]) -> Reduced:
-    return Reduced(*(np.float64(f(*map(np.float64, numbers))) for f in _reductions(background)))
+    formulas = _reductions(background, len(numbers) == len(NUMBERS))
+    return Reduced(*(np.float64(f(*map(np.float64, numbers))) for f in formulas))
 
 
 def focus_weights(nu_value: Any, ratio: Any) -> tuple[Any, Any]:
@@ -131,6 +151,18 @@ def lowered_velocity(paradigm: Paradigm) -> Any:
     flow = derive_flow(paradigm)
     parts = [lower(e, (*STATE, rho, tau)) for e in (flow.mu_dot, flow.nu_dot)]
     return lambda *values: tuple(part(*values) for part in parts)
+
+
+def velocity(
+    paradigm: Paradigm, reduced: Reduced, mu_value: Any, nu_value: Any, weights: Any = None
+) -> tuple[Any, Any]:
+    """(mu', nu') at a state; ``weights`` are those of nu, where they are known."""
+    weights = focus_weights(nu_value, reduced.ratio) if weights is None else weights
+    numbers = (reduced.classes, reduced.focus, reduced.speed)
+    mu_dot, nu_dot = lowered_velocity(paradigm)(*weights, mu_value, *numbers)
+    if reduced.decay_mu is None:
+        return mu_dot, nu_dot
+    return mu_dot - reduced.decay_mu * mu_value, nu_dot - reduced.decay_nu * nu_value
 
 
 @pytree
@@ -179,7 +211,7 @@ class Trajectory:
 
     @property
     def loss(self) -> Float[Array, "..."]:
-        """The loss of the paradigm active at each time (nats)."""
+        """The loss of the paradigm active at each time (nats), without what weight decay adds."""
         return _observe(self, "loss")
 
     @property
@@ -192,7 +224,7 @@ class Trajectory:
         """nu + e^nu/B - rho Phi(mu) with Phi(0) = 0, constant along an exact orbit of one paradigm.
 
         Raises:
-            NoFirstIntegral: the active paradigm has none.
+            NoFirstIntegral: the active paradigm has none, or weights decay.
         """
         return _observe(self, "first_integral")
 
@@ -273,7 +305,7 @@ def per_time(trajectory: Trajectory) -> Reduced:
     """The reduced setting with trailing axes, so that it broadcasts against the times."""
     reduced = reduce_setting(trajectory.setting)
     extra = (1,) * (np.ndim(trajectory.mu) - np.ndim(reduced.ratio))
-    return Reduced(*(value.reshape(value.shape + extra) for value in reduced))
+    return Reduced(*(v if v is None else v.reshape(v.shape + extra) for v in reduced))
 
 
 def _state(trajectory: Trajectory, reduced: Reduced) -> tuple[Any, ...]:
@@ -284,8 +316,9 @@ def _state(trajectory: Trajectory, reduced: Reduced) -> tuple[Any, ...]:
 def velocities(trajectory: Trajectory) -> list[tuple[Any, Any]]:
     """(mu', nu') along a trajectory, for each of its paradigms."""
     reduced = per_time(trajectory)
-    values = (*_state(trajectory, reduced), reduced.focus, reduced.speed)
-    return [lowered_velocity(p)(*values) for p in trajectory.paradigms]
+    weights = focus_weights(trajectory.nu, reduced.ratio)
+    state = (reduced, trajectory.mu, trajectory.nu, weights)
+    return [velocity(p, *state) for p in trajectory.paradigms]
 
 
 def _by_stage(trajectory: Trajectory, values: list[Any]) -> Any:
@@ -316,7 +349,21 @@ def _observe(trajectory: Trajectory, quantity: str) -> Any:
             return _by_stage(trajectory, [_conserved(p, trajectory) for p in trajectory.paradigms])
 
 
+def refuse_decay(setting: Setting) -> None:
+    """Refuse weight decay where a first integral is needed.
+
+    Raises:
+        NoFirstIntegral: weights decay.
+    """
+    if setting.decays:
+        raise NoFirstIntegral(
+            f"with weight decay (decay = {setting.decay}) mu and nu do not separate: there is no "
+            "first integral and no closed form; use simulate, which needs none, or decay = 0"
+        )
+
+
 def _conserved(paradigm: Paradigm, trajectory: Trajectory) -> Any:
+    refuse_decay(trajectory.setting)
     reduced = per_time(trajectory)
     conserved = derive_first_integral(paradigm).conserved
     phi = potential(paradigm, trajectory.mu, reduced.classes)

@@ -359,10 +359,13 @@ def _setting_text(dataset: "xr.Dataset") -> str:
         "background_norm": ("s", 0),
         "focus_rate": (r"\eta_f", 1),
         "classifier_rate": (r"\eta_c", 1),
+        "decay": (r"\lambda_w", 0),
     }
     letters = [("m", setting["segments"]), ("C", setting["classes"])]
     letters += [
-        (letter, setting[k]) for k, (letter, usual) in simple.items() if setting[k] != usual
+        (letter, setting[k])
+        for k, (letter, usual) in simple.items()
+        if setting.get(k, usual) != usual
     ]
     mu0, nu0 = (float(v) for v in dataset.attrs["initial"])
     letters += [(letter, v) for letter, v in ((r"\mu_0", mu0), (r"\nu_0", nu0)) if v != 0]

@@ -14,7 +14,21 @@ from functools import lru_cache
 import sympy as sp
 
 from attnflow.symbolic.paradigm import Paradigm
-from attnflow.symbols import C, alpha, eta_classifier, eta_focus, k, m, mu, r, rho, s, tau
+from attnflow.symbols import (
+    C,
+    alpha,
+    decay,
+    eta_classifier,
+    eta_focus,
+    k,
+    m,
+    mu,
+    nu,
+    r,
+    rho,
+    s,
+    tau,
+)
 
 metric = (C - 1, C)
 """The ansatz's metric: squared lengths of d/d mu and d/d nu in the space of (W, w)."""
@@ -39,6 +53,39 @@ def background_length(background: str) -> sp.Expr:
 def relative_speed(background: str) -> sp.Expr:
     """rho: speed of the focus relative to the classifier."""
     return eta_focus / eta_classifier * (1 + C * background_length(background) ** 2)
+
+
+def squared_norms(background: str) -> tuple[sp.Expr, sp.Expr]:
+    """|W|^2 and |w|^2 on the ansatz.
+
+    A margin mu is r times that of W, and a score nu is r times the entry of w on a foreground
+    vector less s times that on the background, which is -C theta^2 of it.
+    """
+    length = background_length(background)
+    return (
+        metric[0] * mu**2 / r**2,
+        metric[1] * nu**2 / (r**2 * (1 + C * length**2)),
+    )
+
+
+def derive_decay(background: str) -> tuple[sp.Expr, sp.Expr]:
+    """What weight decay adds to mu' and nu': minus the inverse metric times the penalty's gradient.
+
+    The penalty is (decay/2) (|W|^2 + |w|^2); the velocities are those of any loss.
+
+    >>> derive_decay("shared")
+    (-eta_c*lambda_w*mu, -eta_f*lambda_w*nu)
+
+    Source: derivation of weight decay.
+    """
+    penalties = (decay * norm / 2 for norm in squared_norms(background))
+    speeds = (overall_speed, overall_speed * relative_speed(background))
+    pulls = (
+        -speed * sp.diff(penalty, by) / length
+        for penalty, speed, by, length in zip(penalties, speeds, (mu, nu), metric, strict=True)
+    )
+    by_mu, by_nu = (sp.simplify(pull) for pull in pulls)
+    return by_mu, by_nu
 
 
 @dataclass(frozen=True)

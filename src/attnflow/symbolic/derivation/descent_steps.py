@@ -5,12 +5,13 @@ from functools import lru_cache
 import sympy as sp
 
 from attnflow.errors import NoFirstIntegral
+from attnflow.settings import BACKGROUNDS
 from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.curvature import derive_curvature
 from attnflow.symbolic.derivation.step import Step, checked, definition
 from attnflow.symbolic.finite_steps import derive_drift, derive_step_correction
 from attnflow.symbolic.first_integral import derive_first_integral
-from attnflow.symbolic.flow import derive_flow, derive_jacobian
+from attnflow.symbolic.flow import derive_decay, derive_flow, derive_jacobian
 from attnflow.symbolic.orbit import derive_potential
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import (
@@ -22,8 +23,11 @@ from attnflow.symbols import (
     attention,
     bend,
     curvature,
+    decay,
     dK_dmu,
     eta,
+    eta_classifier,
+    eta_focus,
     h,
     kappa,
     lag,
@@ -47,7 +51,7 @@ def steps(paradigm: Paradigm) -> list[Step]:
     Raises:
         UncheckedStep: a formula did not stand its check (a defect of this library).
     """
-    told = [*_numbers(), *_motion(paradigm), *_curvature(paradigm)]
+    told = [*_numbers(), *_motion(paradigm), *_curvature(paradigm), *_decay(paradigm)]
     try:
         derive_first_integral(paradigm)
     except NoFirstIntegral:
@@ -170,6 +174,28 @@ def _curvature(paradigm: Paradigm) -> list[Step]:
             )
         )
     return told
+
+
+def _decay(paradigm: Paradigm) -> list[Step]:
+    flow = derive_flow(paradigm)
+    both = [derive_decay(background) for background in BACKGROUNDS]
+    return [
+        checked(
+            f"decay-{of}",
+            f"Weight decay: {what}",
+            moved,
+            factored(force) - decay * rate * of,
+            "The flow with `(lambda_w/2) (|W|^2 + |w|^2)` added to the loss; the squared norms are "
+            "those of the ansatz. Time is no quadrature then, and no first integral is left.",
+            *((pulls[row], -decay * rate * of) for pulls in both),
+        )
+        for row, (what, force, moved, rate, of) in enumerate(
+            (
+                ("margin", flow.mu_dot, mu_dot, eta_classifier, mu),
+                ("focus score", flow.nu_dot, nu_dot, eta_focus, nu),
+            )
+        )
+    ]
 
 
 def _drift(paradigm: Paradigm) -> Step:
