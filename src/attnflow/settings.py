@@ -185,7 +185,11 @@ class Setting:
     def __repr__(self) -> str:
         """The fields that differ from the plain setting."""
         given = ((f, getattr(self, f.name)) for f in fields(self))
-        said = (f"{f.name}={value!r}" for f, value in given if value is not f.default)
+        said = (
+            f"{f.name}={value!r}"
+            for f, value in given
+            if value is not f.default and not (type(value) in (int, float) and value == f.default)
+        )
         return f"Setting({', '.join(said)})"
 
     @property

@@ -124,7 +124,6 @@ def test_a_schedule_is_a_curve_too():
         ({"until": 0}, "until must be a finite time above 0, got 0"),
         ({"until": np.inf}, "until must be a finite time above 0, got inf"),
         ({"initial": (np.nan, 0)}, r"initial mu \(mu0\) .* from -300 to 300, got nan"),
-        ({"setting": Setting(np.array([2, 3]), 4)}, r"one setting .* at a time, got .* \(2,\)"),
         ({"paradigm_b": "soft"}, "needs two different curves, got 'soft' twice"),
     ],
 )
@@ -132,6 +131,18 @@ def test_bad_arguments_are_refused_by_name(arguments, message):
     given = {"paradigm_a": "soft", "paradigm_b": "hard", "setting": Setting(20, 20), **arguments}
     with pytest.raises(SettingError, match=message):
         crossings(**given)
+
+
+def test_a_sweep_is_its_members_filled_up():
+    segments, starts = np.array([[3], [40]]), np.array([0.0, 0.5])
+    found = crossings("lvml", "hard", Setting(segments, 4), (starts, 0.0))
+    assert found.shape[:2] == (2, 2)
+    for place in np.ndindex(2, 2):
+        alone = crossings(
+            "lvml", "hard", Setting(segments[place[0], 0], 4), (starts[place[1]], 0.0)
+        )
+        np.testing.assert_array_equal(found[place][: alone.size], alone)
+        assert np.isnan(found[place][alone.size :]).all()
 
 
 def test_a_tracer_is_refused():

@@ -61,6 +61,18 @@ def test_time_to_focus_of_a_schedule_crosses_its_switches():
     assert early == time_to_focus("lvml", Setting(20, 20), 0.06) < 385
 
 
+def test_time_to_focus_of_arrays_is_that_of_their_members():
+    schedule, targets = Schedule("lvml@t=30,hard"), np.array([[0.5, 0.9, 0.3]])
+    settings = Setting(np.array([4, 12]), 5, focus_rate=np.array([[1.0], [0.2]]))
+    found = time_to_focus(schedule, settings, targets, (0.2, 0.1))
+    assert found.shape == (2, 2, 1, 3)
+    for i, j in np.ndindex(2, 2):
+        one = Setting([4, 12][j], 5, focus_rate=[1.0, 0.2][i])
+        each = [time_to_focus(schedule, one, float(t), (0.2, 0.1)) for t in targets.ravel()]
+        np.testing.assert_allclose(found[i, j, 0], each, rtol=1e-13)
+    assert time_to_focus("soft", one, np.zeros(0)).shape == (0,)
+
+
 def test_time_to_focus_waits_where_alpha_falls_first():
     setting, initial = Setting(5, 4, background_norm=0.5, focus_rate=2.0), (-2.0, 0.3)
     time = time_to_focus("soft", setting, 0.5, initial)

@@ -178,7 +178,7 @@ def best_switch(
 
     Source: derivation of switching; for soft to hard, Vashisht and Ramaswamy (2023), section 5.
     """
-    race = Race(course(setting, target, initial))
+    race = Race(course(setting, target, initial, "best_switch"))
     order = (find_paradigm(first), find_paradigm(then))
     if order[0] == order[1]:
         raise SettingError(

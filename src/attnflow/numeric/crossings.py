@@ -99,27 +99,28 @@ def crossings(
     paradigm_a: "str | Paradigm | Schedule",
     paradigm_b: "str | Paradigm | Schedule",
     setting: Setting,
-    initial: tuple[float, float] = (0.0, 0.0),
+    initial: Any = (0.0, 0.0),
     quantity: str = "alpha",
     until: float = 1e15,
-) -> Float[np.ndarray, " crossings"]:
+) -> Float[np.ndarray, "*sweep crossings"]:
     """Times at which two curves cross: where the sign of their difference changes.
 
     The common start is not a crossing, nor is a touch without change of sign. Two crossings
     closer than the grid (1/57 of a decade) are found by following the difference to its extremum
-    between them. Runs from plain Python, one setting at a time.
+    between them. Runs from plain Python.
 
     Args:
         paradigm_a: name, Paradigm or Schedule of one curve.
         paradigm_b: the same of the other.
-        setting: Setting, its entries plain numbers.
-        initial: (mu0, nu0), common to both, from -300 to 300.
+        setting: Setting; entries may be arrays, a sweep.
+        initial: (mu0, nu0), common to both, numbers or arrays from -300 to 300.
         quantity: "alpha" (or "nu", the same crossings), "mu" or "beta" (likewise).
         until: latest time looked at (t = step x learning rate).
 
     Returns:
-        Increasing times, shape (crossings,), each to about 1e-12 of itself (less where the curves
-        cross at a small angle; about 1e-10 where one had to be simulated).
+        Increasing times, shape (crossings,), of a sweep (*sweep, most crossings) filled up with
+        NaN; each to about 1e-12 of itself (less where the curves cross at a small angle; about
+        1e-10 where one had to be simulated).
 
     Raises:
         SettingError, ParadigmError: an argument is not allowed; the message names it.
@@ -133,16 +134,19 @@ def crossings(
         raise SettingError(f"quantity must be one of {', '.join(COORDINATES)}, got {quantity!r}")
     check("until", until, "a finite time above 0", positive)
     problems = [normalise(curve, setting, 0.0, initial) for curve in (paradigm_a, paradigm_b)]
-    if problems[0].batch_shape:
-        raise SettingError(
-            f"crossings takes one setting and one start at a time, got arrays of shape "
-            f"{problems[0].batch_shape}"
-        )
     if problems[0].paradigms == problems[1].paradigms and np.array_equal(
         *(p.ends for p in problems)
     ):
         raise SettingError(f"crossings needs two different curves, got {problems[0].name!r} twice")
 
+    if problems[0].batch_shape:
+        rows = [
+            crossings(paradigm_a, paradigm_b, one.setting, (one.mu0, one.nu0), quantity, until)
+            for one in problems[0].singles()
+        ]
+        most = max((row.size for row in rows), default=0)
+        padded = [np.pad(row, (0, most - row.size), constant_values=np.nan) for row in rows]
+        return np.reshape(padded, (*problems[0].batch_shape, most))
     exact = all(separates(p) for problem in problems for p in problem.paradigms)
     exact = exact and not setting.decays
     curves = (paradigm_a, paradigm_b)

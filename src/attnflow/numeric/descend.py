@@ -123,7 +123,7 @@ def descend(
     # one scan over all steps asked, ascending; each is reached from the one before
     unique, where = np.unique(steps.ravel(), return_inverse=True)
     results = []
-    for single in _singles(problem):
+    for single in problem.singles():
         measured, bad = _descend(single, rate, perturbation, seed, unique, switches, update)
         if bad >= 0 or not np.all(np.isfinite(measured)):
             index = int(bad) if bad >= 0 else int(most)
@@ -147,19 +147,6 @@ def descend(
             method="descent",
         )
     )
-
-
-def _singles(problem: Problem) -> list[Problem]:
-    """The problem's batch, one setting and start after the other, as plain numbers."""
-    values = {**problem.setting.numbers(), "mu0": problem.mu0, "nu0": problem.nu0}
-    table = {name: np.broadcast_to(v, problem.batch_shape).ravel() for name, v in values.items()}
-    singles = []
-    for row in range(int(np.prod(problem.batch_shape))):
-        numbers = {name: column[row].item() for name, column in table.items()}
-        mu0, nu0 = numbers.pop("mu0"), numbers.pop("nu0")
-        setting = Setting(**numbers, background=problem.setting.background)
-        singles.append(replace(problem, setting=setting, mu0=mu0, nu0=nu0, batch_shape=()))
-    return singles
 
 
 def _inputs(setting: Setting) -> np.ndarray:

@@ -10,16 +10,18 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import ArrayLike, Float
 
 from attnflow.errors import IntegrationFailed, SettingError
 from attnflow.numeric.legs import FOCUS, Leg, lay_legs
 from attnflow.numeric.precision import traced
-from attnflow.numeric.problem import normalise
+from attnflow.numeric.problem import Problem, normalise
 from attnflow.numeric.trajectory import Reduced, reduce_setting
 from attnflow.schedule import Schedule
 from attnflow.settings import Setting, check
 from attnflow.symbolic.paradigm import Paradigm
 
+OUTSIDE = "call it outside jit, vmap and grad"
 LANES = 32  # legs computed side by side: one shape, so that each paradigm compiles once
 
 
@@ -30,13 +32,13 @@ class Course:
     Attributes:
         reduced: B, C, rho and tau as NumPy float64 numbers.
         mu, x: the start, with x = logit(alpha).
-        goal: logit of the target.
+        goal: logit of the target, or of several.
     """
 
     reduced: Reduced
     mu: float
     x: float
-    goal: float
+    goal: Any
 
     def run(
         self,
@@ -82,66 +84,100 @@ class Course:
         return leg
 
 
-def course(setting: Setting, target: Any, initial: tuple[Any, Any]) -> Course:
-    """Check what all questions of switching share, and bring it to one form.
+def course(
+    setting: Setting, target: Any, initial: tuple[Any, Any], called: str = "best_schedule"
+) -> Course:
+    """Check what the searches for a best switch share, and bring it to one form.
+
+    Args:
+        setting: one Setting of numbers.
+        target: a focus weight.
+        initial: (mu0, nu0).
+        called: the function whose arguments they are.
 
     Raises:
         SettingError: target not between the initial focus weight and 1; arrays or tracers.
     """
     if traced(setting, target, initial):
-        raise SettingError(
-            "switching is computed from plain Python, got a tracer: call it outside jit and grad"
-        )
+        raise SettingError(f"{called} runs from plain Python, got a tracer: {OUTSIDE}")
     problem = normalise("soft", setting, 0.0, initial)
     if problem.batch_shape or np.ndim(target):
         raise SettingError(
-            "switching takes one setting, one start and one target at a time, got arrays of shape "
+            f"{called} takes one setting, one start and one target at a time, got arrays of shape "
             f"{problem.batch_shape or np.shape(target)}"
         )
+    _check_target(target)
+    return _course(problem, target)
+
+
+def _check_target(target: Any) -> None:
     check("target", target, "a focus weight above 0 and below 1", lambda v: (v > 0) & (v < 1))
+
+
+def _course(problem: Problem, targets: Any) -> Course:
+    """The course of a problem of one setting and start to one target or several."""
     with jax.enable_x64(True):
-        reduced = jax.tree.map(np.asarray, reduce_setting(setting))
-    goal = math.log(target) - math.log1p(-float(target))
+        reduced = jax.tree.map(np.asarray, reduce_setting(problem.setting))
+    targets = np.asarray(targets, np.float64)
+    goals = np.log(targets) - np.log1p(-targets)
     x = float(problem.nu0 - np.log(reduced.ratio))
-    if goal <= x:
+    if np.any(goals <= x):
         raise SettingError(
             f"target must be above the focus weight at the start, {1 / (1 + math.exp(-x)):.6g}, "
-            f"and below 1, got {target}"
+            f"and below 1, got {np.min(targets)}"
         )
-    return Course(reduced, float(problem.mu0), x, goal)
+    return Course(reduced, float(problem.mu0), x, goals)
 
 
 def time_to_focus(
     paradigm: "str | Paradigm | Schedule",
     setting: Setting,
-    target: float,
-    initial: tuple[float, float] = (0.0, 0.0),
-) -> float:
+    target: Float[ArrayLike, "..."],
+    initial: Any = (0.0, 0.0),
+) -> "float | Float[np.ndarray, '...']":
     """The first time at which the focus weight alpha reaches a level.
 
     Runs from plain Python (not under jit or vmap). alpha may fall at first where mu0 < 0.
 
     Args:
         paradigm: name, Paradigm, or Schedule.
-        setting: Setting, its entries plain numbers.
-        target: the level, above the initial alpha and below 1.
-        initial: (mu0, nu0), from -300 to 300.
+        setting: Setting; entries may be arrays, a sweep.
+        target: levels of any shape, above the initial alpha and below 1.
+        initial: (mu0, nu0), numbers or arrays from -300 to 300.
 
     Returns:
-        t = step x learning rate, to about 1e-13 (1e-12 where a loss has no first integral and its
-        flow is integrated); infinite where alpha never gets there (or not within the range of
-        float64).
+        t = step x learning rate, a number, or of arrays an array of shape (*sweep, *target's); to
+        about 1e-13 (1e-12 where there is no first integral and the flow is integrated); infinite
+        where alpha never gets there (or not within the range of float64).
 
     Raises:
         SettingError, ParadigmError: an argument is not allowed; the message names it.
         IntegrationFailed: a flow without a first integral cannot be followed so far.
+
+    Example:
+        >>> time_to_focus("soft", Setting(20, 20), [0.5, 0.9]).round(3)
+        array([575.22 , 766.097])
     """
+    if traced(setting, target, initial):
+        raise SettingError(f"time_to_focus runs from plain Python, got a tracer: {OUTSIDE}")
     problem = normalise(paradigm, setting, 0.0, initial)
-    race = course(setting, target, initial)
-    mu_now, x_now, begin = race.mu, race.x, 0.0
+    _check_target(target)
+    levels = np.asarray(target, np.float64)
+    rows = [_first_times(single, levels.ravel()) for single in problem.singles()]
+    times = np.reshape(rows, (*problem.batch_shape, *levels.shape))
+    return times if times.ndim else float(times)
+
+
+def _first_times(problem: Problem, levels: np.ndarray) -> np.ndarray:
+    """When alpha reaches each of some levels, in one setting and from one start."""
+    race = _course(problem, levels)
+    times = np.full(levels.shape, np.inf)
+    mu, x, begin = np.full(levels.shape, race.mu), np.full(levels.shape, race.x), 0.0
     for part, end in zip(problem.paradigms, problem.ends, strict=True):
-        leg = race.run(part, mu_now, x_now, duration=end - begin)
-        if leg.event[0] == FOCUS:
-            return begin + float(leg.time[0])
-        mu_now, x_now, begin = leg.mu[0], leg.x[0], float(end)
-    return math.inf
+        on = np.flatnonzero(np.isinf(times))
+        if not on.size:
+            break
+        leg = race.run(part, mu[on], x[on], duration=end - begin, goal=race.goal[on])
+        times[on] = np.where(leg.event == FOCUS, begin + leg.time, np.inf)
+        mu[on], x[on], begin = leg.mu, leg.x, float(end)
+    return times

@@ -5,7 +5,9 @@ can go straight into a jitted function. It computes nothing and casts no tracer,
 outside 64-bit mode.
 """
 
+import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -88,6 +90,16 @@ class Problem:
         for end in xp.asarray(self.ends)[:-1]:
             index = index + xp.asarray(times >= end, np.int64)
         return xp.broadcast_to(index, self.shape)
+
+    def singles(self) -> "Iterator[Problem]":
+        """Each setting and start of a concrete batch, one after the other, as plain numbers."""
+        values = {**self.setting.numbers(), "mu0": self.mu0, "nu0": self.nu0}
+        table = {name: np.broadcast_to(v, self.batch_shape).ravel() for name, v in values.items()}
+        for row in range(math.prod(self.batch_shape)):
+            numbers = {name: column[row].item() for name, column in table.items()}
+            mu0, nu0 = numbers.pop("mu0"), numbers.pop("nu0")
+            setting = replace(self.setting, **numbers)
+            yield replace(self, setting=setting, mu0=mu0, nu0=nu0, batch_shape=())
 
     @property
     def namespace(self) -> Any:

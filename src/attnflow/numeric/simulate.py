@@ -7,7 +7,7 @@ the way to go where there is none.
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -156,18 +156,8 @@ def _raise_if_failed(problem: Problem, mu: Any, nu: Any, reached: Any, steps: St
         return
     first = tuple(int(i) for i in np.argwhere(lost)[0])
     place = first[: len(problem.batch_shape)]
-    setting = replace(
-        problem.setting,
-        **{
-            name: np.broadcast_to(v, problem.batch_shape)[place].item()
-            for name, v in problem.setting.numbers().items()
-        },
-    )
-    shown = ", ".join(
-        f"{f.name}={getattr(setting, f.name)!r}"
-        for f in fields(setting)
-        if getattr(setting, f.name) != f.default
-    )
+    row = int(np.ravel_multi_index(place, problem.batch_shape)) if place else 0
+    single = next(islice(problem.singles(), row, None))
     last = float(np.asarray(reached)[place])
     attempts = ["a larger max_steps", "larger rtol and atol"]
     if not steps.log_time:
@@ -176,7 +166,7 @@ def _raise_if_failed(problem: Problem, mu: Any, nu: Any, reached: Any, steps: St
         attempts.append("solver='kvaerno5'")
     where = f"t = {last:.6g}" if math.isfinite(last) else "the start"
     raise IntegrationFailed(
-        f"simulation of {problem.name} in Setting({shown}) stopped at {where} before "
+        f"simulation of {problem.name} in {single.setting} stopped at {where} before "
         f"t = {float(np.max(problem.times)):.6g} (solver {steps.solver}, "
         f"max_steps = {steps.max_steps}); try {', '.join(attempts)}, and see whether the loss "
         f"is singular there"
