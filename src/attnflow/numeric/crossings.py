@@ -94,6 +94,20 @@ class _Comparison:
             low, high = logs[place - 1], logs[place + 1]
         return None
 
+    def crossings(self, last: float) -> np.ndarray:
+        """The times of all crossings, the logarithm of the latest time looked at being given."""
+        logs, _, values = self.between(last - SPAN, last)
+        logs, values = logs[values != 0], values[values != 0]
+        changes = np.flatnonzero(values[:-1] * values[1:] < 0)
+        brackets = [(logs[index], logs[index + 1]) for index in changes]
+        for index in range(1, len(logs) - 1):
+            near, here = values[[index - 1, index + 1]], values[index]
+            if np.all(near * here > 0) and np.all(np.abs(near) >= abs(here)):
+                low = self.dip(logs[index - 1], logs[index + 1])
+                if low is not None:
+                    brackets += [(logs[index - 1], low), (low, logs[index + 1])]
+        return np.exp(np.array([self.root(low, high) for low, high in sorted(brackets)], float))
+
 
 def crossings(
     paradigm_a: "str | Paradigm | Schedule",
@@ -139,29 +153,14 @@ def crossings(
     ):
         raise SettingError(f"crossings needs two different curves, got {problems[0].name!r} twice")
 
-    if problems[0].batch_shape:
-        rows = [
-            crossings(paradigm_a, paradigm_b, one.setting, (one.mu0, one.nu0), quantity, until)
-            for one in problems[0].singles()
-        ]
-        most = max((row.size for row in rows), default=0)
-        padded = [np.pad(row, (0, most - row.size), constant_values=np.nan) for row in rows]
-        return np.reshape(padded, (*problems[0].batch_shape, most))
-    exact = all(separates(p) for problem in problems for p in problem.paradigms)
-    exact = exact and not setting.decays
-    curves = (paradigm_a, paradigm_b)
-    comparison = _Comparison(curves, setting, initial, COORDINATES[quantity], exact)
-    last = math.log(float(until))
-    logs, _, values = comparison.between(last - SPAN, last)
-    logs, values = logs[values != 0], values[values != 0]
-    brackets = []
-    for index in range(len(logs) - 1):
-        if values[index] * values[index + 1] < 0:
-            brackets.append((logs[index], logs[index + 1]))
-    for index in range(1, len(logs) - 1):
-        near, here = values[[index - 1, index + 1]], values[index]
-        if np.all(near * here > 0) and np.all(np.abs(near) >= abs(here)):
-            low = comparison.dip(logs[index - 1], logs[index + 1])
-            if low is not None:
-                brackets += [(logs[index - 1], low), (low, logs[index + 1])]
-    return np.exp(np.array([comparison.root(low, high) for low, high in sorted(brackets)], float))
+    comparisons = []
+    for first, second in zip(*(problem.singles() for problem in problems), strict=True):
+        curves = first.paradigms + second.paradigms
+        exact = not setting.decays and all(map(separates, curves))
+        start = (first.mu0, first.nu0)
+        pair = (paradigm_a, paradigm_b)
+        comparisons.append(_Comparison(pair, first.setting, start, COORDINATES[quantity], exact))
+    rows = [comparison.crossings(math.log(float(until))) for comparison in comparisons]
+    most = max((row.size for row in rows), default=0)
+    padded = [np.pad(row, (0, most - row.size), constant_values=np.nan) for row in rows]
+    return np.reshape(padded, (*problems[0].batch_shape, most))
