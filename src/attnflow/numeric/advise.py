@@ -280,8 +280,8 @@ def clock_of(
 def _forecast(schedule: Schedule, setting: Setting, target: float) -> Forecast:
     numbers = setting.numbers()
     at_start = numbers["foreground_segments"] / numbers["segments"]
-    onset = 0.0 if at_start >= ONSET else time_to_focus(schedule, setting, ONSET)
-    return Forecast(schedule, onset, time_to_focus(schedule, setting, target))
+    onset = 0.0 if at_start >= ONSET else float(time_to_focus(schedule, setting, ONSET))
+    return Forecast(schedule, onset, float(time_to_focus(schedule, setting, target)))
 
 
 def _chosen(forecasts: Sequence[Forecast], clock: Clock) -> Forecast:
