@@ -142,13 +142,26 @@ def test_the_phase_plane_has_level_curves_for_each_first_integral(dataset: xr.Da
     assert len(one.axes) == 1 and len(one.axes[0].collections) == 1
 
 
+def test_a_figure_is_drawn_into_given_axes(dataset: xr.Dataset, tmp_path) -> None:
+    own = matplotlib.figure.Figure()
+    one, other, third, last = own.subplots(2, 2).flat
+    assert draw(dataset, "mu", ax=one) is own and len(one.get_lines()) >= 3
+    draw(dataset, "phase", paradigm="hard", ax=other)
+    assert other.collections and other.get_ylabel() == "focus score $\\nu$"
+    draw(dataset, "error", tmp_path / "all.png", ax=third)
+    assert third.get_legend() is not None and (tmp_path / "all.png").stat().st_size > 0
+    for name, sentence in (("overview", "a grid of two by two"), ("phase", "name the paradigm")):
+        with pytest.raises(SettingError, match=sentence):
+            draw(dataset, name, ax=last)
+
+
 def test_the_orbit_is_one_of_the_level_curves(dataset: xr.Dataset) -> None:
     axes = draw(dataset, "phase", paradigm="hard").axes[0]
     vertices = np.concatenate([p.vertices for p in axes.collections[0].get_paths()])
     row = dataset.sel({"paradigm": "hard", "method": "closed form"})
     orbit = np.stack([row["mu"].values, row["nu"].values], axis=1)
     gaps = np.linalg.norm(orbit[:, None] - vertices[None], axis=-1).min(axis=1)
-    spacing = float(dataset["mu_grid"][1] - dataset["mu_grid"][0])
+    spacing = float(np.diff(dataset["first_integral"].attrs["mu_grid"])[0])
     assert gaps.max() < 1.5 * spacing
 
 

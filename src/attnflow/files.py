@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _CELL, _CURVE = ("paradigm", "method"), ("paradigm", "method", "time")
 LAYOUT = {
-    **{name: ((name,), "fiu") for name in ("time", "focus_level", "nu_grid", "mu_grid")},
+    **{name: ((name,), "fiu") for name in ("time", "focus_level")},
     **{name: ((name,), "UO") for name in ("paradigm", "method", "quantity")},
     **{name: (("paradigm",), "UO") for name in ("title", "reference", "note")},
     **dict.fromkeys(
@@ -35,10 +35,11 @@ LAYOUT = {
     "max_drift": (_CELL, "fiu"),
     "time_to_focus": ((*_CELL, "focus_level"), "fiu"),
     "computed": (_CELL, "biu"),
-    "level_nu": (("nu_grid",), "fiu"),
-    "level_mu": (("paradigm", "mu_grid"), "fiu"),
 }
 """What every comparison holds: name -> dimensions, and the kinds of numbers or text."""
+
+TABLES = ("mu_grid", "nu_grid", "level_nu", "level_mu")
+"""The attributes of ``first_integral`` that table it over the plane (numeric/dataset.py)."""
 
 T = TypeVar("T")
 
@@ -300,7 +301,11 @@ def _lack(dataset: "xr.Dataset") -> str:
     unknown = [name for name in dataset["quantity"].values if name not in LAYOUT]
     if unknown:
         return f"has deviations of {unknown[0]!r}"
+    told = dataset["first_integral"].attrs
     try:
+        sizes = [len([float(value) for value in told[name]]) for name in TABLES]
+        if not sizes[0] == sizes[1] == sizes[2] == sizes[3] / dataset.sizes["paradigm"] > 1:
+            return f"has tables of the first integral of different sizes: {sizes}"
         setting = parse_json(dataset.attrs["setting"], "its setting")
         float(dataset.attrs["tolerance"])
         mu, nu = (float(value) for value in dataset.attrs["initial"])

@@ -26,6 +26,7 @@ from scipy.optimize import brentq
 
 from attnflow import environment
 from attnflow.errors import NoFirstIntegral
+from attnflow.files import TABLES
 from attnflow.numeric.trajectory import CURVES, TIME_UNIT, Trajectory
 from attnflow.settings import Setting
 from attnflow.symbolic.paradigm import Paradigm
@@ -65,8 +66,10 @@ def assemble(
         method, time), ``distance`` from the symmetric ansatz where a method tells it,
         ``deviation`` (quantity, paradigm, method, time) and ``max_deviation``, ``max_drift``,
         ``time_to_focus`` (paradigm, method, focus_level), NaN where not reached,
-        ``computed`` (paradigm, method), and the first integral over the plane as a sum
-        ``level_nu`` (nu_grid) + ``level_mu`` (paradigm, mu_grid). Missing values are NaN.
+        and ``computed`` (paradigm, method). Missing values are NaN. The attributes of
+        ``first_integral`` table it over the plane, as ``level_nu`` at the points ``nu_grid`` +
+        ``level_mu`` (of one paradigm after the other) at ``mu_grid``: further dimensions would
+        multiply the rows of ``to_dataframe``.
     """
     labels = list(trajectories)
     notes = dict(notes or {})
@@ -92,7 +95,6 @@ def assemble(
         "title": [_title(next(iter(trajectories[k].values())).paradigms, k) for k in labels],
         "reference": [methods[r] for r in reference],
         "note": [notes.get(label, "") for label in labels],
-        **{f"{name}_grid": values.pop(f"{name}_grid") for name in ("mu", "nu")},
     }
     attributes = {
         "title": "attnflow comparison",
@@ -105,7 +107,10 @@ def assemble(
         "platform": environment.platform(),
         **({} if command is None else {"command": command}),
     }
-    return xr.Dataset(_described(values), _described(coordinates), attributes)
+    tables = {name: np.ravel(values.pop(name)) for name in TABLES}
+    dataset = xr.Dataset(_described(values), _described(coordinates), attributes)
+    dataset["first_integral"].attrs.update(tables)
+    return dataset
 
 
 def _values(
@@ -189,14 +194,6 @@ _DESCRIBED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
         {"long_name": "time at which alpha first reaches the level", "units": TIME_UNIT},
     ),
     "computed": (_CURVE[:2], {"long_name": "whether the method gave a trajectory"}),
-    "level_nu": (
-        ("nu_grid",),
-        {"long_name": "part of the first integral that depends on nu", "units": "1"},
-    ),
-    "level_mu": (
-        ("paradigm", "mu_grid"),
-        {"long_name": "part of the first integral that depends on mu", "units": "1"},
-    ),
     "paradigm": (("paradigm",), {"long_name": "paradigm or schedule"}),
     "method": (("method",), {"long_name": "method"}),
     "time": (("time",), {"long_name": "time t = step x learning rate", "units": TIME_UNIT}),
@@ -205,8 +202,6 @@ _DESCRIBED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "title": (("paradigm",), {"long_name": "title"}),
     "reference": (("paradigm",), {"long_name": "method that deviations are measured from"}),
     "note": (("paradigm",), {"long_name": "what is missing, and why"}),
-    "mu_grid": (("mu_grid",), {"long_name": CURVES["mu"][0], "units": "1"}),
-    "nu_grid": (("nu_grid",), {"long_name": CURVES["nu"][0], "units": "1"}),
 }
 """Variable or coordinate -> its dimensions and what it is."""
 

@@ -13,10 +13,21 @@ from typing import TYPE_CHECKING
 
 from attnflow.errors import SettingError
 from attnflow.plots import panels
-from attnflow.plots.style import FORMATS, WIDTHS, format_of, laid_out, save, style
+from attnflow.plots.style import (
+    FORMATS,
+    LABELS,
+    WIDTHS,
+    format_of,
+    handles,
+    laid_out,
+    looks_of,
+    save,
+    style,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FIGURES = ("mu", "nu", "alpha", "loss", "overview", "phase", "error")
@@ -31,6 +42,7 @@ def draw(
     log_time: bool = False,
     columns: int | None = None,
     paradigm: str | None = None,
+    ax: "Axes | None" = None,
 ) -> "Figure":
     """Draw one figure of a comparison and, if a path is given, write it.
 
@@ -43,6 +55,8 @@ def draw(
         log_time: whether time (and with it the loss) is on a logarithmic axis.
         columns: width in columns of a paper, 1 or 2; 2 for an overview or several phase planes.
         paradigm: for "phase", the only paradigm to draw; all that have a first integral if None.
+        ax: Axes of the caller's to draw into, in the caller's style; None for a figure of its own.
+            "overview" makes a grid of two by two, "phase" one of a panel for each paradigm.
 
     Returns:
         The matplotlib Figure.
@@ -62,6 +76,11 @@ def draw(
             raise SettingError(f"paradigm is for the figure 'phase' only, got it for {name!r}")
         if paradigm not in known:
             raise SettingError(f"paradigm must be one of {', '.join(known)}, got {paradigm!r}")
+    if ax is not None:
+        _into(ax, dataset, name, log_time, paradigm)
+        if path is not None:
+            save(ax.figure, Path(path))
+        return ax.figure
     with style():
         if name == "overview":
             figure = panels.overview(dataset, log_time, columns or 2)
@@ -75,6 +94,29 @@ def draw(
             with laid_out(figure):
                 save(figure, Path(path))
     return figure
+
+
+def _into(
+    ax: "Axes", dataset: "xr.Dataset", name: str, log_time: bool, paradigm: str | None
+) -> None:
+    """Draw a figure of one panel into given axes."""
+    if name == "overview":
+        raise SettingError("the figure 'overview' is a grid of two by two: draw it without ax")
+    looks = looks_of(dataset)
+    if name == "phase":
+        found = panels.planes(dataset, paradigm)
+        if len(found) != 1:
+            raise SettingError(
+                f"the figure 'phase' of {len(found)} paradigms is a grid: with ax, name the "
+                "paradigm to draw"
+            )
+        panels.plane(ax, dataset, found[0])
+        ax.set_ylabel(LABELS["nu"])
+    elif name == "error":
+        panels.deviations(ax, dataset, log_time)
+    else:
+        panels.over_time(ax, dataset, name, log_time)
+    ax.legend(handles=handles(dataset, looks))
 
 
 def draw_all(

@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 
 from attnflow.errors import SettingError
 from attnflow.plots.style import (
@@ -81,6 +82,34 @@ def overview(dataset: "xr.Dataset", log_time: bool, columns: int) -> "Figure":
     return figure
 
 
+def planes(dataset: "xr.Dataset", paradigm: str | None) -> list[Look]:
+    """What has a plane of its own: the paradigm named, or all that have a first integral."""
+    looks = looks_of(dataset)
+    if paradigm is not None:
+        return [look for look in looks if look.label == paradigm]
+    return [look for look in looks if _plane(dataset, look.label) is not None] or looks[:1]
+
+
+def plane(axes: "Axes", dataset: "xr.Dataset", own: Look) -> None:
+    """One paradigm's orbit over the level curves of its first integral, into given axes."""
+    _levels(axes, dataset, own.label)
+    looks = looks_of(dataset)
+    for look in looks:
+        _orbit(axes, dataset, look, len(looks), faint=look != own)
+    told = dataset["first_integral"].attrs
+    axes.set(xlabel=LABELS["mu"], xlim=_ends(told["mu_grid"]), ylim=_ends(told["nu_grid"]))
+    axes.grid(False)
+
+
+def _plane(dataset: "xr.Dataset", label: str) -> Float[np.ndarray, "nu mu"] | None:
+    """The first integral over the grids of nu and mu; None where there is none."""
+    told = dataset["first_integral"].attrs
+    by_nu = np.asarray(told["level_nu"])
+    by_mu = np.reshape(told["level_mu"], (-1, by_nu.size))
+    level = by_nu[:, None] + by_mu[list(dataset["paradigm"].values).index(label)]
+    return level if np.isfinite(level).all() else None
+
+
 def phase(dataset: "xr.Dataset", paradigm: str | None, columns: int | None) -> "Figure":
     """Orbits in the plane of mu and nu over the level curves of the first integral.
 
@@ -88,11 +117,7 @@ def phase(dataset: "xr.Dataset", paradigm: str | None, columns: int | None) -> "
     orbits are thin lines in each.
     """
     looks = looks_of(dataset)
-    has_levels = [bool(np.isfinite(row).all()) for row in dataset["level_mu"].values]
-    if paradigm is not None:
-        panels = [look for look in looks if look.label == paradigm]
-    else:
-        panels = [look for look, has in zip(looks, has_levels, strict=True) if has] or looks[:1]
+    panels = planes(dataset, paradigm)
     columns = columns or (1 if len(panels) == 1 else 2)
     across = min(len(panels), 3)
     down = math.ceil(len(panels) / across)
@@ -101,15 +126,9 @@ def phase(dataset: "xr.Dataset", paradigm: str | None, columns: int | None) -> "
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for axes, own in zip(grid.flat, panels, strict=False):
-        _levels(axes, dataset, own.label)
-        for look in looks:
-            _orbit(axes, dataset, look, len(looks), faint=look != own)
-        axes.set_xlabel(LABELS["mu"])
+        plane(axes, dataset, own)
         if len(panels) > 1:
-            axes.set_title(f"levels of {own.title}" if has_levels[own.order] else own.title)
-        axes.set_xlim(*_ends(dataset["mu_grid"].values))
-        axes.set_ylim(*_ends(dataset["nu_grid"].values))
-        axes.grid(False)
+            axes.set_title(f"levels of {own.title}")
     for row in grid:
         row[0].set_ylabel(LABELS["nu"])
     legend(figure, dataset, looks)
@@ -125,11 +144,9 @@ def _levels(axes: "Axes", dataset: "xr.Dataset", label: str) -> None:
 
     Its values grow like e^nu and e^mu, so evenly spaced values would crowd in one corner.
     """
-    part_mu = dataset["level_mu"].sel(paradigm=label).values
-    part_nu = dataset["level_nu"].values
-    if not (np.isfinite(part_mu).all() and np.isfinite(part_nu).all()):
+    level = _plane(dataset, label)
+    if level is None:
         return
-    level = part_nu[:, None] + part_mu[None, :]
     # from the lower right corner along the edge to the lower left, then up to the upper left
     edge = np.concatenate([level[0, ::-1][::10], level[10:-1:10, 0]])
     own = curve(
@@ -137,8 +154,8 @@ def _levels(axes: "Axes", dataset: "xr.Dataset", label: str) -> None:
     )
     values = np.unique(np.concatenate([edge[np.isfinite(edge)], own[:1]]))
     axes.contour(
-        dataset["mu_grid"].values,
-        dataset["nu_grid"].values,
+        dataset["first_integral"].attrs["mu_grid"],
+        dataset["first_integral"].attrs["nu_grid"],
         level,
         levels=values,
         colors="#b8b8b8",
@@ -166,6 +183,14 @@ def compared(dataset: "xr.Dataset") -> bool:
 
 
 def error(dataset: "xr.Dataset", log_time: bool, columns: int) -> "Figure":
+    """A figure of ``deviations``."""
+    figure = new_figure(columns, 2.75)
+    deviations(figure.subplots(), dataset, log_time)
+    legend(figure, dataset, looks_of(dataset))
+    return figure
+
+
+def deviations(axes: "Axes", dataset: "xr.Dataset", log_time: bool) -> None:
     """The largest deviation over all quantities, over time, of all but the reference method.
 
     Raises:
@@ -176,8 +201,6 @@ def error(dataset: "xr.Dataset", log_time: bool, columns: int) -> "Figure":
             "the figure 'error' must have two methods to compare, got only "
             + ", ".join(methods_of(dataset))
         )
-    figure = new_figure(columns, 2.75)
-    axes = figure.subplots()
     times, looks = dataset["time"].values, looks_of(dataset)
     rounding = np.finfo(np.float64).eps / 2
     for look in looks:
@@ -209,5 +232,3 @@ def error(dataset: "xr.Dataset", log_time: bool, columns: int) -> "Figure":
     decades(axes.yaxis, rounding, top)
     axes.set_ylabel("largest deviation from reference")
     time_axis(axes, times, log_time)
-    legend(figure, dataset, looks)
-    return figure

@@ -294,13 +294,12 @@ def decades(axis: Any, low: float, high: float, most: int = 6) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def legend(figure: "Figure", dataset: "xr.Dataset", looks: list[Look]) -> None:
-    """Above the axes: the setting, what lines and markers mean, a handle for each paradigm."""
+def handles(dataset: "xr.Dataset", looks: list[Look]) -> list[Any]:
+    """A line for each paradigm, as a legend shows it."""
     from matplotlib.lines import Line2D
 
-    drawn = methods_of(dataset)
-    marked = any(method not in ("closed form", "finite steps") for method in drawn)
-    handles = [
+    marked = any(method not in ("closed form", "finite steps") for method in methods_of(dataset))
+    return [
         Line2D(
             [],
             [],
@@ -315,13 +314,18 @@ def legend(figure: "Figure", dataset: "xr.Dataset", looks: list[Look]) -> None:
         )
         for look in looks
     ]
+
+
+def legend(figure: "Figure", dataset: "xr.Dataset", looks: list[Look]) -> None:
+    """Above the axes: the setting, what lines and markers mean, a handle for each paradigm."""
+    drawn = methods_of(dataset)
     width = figure.get_size_inches()[0]
     how = ", ".join(f"{_SHAPES[method]}: {method}" for method in drawn)
     text = _setting_text(dataset)
     if len(drawn) > 1:
         text += ("\n" if 0.05 * len(f"{text} {how}") > width else "    ") + how
     above = figure.legend(
-        handles=handles,
+        handles=handles(dataset, looks),
         loc="outside upper center",
         ncols=_columns([look.title for look in looks], width),
         title=text,
