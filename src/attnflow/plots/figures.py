@@ -9,7 +9,7 @@ user's matplotlib settings, which stay untouched.
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from attnflow.errors import SettingError
 from attnflow.plots import panels
@@ -78,9 +78,10 @@ def draw(
             raise SettingError(f"paradigm must be one of {', '.join(known)}, got {paradigm!r}")
     if ax is not None:
         _into(ax, dataset, name, log_time, paradigm)
+        whole = cast("Figure", ax.figure.figure)  # of a part of a figure the whole one
         if path is not None:
-            save(ax.figure, Path(path))
-        return ax.figure
+            save(whole, Path(path))
+        return whole
     with style():
         if name == "overview":
             figure = panels.overview(dataset, log_time, columns or 2)
