@@ -7,10 +7,17 @@ from attnflow.train.checkpoints import digest
 from attnflow.train.config import Training
 
 SMALL = Training(
-    segments=5, train=800, heldout=400, test=400, epochs=8, batch=32, learning_rates=(0.05,)
+    segments=5,
+    train=800,
+    heldout=400,
+    test=400,
+    epochs=8,
+    batch=32,
+    learning_rates=(0.05,),
+    early_points=0,
 )
 TINY = replace(SMALL, epochs=6, paradigm="soft@epoch=3,lvml")  # equal shapes compile once
-EXACT = Training(task="orthogonal", segments=5, classes=4, epochs=20, passes=5)
+EXACT = Training(task="orthogonal", segments=5, classes=4, epochs=20, passes=5, early_points=0)
 
 
 def weights(trained, replica=0):

@@ -6,7 +6,7 @@ import pytest
 
 pytestmark = pytest.mark.usefixtures("compiled_lightly")
 SMALL = ["--train", "800", "--heldout", "400", "--test", "400", "--batch", "32", "--epochs", "5"]
-SMALL += ["--segments", "5"]
+SMALL += ["--segments", "5", "--early-points", "0"]
 
 
 @pytest.fixture(scope="module")

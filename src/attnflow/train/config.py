@@ -180,6 +180,11 @@ class Training(Run):
         WEIGHT,
         metavar="ALPHA,...",
     )
+    early_points: int = entry(
+        16,
+        "measurements at most before the first step and after 1, 2, 4, 8, ... of the first epoch",
+        whole(0),
+    )
     passes: int | None = entry(
         None, "how often an epoch goes over the inputs", COUNT, follows={"": 1, "orthogonal": 20}
     )

@@ -66,9 +66,9 @@ class Descent:
         """The learning rate by which the times of a schedule are counted."""
         return self.run.learning_rates[0]
 
-    def time_after(self, epochs: int, rate: float | None = None) -> float:
+    def time_after(self, epochs: float, rate: float | None = None) -> float:
         """Continuous time after so many epochs: the sum of learning rates / (1 - momentum)."""
-        steps: Any = epochs * self.steps
+        steps: Any = round(epochs * self.steps)
         if self.run.rate_schedule == "cosine":
             with jax.numpy_dtype_promotion("standard"):
                 steps = np.sum(np.asarray(self.decay(jnp.arange(steps))), dtype=np.float64)

@@ -67,6 +67,22 @@ class Engine(Program):
         train = self._fresh(number) if self.run.fresh else self.inputs["train"]
         return function(state, *self._which(number, stage), self.base, train)
 
+    def early(
+        self, objective: Objective, state: Any, step: int, stage: Stage = PLAIN
+    ) -> tuple[Any, dict[str, Any]]:
+        """The state after so many steps of the first epoch, and their ``loss`` and ``alpha``."""
+
+        def some(state: Any, replica: Any, numbers: Any, base: Any, train: Any) -> Any:
+            number, until = numbers
+            return run_epoch(self, objective, state, replica, number, base, train, until)
+
+        function = self._compile(("early", objective), lambda: some, own=self.run.fresh)
+        train = self._fresh(0) if self.run.fresh else self.inputs["train"]
+        replica, number = self._which(0, stage)
+        numbers = number, self.devices.put(np.int32(step))
+        after, told = function(state, replica, numbers, self.base, train)
+        return after, {name: told[name] for name in ("loss", "alpha")}
+
     def _fresh(self, number: int) -> Mosaics:
         """An epoch's training inputs, drawn for each seed; of several runs with a leading axis."""
         replicas, drawn = self.run.replicas, {}

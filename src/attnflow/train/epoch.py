@@ -268,10 +268,12 @@ def run_epoch(
     number: Any,
     base: Any,
     train: Mosaics,
+    until: Any = None,
 ) -> tuple[Any, dict[str, Any]]:
     """One epoch of one run, from its state to the next and the epoch's metrics (see Engine.epoch).
 
-    The order of inputs and every draw follow from (seed, epoch, step).
+    The order of inputs and every draw follow from (seed, epoch, step). ``until`` is the number of
+    steps to take, where these are not all.
     """
     key = jax.random.fold_in(jax.random.key(replica.seed), number)
     order_key, draw_key = jax.random.split(key)
@@ -321,14 +323,28 @@ def run_epoch(
         batches = order_in_buckets(program, order_key, number)
     else:
         batches = _order(program, order_key)
-    state, (loss, alpha, largest, norms) = jax.lax.scan(step, state, batches)
+    present = batches[1]
+    if until is None:
+        state, (loss, alpha, largest, norms) = jax.lax.scan(step, state, batches)
+    else:
+        here = jnp.arange(program.steps) < until
+        still = jax.eval_shape(step, state, jax.tree.map(lambda b: b[0], batches))[1]
+
+        def some(state: Any, batch: Any) -> Any:
+            def stay(state: Any, _: Any) -> Any:
+                return state, jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), still)
+
+            return jax.lax.cond(batch[0], step, stay, state, batch[1])
+
+        state, (loss, alpha, largest, norms) = jax.lax.scan(some, state, (here, batches))
+        present = present & here[:, None]
     wrong = ~(loss <= LARGEST_LOSS)  # NaN is not below anything
     fine = jnp.stack([jnp.all(jnp.isfinite(w)) for w in jax.tree.leaves(state["weights"])])
     last = jnp.where(jnp.all(fine), -1, state["step"])
     first = state["step"] - program.steps + jnp.argmax(wrong)
     return state, {
-        "loss": _over_inputs(loss, batches[1]),
-        "alpha": _over_inputs(alpha, batches[1])
+        "loss": _over_inputs(loss, present),
+        "alpha": _over_inputs(alpha, present)
         if train.truth is None
         else jnp.sum(alpha[0]) / jnp.sum(alpha[1]),
         "largest_score": jnp.max(largest),

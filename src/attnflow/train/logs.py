@@ -72,10 +72,10 @@ class Boards:
         self._writers: dict[str, Any] = {}
 
     def add(self, rows: list[dict[str, Any]]) -> None:
-        """Write rows of metrics, each at its epoch."""
+        """Write rows of metrics, each at its epoch; those of the first steps have none."""
         from tensorboardX import SummaryWriter
 
-        for row in rows:
+        for row in (row for row in rows if row["epoch"] >= 1):
             name = "-".join(f"{c.replace('_', '-')}-{row[c]:g}" for c in RUN_COLUMNS if c in row)
             if name not in self._writers:
                 # files are named by the second, in which a run may be resumed; a later part's name

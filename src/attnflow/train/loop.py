@@ -170,19 +170,32 @@ class PairTrainer(Trainer):
                 raise diverged(goal.name, step, seed, stage.rate("classifier", rate), or_else)
         yield Point(1, state, told)
 
+    def early(self, goal: Objective, state: Any, stage: Stage) -> Iterator[dict[str, Any]]:
+        """A row a run before the first step, and after 1, 2, 4, ... steps of the first epoch."""
+        engine, run = self.engine, self.engine.run
+        if run.fixed_focus is not None:
+            return
+        doubling = [0, *(2**n for n in range((engine.steps - 1).bit_length()))]
+        for step in doubling[: run.early_points]:
+            # what is told of no step is what the first one met
+            after, told = engine.early(goal, state, max(step, 1), stage)
+            measured = self.measured(goal, after if step else state)
+            told = {name: np.asarray(values) for name, values in told.items()}
+            yield from self.rows(goal, step / engine.steps, told, measured)
+
     def measured(self, goal: Objective, state: Any) -> Any:
         """What each set shows of the weights of each run."""
         return jax.tree.map(np.asarray, self.engine.measure(state, goal))
 
-    def rows(self, goal: Objective, done: int, told: Any, measured: Any) -> list[dict[str, Any]]:
+    def rows(self, goal: Objective, done: float, told: Any, measured: Any) -> list[dict[str, Any]]:
         """A row a run."""
         engine, known = self.engine, any_known(self.engine.task.sets["train"])
         return [
             {
-                "epoch": done,
+                "epoch": int(done) if done == int(done) else done,
                 **which.as_row(),
                 "paradigm": goal.name,
-                "step": done * engine.steps,
+                "step": round(done * engine.steps),
                 "time": engine.time_after(done, which.rate),
                 "loss": float(told["loss"][replica]),
                 "alpha": float(told["alpha"][replica]) if known else None,

@@ -23,7 +23,7 @@ PLACES = ("data", "features", "encoder_weights", "start_from")
 """Entries that say where something lies: it may have moved, and is known by its fingerprint."""
 
 ROW: dict[str, Any] = {
-    "epoch": int,
+    "epoch": int | float,
     "seed": int,
     "learning_rate": int | float,
     "paradigm": str,
@@ -272,6 +272,8 @@ class RunFolder:
     def keep_metrics(self, epoch: int, *, tensorboard: bool = False) -> list[dict[str, Any]]:
         """Drop the rows after an epoch, which a resumed run will write again; the rest.
 
+        With no epoch done, those of the first steps are written again too.
+
         Args:
             epoch: the last one to keep.
             tensorboard: whether logs for TensorBoard are to be written from now on, if they are
@@ -280,7 +282,7 @@ class RunFolder:
         Raises:
             MissingPart: tensorboardX is not installed.
         """
-        rows = [row for row in self.metrics() if row["epoch"] <= epoch]
+        rows = [row for row in self.metrics() if row["epoch"] <= epoch > 0]
         with atomic(self.path / METRICS) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         save_text(self.path / TABLE, table(rows, header=True, columns=self.kind.columns))

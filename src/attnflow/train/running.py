@@ -79,12 +79,16 @@ class Trainer(ABC):
             TrainingFailed: the loss was not finite or diverged.
         """
 
+    def early(self, goal: Objective, state: Any, stage: Stage) -> Iterator[dict[str, Any]]:
+        """Metrics before the first step and within the first epoch, where they cost little."""
+        return iter(())
+
     @abstractmethod
     def measured(self, goal: Objective, state: Any) -> Any:
         """What the sets show of the weights, for ``rows``."""
 
     @abstractmethod
-    def rows(self, goal: Objective, done: int, told: Any, measured: Any) -> list[dict[str, Any]]:
+    def rows(self, goal: Objective, done: float, told: Any, measured: Any) -> list[dict[str, Any]]:
         """Metrics after so many epochs, without the time on the clock; ``measured`` may be None."""
 
     @abstractmethod
@@ -137,7 +141,8 @@ class Trained:
     Attributes:
         engine: the compiled functions, with data and config.
         state: weights and optimiser after the last step.
-        rows: metrics, one row an epoch and run.
+        rows: metrics, one row an epoch and run; before them those of the first steps, whose
+            ``epoch`` is below 1.
         goals: what each stage of the schedule minimises.
         schedule: with the switch time that theory proposed.
         folder: where the run is on disk, or None.
@@ -294,6 +299,10 @@ def _loop(
             stage, state = _next_stage(made, stage, epoch, rows, state)
         goal, began = made.goals[stage], time.perf_counter()
         now = made.schedule.stages[stage]
+        if not epoch and not first:
+            rows = list(trainer.early(goal, state, now))
+            if folder is not None:
+                folder.append(rows)
         ahead = trainer.advance(goal, state, epoch, first, now)
         for point in ahead:
             state, done = point.state, epoch * trainer.calls + point.number
@@ -308,7 +317,8 @@ def _loop(
                 continue
             seconds = time.perf_counter() - began
             new = _rows(trainer, goal, point, epoch + 1)
-            new = trainer.engine.timed(made.schedule, now, rows, new)
+            whole = [row for row in rows if row["epoch"] >= 1]
+            new = trainer.engine.timed(made.schedule, now, whole, new)
             clock = {"seconds": seconds, "inputs_per_second": trainer.inputs(first) / seconds}
             new = [{**row, **clock} for row in new]
             rows += new
@@ -339,11 +349,10 @@ def _next_stage(
     made: Made, stage: int, epoch: int, rows: list[dict[str, Any]], state: Any
 ) -> tuple[int, Any]:
     """The stage of the schedule that the next epoch belongs to, and the state it begins with."""
-    alphas = [
-        row["alpha"] for row in rows if row["epoch"] == epoch and row.get("alpha") is not None
-    ]
+    before = [row for row in rows if row["epoch"] == epoch > 0]
+    alphas = [row["alpha"] for row in before if row.get("alpha") is not None]
     passed = made.trainer.engine.time_after(epoch)
-    if rows and any(one.rates for one in made.schedule.stages):
+    if before and any(one.rates for one in made.schedule.stages):
         passed = rows[-1]["time"]
     focus = float(np.mean(alphas)) if alphas else -math.inf
     reached = {"epoch": epoch, "alpha": focus, "t": passed, "theory": passed}
