@@ -17,7 +17,8 @@ from attnflow.settings import check
 
 if TYPE_CHECKING:
     from attnflow.train.report.page import Page, Runs
-    from attnflow.train.running import Progress, RunKind, Trained
+    from attnflow.train.running import Progress, RunKind
+    from attnflow.train.trained import Trained
 
 COUNTED = {"train": "train", "heldout": "heldout", "test": "test"}
 """Entry of a config that limits a set -> the set."""

@@ -97,3 +97,12 @@ def test_the_population_starts_where_theory_does():
 def test_a_held_focus_has_none():
     run = Training(**{**EARLY.as_dict(), "epochs": 1, "fixed_focus": (0.5,)})
     assert [row["step"] for row in train(run).rows] == [25]
+
+
+def test_a_run_prints_in_few_lines_and_becomes_a_table(trained):
+    told = repr(trained)
+    assert len(told.splitlines()) <= 10 and len(told) < 2000
+    assert "digits" in told and "2 epochs" in told and "heldout.accuracy" in told
+    table = trained.to_pandas()
+    assert len(table) == len(trained.rows) and "heldout.alpha" in table
+    assert "<table" in trained._repr_html_()

@@ -15,7 +15,8 @@ from attnflow.errors import SettingError
 from attnflow.files import atomic
 from attnflow.train.checkpoints import digest
 from attnflow.train.objective import Loss
-from attnflow.train.running import Trained, load_run, with_maker
+from attnflow.train.running import load_run, with_maker
+from attnflow.train.trained import Trained
 
 MOST_EVALUATED = 5000
 """Images of a set that ``evaluate`` looks at unless told otherwise: the size of val2017."""

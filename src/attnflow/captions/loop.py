@@ -27,13 +27,13 @@ from attnflow.train.running import (
     Point,
     Progress,
     RunKind,
-    Trained,
     Trainer,
     run_to_end,
     with_maker,
 )
 from attnflow.train.shared_config import from_anywhere
 from attnflow.train.tasks.task import sha256
+from attnflow.train.trained import Trained
 
 SET_COLUMNS = tuple(
     f"{part}.{name}"
@@ -258,7 +258,7 @@ class CaptionTrainer(Trainer):
         engine = self.engine
         return {part: measure(engine, state["weights"], goal, part) for part in engine.corpus.sets}
 
-    def rows(self, goal: Objective, done: int, told: Any, measured: Any) -> list[dict[str, Any]]:
+    def rows(self, goal: Objective, done: float, told: Any, measured: Any) -> list[dict[str, Any]]:
         """One row."""
         row = {
             "epoch": done,

@@ -14,7 +14,7 @@ from attnflow.captions.metrics import SCALES, spelled
 from attnflow.errors import DataError
 from attnflow.train.drawing import Panel, over_epochs
 from attnflow.train.report.page import Account, Figures, Page, Runs
-from attnflow.train.running import Trained
+from attnflow.train.trained import Trained
 
 LEARNING = [
     Panel("training loss (nats a word)", [(None, "loss")], bounded=False),

@@ -15,7 +15,7 @@ from attnflow.errors import SettingError
 from attnflow.train.config import Training
 
 if TYPE_CHECKING:
-    from attnflow.train.running import Trained
+    from attnflow.train.trained import Trained
 
 
 @grouped

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from attnflow.train.evaluation import load as load
     from attnflow.train.evaluation import predict as predict
     from attnflow.train.evaluation import signature as signature
-    from attnflow.train.loop import Trained as Trained
     from attnflow.train.loop import train as train
     from attnflow.train.networks.contract import Networks as Networks
     from attnflow.train.report.compare_runs import compare_runs as compare_runs
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
     from attnflow.train.theory import Practice as Practice
     from attnflow.train.theory import fit_run as fit_run
     from attnflow.train.theory import theory_over_practice as theory_over_practice
+    from attnflow.train.trained import Trained as Trained
 else:
     _HOMES = {
         "Fit": "theory",
@@ -61,7 +61,7 @@ else:
         "Networks": "networks.contract",
         "Practice": "theory",
         "Task": "tasks.task",
-        "Trained": "loop",
+        "Trained": "trained",
         "Training": "config",
         "compare_runs": "report.compare_runs",
         "evaluate": "evaluation",

@@ -19,7 +19,7 @@ from attnflow.train.theory import Fit, Practice
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from attnflow.train.running import Trained
+    from attnflow.train.trained import Trained
 
 LEGEND_LINE = 0.15
 """Height in inches of a line of a legend, which its figure must be higher by."""

@@ -74,7 +74,7 @@ class Engine(Program):
 
         def some(state: Any, replica: Any, numbers: Any, base: Any, train: Any) -> Any:
             number, until = numbers
-            return run_epoch(self, objective, state, replica, number, base, train, until)
+            return run_epoch(self, objective, state, replica, number, base, train, until=until)
 
         function = self._compile(("early", objective), lambda: some, own=self.run.fresh)
         train = self._fresh(0) if self.run.fresh else self.inputs["train"]

@@ -268,6 +268,7 @@ def run_epoch(
     number: Any,
     base: Any,
     train: Mosaics,
+    *,
     until: Any = None,
 ) -> tuple[Any, dict[str, Any]]:
     """One epoch of one run, from its state to the next and the epoch's metrics (see Engine.epoch).

@@ -24,8 +24,9 @@ from attnflow.train.length_buckets import Bucket
 from attnflow.train.loop import KIND
 from attnflow.train.networks.named import Pair
 from attnflow.train.outputs import compose, in_buckets, read, table_of, working
-from attnflow.train.running import Trained, load_run, with_maker
+from attnflow.train.running import load_run, with_maker
 from attnflow.train.tasks.task import Mosaics, Task
+from attnflow.train.trained import Trained
 
 RULES = ("argmax", "mixture", "pooled")
 BINS = 5

@@ -19,7 +19,7 @@ from attnflow.settings import Setting
 from attnflow.train.config import Replica
 from attnflow.train.known_truth import RISE
 from attnflow.train.objective import has_theory, paradigm_of
-from attnflow.train.running import Trained
+from attnflow.train.trained import Trained
 
 RATES = np.logspace(-4, 2, 61)
 """Effective rates among which the one is looked for that a real classifier learns at."""

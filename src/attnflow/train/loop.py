@@ -25,13 +25,13 @@ from attnflow.train.running import (
     Point,
     Progress,
     RunKind,
-    Trained,
     Trainer,
     run_to_end,
     with_maker,
 )
 from attnflow.train.shared_config import CUSTOM, IMAGES
 from attnflow.train.tasks import Task, task
+from attnflow.train.trained import Trained
 
 
 def task_of(run: Training) -> Task:

@@ -7,9 +7,9 @@ import numpy as np
 
 from attnflow.numeric.closed_form import solve
 from attnflow.train.evaluation import evaluate
-from attnflow.train.running import Trained
 from attnflow.train.tasks.task import Mosaics
 from attnflow.train.theory import has_curves, rows_of, schedule_of, theory_over_practice
+from attnflow.train.trained import Trained
 
 FOUND = 0.8
 """The share of what chance leaves from which focus, or class, counts as found."""

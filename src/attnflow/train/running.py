@@ -20,11 +20,12 @@ import numpy as np
 from attnflow.errors import SettingError
 from attnflow.schedule import Schedule, Stage
 from attnflow.train import parallel
-from attnflow.train.logs import flat, runaway
+from attnflow.train.logs import flat
 from attnflow.train.objective import Objective
 from attnflow.train.parallel import once
 from attnflow.train.run_folder import Kind, RunFolder
 from attnflow.train.source import lengthened, source_weights, with_source
+from attnflow.train.trained import Trained
 
 Progress = Callable[[int, int, dict[str, Any]], None]
 """(done, in all, what is known) -> None, called after each call of a trainer, an epoch or a step;
@@ -132,42 +133,6 @@ class RunKind(Kind):
     default: Callable[[], Any]
     settle: Callable[[Any, bool], Any]
     make: Callable[..., Made]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training leaves.
-
-    Attributes:
-        engine: the compiled functions, with data and config.
-        state: weights and optimiser after the last step.
-        rows: metrics, one row an epoch and run; before them those of the first steps, whose
-            ``epoch`` is below 1.
-        goals: what each stage of the schedule minimises.
-        schedule: with the switch time that theory proposed.
-        folder: where the run is on disk, or None.
-        stage: the stage of the schedule that it ended in, from 0.
-        noted: what one should know of the inputs.
-    """
-
-    engine: Any
-    state: Any
-    rows: list[dict[str, Any]]
-    goals: list[Objective]
-    schedule: Schedule
-    folder: RunFolder | None = None
-    stage: int = 0
-    noted: tuple[str, ...] = ()
-
-    @property
-    def objective(self) -> Objective:
-        """What was minimised last."""
-        return self.goals[self.stage]
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What one should know of this run: of its inputs, its schedule and its scores."""
-        return (*self.noted, *self.schedule.unreached(self.stage), *runaway(self.rows))
 
 
 class Place(NamedTuple):

@@ -17,7 +17,7 @@ from attnflow.settings import Setting
 from attnflow.symbolic.paradigm import Paradigm
 from attnflow.train.fixed_focus import start_at
 from attnflow.train.objective import has_theory, paradigm_of
-from attnflow.train.running import Trained
+from attnflow.train.trained import Trained
 
 RESOLUTION = 1e-3
 """How well a curve of a network is known at best: finite steps deviate more from the flow."""

@@ -15,8 +15,8 @@ from attnflow.train.networks.named import OWN
 from attnflow.train.outcome import outcome
 from attnflow.train.report.page import Account, Figures, Page, Runs
 from attnflow.train.report.posts_page import posts_page
-from attnflow.train.running import Trained
 from attnflow.train.theory import has_curves, rows_of, theory_over_practice
+from attnflow.train.trained import Trained
 
 COLUMNS = ("ftpt", "ffpt", "ftpf", "ffpf", "accuracy")
 

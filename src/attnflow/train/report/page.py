@@ -11,7 +11,7 @@ from urllib.parse import quote
 from attnflow.errors import SettingError
 from attnflow.files import new_folder, save_text
 from attnflow.plots.style import save
-from attnflow.train.running import Trained
+from attnflow.train.trained import Trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

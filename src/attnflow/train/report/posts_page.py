@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from attnflow.train.evaluation import average_precision, predict
-from attnflow.train.running import Trained
+from attnflow.train.trained import Trained
 
 COUNT = 60
 """Posts on a page."""
