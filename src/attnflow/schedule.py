@@ -273,11 +273,15 @@ def _stage(part: Any, bare: str) -> Stage:
     if not isinstance(part, list | tuple) or not 1 <= len(part) <= 2:
         raise SettingError(f"a stage must be a text, a Stage or (paradigm, end), got {part!r}")
     paradigm, end = part[0], (part[1] if len(part) == 2 else None)
+    name = paradigm if isinstance(paradigm, str) else getattr(paradigm, "name", None)
+    if not isinstance(name, str):
+        raise SettingError(f"the paradigm of a stage must be a name or a Paradigm, got {part!r}")
     if isinstance(end, str):
-        return Stage(paradigm, _end(end, f"{getattr(paradigm, 'name', paradigm)}@{end}", bare))
+        return Stage(paradigm, _end(end, f"{name}@{end}", bare))
     numbers = None if end is None else concrete(end)
     if end is None or (numbers is not None and np.all(numbers == np.inf)):
         return Stage(paradigm)
+    check(f"the t at which {name} ends", end, *_ALLOWED["t"])
     return Stage(paradigm, Amount("t", end))
 
 

@@ -1,7 +1,7 @@
 """What a user chooses: the setting of the simple problem, and the checks of numbers."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -29,7 +29,7 @@ FURTHEST = 300.0
 
 
 def concrete(value: Any) -> np.ndarray | None:
-    """The value as a float array if it is concrete, None for tracers or a tree placeholder."""
+    """The value as a float array if it is concrete (NaN if it is no number), None for tracers."""
     if type(value) is float or (type(value) is np.ndarray and value.dtype == np.float64):
         return np.asarray(value)
     if isinstance(value, bool | str) or value is None:
@@ -47,7 +47,7 @@ def concrete(value: Any) -> np.ndarray | None:
     except OverflowError:  # a whole number beyond float64
         return np.asarray(np.inf)
     except (TypeError, ValueError):
-        return None if type(value) is object else np.asarray(np.nan)
+        return np.asarray(np.nan)
 
 
 def check(name: str, value: Any, allowed: str, holds: Any) -> None:
@@ -74,13 +74,37 @@ def check(name: str, value: Any, allowed: str, holds: Any) -> None:
         raise SettingError(f"{name} must be {allowed}, got {shown!s}")
 
 
+def check_number(name: str, value: Any, allowed: str, holds: Any) -> Any:
+    """``check`` for what is one number and no array: the number as a float, a tracer as it is.
+
+    Raises:
+        SettingError: naming argument, value and what is allowed.
+    """
+    numbers = concrete(value)
+    if numbers is not None and numbers.ndim:
+        raise SettingError(f"{name} must be one number, {allowed}, got {value!s}")
+    check(name, value, allowed, holds)
+    return value if numbers is None else float(numbers)
+
+
+def listed(name: str, values: Any, of: str) -> list[Any]:
+    """The entries of what must be a sequence.
+
+    Raises:
+        SettingError: it is a text, or nothing that can be listed.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise SettingError(f"{name} must be a sequence of {of}, got {values!r}")
+    return list(values)
+
+
 def whole(least: int):
     """Predicate: whole numbers of at least ``least``."""
     return lambda v: (v >= least) & (v == np.floor(v)) & np.isfinite(v)
 
 
-def check_count(name: str, value: Any, least: int = 1) -> None:
-    """Raise SettingError unless a value is a whole number that a loop or a seed can take.
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """A value as the whole number that a loop or a seed can take.
 
     Args:
         name: how the user knows the argument.
@@ -90,8 +114,9 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
     Raises:
         SettingError: naming argument, value and what is allowed.
     """
-    check(name, value, f"a whole number of at least {least}", whole(least))
+    check_number(name, value, f"a whole number of at least {least}", whole(least))
     check(name, value, f"a whole number of at most {MOST_COUNT}", lambda v: v <= MOST_COUNT)
+    return int(value)
 
 
 def positive(v: np.ndarray) -> Any:

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from attnflow.errors import SettingError
-from attnflow.numeric.best_schedule import best_schedule, best_switch
+from attnflow.numeric.best_schedule import best_schedule, best_switch, distinct
 from attnflow.numeric.events import time_to_focus
 from attnflow.numeric.stability import max_learning_rate
 from attnflow.numeric.steps import check_momentum
 from attnflow.schedule import Schedule
-from attnflow.settings import Setting, check, check_count, positive
-from attnflow.symbolic.catalogue import paradigm as find_paradigm
+from attnflow.settings import Setting, check_count, check_number, positive
 from attnflow.symbolic.paradigm import Paradigm
 
 ONSET = 0.5
@@ -220,7 +219,7 @@ def advise(
     derivations/10_crossings_and_switching.py and 15_largest_learning_rate.py.
     """
     clock = clock_of(learning_rate, momentum, batch, train, epochs)
-    names = list(dict.fromkeys(find_paradigm(p) for p in paradigms))
+    names = distinct(paradigms, "paradigms")
     schedules = {str(p): Schedule([(p,)]) for p in names}
     if len(names) > 1:
         best = best_schedule(setting, target, names).schedule
@@ -241,7 +240,7 @@ def advise(
     return Advice(
         _recommendation(chosen, clock, target),
         stable,
-        _stability(chosen, stable, learning_rate),
+        _stability(chosen, stable, float(learning_rate)),
         setting,
         float(target),
         clock,
@@ -261,11 +260,12 @@ def clock_of(
     Raises:
         SettingError: an argument is not allowed; the message names it.
     """
-    check("learning_rate", learning_rate, "a finite number above 0", positive)
-    check_momentum(momentum, False)
-    for name, value in (("batch", batch), ("train", train), ("epochs", epochs)):
-        if value is not None:
-            check_count(name, value)
+    rate = check_number("learning_rate", learning_rate, "a finite number above 0", positive)
+    momentum = check_momentum(momentum, False)
+    batch, train, epochs = (
+        None if value is None else check_count(name, value)
+        for name, value in (("batch", batch), ("train", train), ("epochs", epochs))
+    )
     if (batch is None) != (train is None):
         raise SettingError(
             f"batch and train together say how long an epoch is, got batch = {batch} and "
@@ -274,7 +274,7 @@ def clock_of(
     if epochs is not None and train is None:
         raise SettingError(f"epochs need train and batch, got epochs = {epochs} alone")
     each = None if train is None or batch is None else math.ceil(train / batch)
-    return Clock(float(learning_rate) / (1 - float(momentum)), each, epochs)
+    return Clock(rate / (1 - momentum), each, epochs)
 
 
 def _forecast(schedule: Schedule, setting: Setting, target: float) -> Forecast:

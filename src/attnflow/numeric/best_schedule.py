@@ -19,7 +19,7 @@ from attnflow.errors import ParadigmError, SettingError
 from attnflow.numeric.events import course, time_to_focus
 from attnflow.numeric.switch_search import ROUNDING, Order, Race, Run
 from attnflow.schedule import Amount, Schedule
-from attnflow.settings import Setting
+from attnflow.settings import Setting, listed
 from attnflow.symbolic.catalogue import paradigm as find_paradigm
 from attnflow.symbolic.paradigm import Paradigm
 
@@ -129,10 +129,18 @@ def _schedule(run: Run) -> Schedule:
     return Schedule([(_named(paradigm), end) for paradigm, end in parts])
 
 
-def _distinct(paradigms: Iterable[Any], what: str) -> tuple[Paradigm, ...]:
-    if isinstance(paradigms, str | Paradigm) or not isinstance(paradigms, Iterable):
-        raise SettingError(f"{what} must be a sequence of paradigms, got {paradigms!r}")
-    found = tuple(dict.fromkeys(find_paradigm(p) for p in paradigms))
+def distinct(paradigms: Iterable[Any], what: str) -> tuple[Paradigm, ...]:
+    """Paradigms of different names, each once.
+
+    Args:
+        paradigms: names or Paradigms.
+        what: how the user knows the argument.
+
+    Raises:
+        SettingError, ParadigmError: they are no list, none, or two share a name.
+    """
+    given = listed(what, paradigms, "paradigms")
+    found = tuple(dict.fromkeys(find_paradigm(p) for p in given))
     if not found:
         raise SettingError(f"{what} must hold at least one paradigm, got none")
     if len({p.name for p in found}) < len(found):
@@ -230,6 +238,8 @@ def timed(
         >>> str(af.timed(af.Schedule("soft@t=200,hard"), af.Setting(20, 20)))
         'soft@t=200,hard'
     """
+    if not isinstance(schedule, Schedule):
+        raise SettingError(f"schedule must be an attnflow.Schedule, got {schedule!r}")
     if "theory" in schedule.units:
         if len(schedule.units) > 1:
             raise SettingError(f"theory times all switches of a schedule or none, got {schedule}")
@@ -286,7 +296,7 @@ def best_schedule(
     race = Race(course(setting, target, initial))
     if order is not None:
         return _in_order(race, order, target)
-    choice = _distinct(paradigms, "paradigms")
+    choice = distinct(paradigms, "paradigms")
     runs: dict[Order, Run] = {(p,): race.single(p) for p in choice}
     _search(race, runs, itertools.permutations(choice, 2))
     if len(choice) <= ALL_TRIPLES:
@@ -333,7 +343,7 @@ def _search(race: Race, runs: dict[Order, Run], orders: Iterable[Order]) -> None
 
 def _in_order(race: Race, order: Any, target: float) -> BestSchedule:
     """The best switch times of one given order, found from its shorter orders up."""
-    parts = tuple(find_paradigm(p) for p in order) if not isinstance(order, str | Paradigm) else ()
+    parts = tuple(find_paradigm(p) for p in listed("order", order, "paradigms"))
     if not parts:
         raise SettingError(f"order must be a sequence of at least one paradigm, got {order!r}")
     for one, other in itertools.pairwise(parts):

@@ -20,7 +20,7 @@ from attnflow.errors import NoFirstIntegral, SettingError
 from attnflow.numeric.times import check_setting, check_times, default_times
 from attnflow.numeric.trajectory import Trajectory
 from attnflow.schedule import Schedule
-from attnflow.settings import Setting, check, check_start
+from attnflow.settings import Setting, check_number, check_start, listed
 from attnflow.symbolic.catalogue import CATALOGUE, paradigm
 from attnflow.symbolic.paradigm import Paradigm, nearest
 
@@ -93,7 +93,8 @@ def compare(
     entries = _entries(paradigms)
     chosen = _methods(methods)
     start = _start(initial)
-    check("tolerance", tolerance, "a number above 0 and below 1", lambda v: (v > 0) & (v < 1))
+    between = "a number above 0 and below 1"
+    tolerance = check_number("tolerance", tolerance, between, lambda v: (v > 0) & (v < 1))
     given = _options(options, chosen, tolerance)
     if times is None:
         times = default_times(setting, horizon=horizon, points=points, grid=grid)
@@ -245,11 +246,12 @@ def _run(
 
 
 def _entries(given: Any) -> dict[str, Paradigm | Schedule]:
-    listed = [given] if isinstance(given, str | Paradigm | Schedule) else list(given)
-    if not listed:
+    alone = isinstance(given, str | Paradigm | Schedule)
+    each = [given] if alone else listed("paradigms", given, "paradigms")
+    if not each:
         raise SettingError("paradigms must name at least one paradigm, got none")
     entries: dict[str, Paradigm | Schedule] = {}
-    for one in listed:
+    for one in each:
         entry = _resolved(one) if isinstance(one, Schedule) else paradigm(one)
         label = label_of(entry)
         if label in entries:
@@ -268,15 +270,15 @@ def label_of(entry: str | Paradigm | Schedule) -> str:
 
 
 def _methods(given: str | Iterable[str]) -> tuple[str, ...]:
-    listed = (given,) if isinstance(given, str) else tuple(given)
-    if not listed:
+    each = (given,) if isinstance(given, str) else listed("methods", given, "methods")
+    if not each:
         raise SettingError(f"methods must name at least one of {', '.join(METHODS)}, got none")
-    for name in listed:
+    for name in each:
         if name not in METHODS:
             raise SettingError(f"unknown method {name!r}{nearest(str(name), list(METHODS))}")
-    if len(set(listed)) < len(listed):
-        raise SettingError(f"methods must differ, got {', '.join(listed)}")
-    return tuple(name for name in METHODS if name in listed)
+    if len(set(each)) < len(each):
+        raise SettingError(f"methods must differ, got {', '.join(each)}")
+    return tuple(name for name in METHODS if name in each)
 
 
 def _options(
@@ -287,9 +289,17 @@ def _options(
         # a step's error is to stay well below what is to be seen, and above rounding
         rtol = max(min(1e-10, 1e-2 * tolerance), 1e-14)
         options["simulation"] = {"rtol": rtol, "atol": 1e-2 * rtol}
+    if not isinstance(given, Mapping | None):
+        raise SettingError(f"options must be arguments by method, got {given!r}")
     for name, more in (given or {}).items():
         if name not in options:
             raise SettingError(f"options must be for one of {', '.join(methods)}, got {name!r}")
+        known = _arguments(name)
+        for argument in more:
+            if argument not in known:
+                raise SettingError(
+                    f"{name} has no argument {argument!r}{nearest(str(argument), list(known))}"
+                )
         options[name].update(more)
     if "finite steps" in options:
         followed = {**_descended(), **options.get("descent", {})}
@@ -300,9 +310,14 @@ def _options(
 
 def _descended() -> dict[str, Any]:
     """The arguments of descent's steps as they are by default."""
-    module, function = _HOMES["descent"]
-    known = inspect.signature(getattr(import_module(module), function)).parameters
+    known = _arguments("descent")
     return {name: known[name].default for name in STEPS}
+
+
+def _arguments(method: str) -> Mapping[str, inspect.Parameter]:
+    """What the function behind a method takes."""
+    module, function = _HOMES[method]
+    return inspect.signature(getattr(import_module(module), function)).parameters
 
 
 def _step(options: Mapping[str, Mapping[str, Any]]) -> float:

@@ -17,7 +17,7 @@ from attnflow.numeric.closed_form import evaluate
 from attnflow.numeric.namespace import traced
 from attnflow.numeric.problem import normalise
 from attnflow.schedule import Schedule
-from attnflow.settings import Setting, check, positive
+from attnflow.settings import Setting, check_number, positive
 from attnflow.symbolic.first_integral import separates
 from attnflow.symbolic.paradigm import Paradigm
 
@@ -144,9 +144,9 @@ def crossings(
         raise SettingError(
             "crossings runs from plain Python, got a tracer: call it outside jit, vmap and grad"
         )
-    if quantity not in COORDINATES:
+    if not isinstance(quantity, str) or quantity not in COORDINATES:
         raise SettingError(f"quantity must be one of {', '.join(COORDINATES)}, got {quantity!r}")
-    check("until", until, "a finite time above 0", positive)
+    until = check_number("until", until, "a finite time above 0", positive)
     problems = [normalise(curve, setting, 0.0, initial) for curve in (paradigm_a, paradigm_b)]
     if problems[0].paradigms == problems[1].paradigms and np.array_equal(
         *(p.ends for p in problems)
@@ -160,7 +160,7 @@ def crossings(
         start = (first.mu0, first.nu0)
         pair = (paradigm_a, paradigm_b)
         comparisons.append(_Comparison(pair, first.setting, start, COORDINATES[quantity], exact))
-    rows = [comparison.crossings(math.log(float(until))) for comparison in comparisons]
+    rows = [comparison.crossings(math.log(until)) for comparison in comparisons]
     most = max((row.size for row in rows), default=0)
     padded = [np.pad(row, (0, most - row.size), constant_values=np.nan) for row in rows]
     return np.reshape(padded, (*problems[0].batch_shape, most))

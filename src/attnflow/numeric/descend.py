@@ -22,7 +22,7 @@ from attnflow.numeric.problem import Problem, normalise
 from attnflow.numeric.steps import check_momentum, stable_rates
 from attnflow.numeric.trajectory import Trajectory, lowered_loss
 from attnflow.schedule import Schedule
-from attnflow.settings import Setting, check, check_count, nonnegative, positive
+from attnflow.settings import Setting, check_count, check_number, nonnegative, positive
 from attnflow.symbolic.paradigm import Paradigm, nearest
 
 OPTIMIZERS = ("sgd", "adam")
@@ -98,20 +98,20 @@ def descend(
         raise SettingError(
             "descend needs concrete numbers (m and C are shapes of its matrices), got a tracer"
         )
-    check("learning_rate", learning_rate, "a finite number above 0", positive)
-    check("perturbation", perturbation, "a finite number of at least 0", nonnegative)
+    rate = check_number("learning_rate", learning_rate, "a finite number above 0", positive)
+    least = "a finite number of at least 0"
+    perturbation = check_number("perturbation", perturbation, least, nonnegative)
     check_count("seed", seed, 0)
-    check_count("max_steps", max_steps)
-    check_momentum(momentum, nesterov)
-    if optimizer not in OPTIMIZERS:
+    max_steps = check_count("max_steps", max_steps)
+    momentum = check_momentum(momentum, nesterov)
+    if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
         raise SettingError(
             f"unknown optimizer {optimizer!r}{nearest(str(optimizer), [*OPTIMIZERS])}"
         )
     if optimizer == "adam" and momentum:
         raise SettingError(f"adam has memories of its own, got momentum = {momentum} with it")
-    update = (optimizer, float(momentum), bool(nesterov))
-    rate = float(learning_rate)
-    step = rate / (1 - float(momentum))
+    update = (optimizer, momentum, bool(nesterov))
+    step = rate / (1 - momentum)
     steps = np.rint(problem.times / step)
     most = np.max(steps, initial=0.0)
     if most > max_steps:

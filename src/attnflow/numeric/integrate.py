@@ -46,19 +46,17 @@ class Stepping:
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        if self.solver not in SOLVERS:
+        if not isinstance(self.solver, str) or self.solver not in SOLVERS:
             raise SettingError(
                 f"unknown solver {self.solver!r}{nearest(str(self.solver), [*SOLVERS])}"
             )
         for name in ("log_time", "interpolate"):
             flag = getattr(self, name)
-            if flag not in (True, False):
+            if not isinstance(flag, bool | np.bool):
                 raise SettingError(f"{name} must be True or False, got {flag!r}")
             object.__setattr__(self, name, bool(flag))
-        check_count("max_steps", self.max_steps)
-        check_momentum(self.momentum, self.nesterov)
-        object.__setattr__(self, "max_steps", int(self.max_steps))
-        object.__setattr__(self, "momentum", float(self.momentum))
+        object.__setattr__(self, "max_steps", check_count("max_steps", self.max_steps))
+        object.__setattr__(self, "momentum", check_momentum(self.momentum, self.nesterov))
         object.__setattr__(self, "nesterov", bool(self.nesterov))
 
 

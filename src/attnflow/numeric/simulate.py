@@ -20,7 +20,7 @@ from attnflow.numeric.problem import Problem, normalise
 from attnflow.numeric.steps import check_steps, warn_if_unstable
 from attnflow.numeric.trajectory import Trajectory
 from attnflow.schedule import Schedule
-from attnflow.settings import Setting, check, positive
+from attnflow.settings import Setting, check_number, positive
 from attnflow.symbolic.paradigm import Paradigm
 
 
@@ -123,11 +123,11 @@ def simulate_all(
     """``simulate`` for several paradigms in turn, by one program compiled for all of them."""
     problems = [normalise(p, setting, times, initial, freeze) for p in paradigms]
     steps = Stepping(**options)
-    check_steps(learning_rate, steps.momentum, steps.nesterov)
+    learning_rate = check_steps(learning_rate, steps.momentum, steps.nesterov)
     rtol = (1e-13 if steps.solver == "scipy" else 1e-10) if rtol is None else rtol
-    check("rtol", rtol, "a finite number above 0", positive)
+    rtol = check_number("rtol", rtol, "a finite number above 0", positive)
     atol = 1e-2 * rtol if atol is None else atol
-    check("atol", atol, "a finite number above 0", positive)
+    atol = check_number("atol", atol, "a finite number above 0", positive)
     results = []
     for problem, values in zip(
         problems, integrate(problems, rtol, atol, learning_rate, steps), strict=True

@@ -59,11 +59,11 @@ def max_learning_rate(
 
     Source: derivations/15_largest_learning_rate.py.
     """
-    check_momentum(momentum, nesterov)
     if traced(setting, times, initial, momentum):
         raise SettingError("max_learning_rate needs concrete numbers, got a tracer")
+    momentum = check_momentum(momentum, nesterov)
     try:
         path = solve(paradigm, setting, times, initial, freeze)
     except NoFirstIntegral:
         path = simulate(paradigm, setting, times, initial, freeze)
-    return stable_rates(path, float(momentum), nesterov, freeze)
+    return stable_rates(path, momentum, nesterov, freeze)

@@ -13,7 +13,7 @@ from attnflow.numeric.lower import lower
 from attnflow.numeric.namespace import namespace
 from attnflow.numeric.precision import float64
 from attnflow.numeric.trajectory import STATE, Reduced, Trajectory, focus_weights, per_time
-from attnflow.settings import check, positive
+from attnflow.settings import check_number, positive
 from attnflow.symbolic.curvature import derive_curvature
 from attnflow.symbolic.finite_steps import derive_step_correction
 from attnflow.symbolic.flow import background_length, derive_jacobian
@@ -21,27 +21,27 @@ from attnflow.symbolic.paradigm import Paradigm
 from attnflow.symbols import eta, k, m, p, r, rho, s, tau, theta
 
 
-def check_momentum(momentum: Any, nesterov: Any) -> None:
-    """Refuse a momentum outside [0, 1), and a nesterov that is no bool.
+def check_momentum(momentum: Any, nesterov: Any) -> float:
+    """A momentum from [0, 1); beside it a nesterov that is no bool is refused.
 
     Raises:
         SettingError: naming argument and value.
     """
-    check("momentum", momentum, "from 0 to below 1", lambda v: (v >= 0) & (v < 1))
-    if nesterov not in (True, False):
+    if not isinstance(nesterov, bool | np.bool):
         raise SettingError(f"nesterov must be True or False, got {nesterov!r}")
+    return check_number("momentum", momentum, "from 0 to below 1", lambda v: (v >= 0) & (v < 1))
 
 
-def check_steps(learning_rate: Any, momentum: Any, nesterov: Any) -> None:
-    """Refuse what no gradient descent can have, and momentum of the flow itself.
+def check_steps(learning_rate: Any, momentum: Any, nesterov: Any) -> Any:
+    """The learning rate, or None; what no gradient descent can have is refused.
 
     Raises:
         SettingError: naming argument and value.
     """
-    check_momentum(momentum, nesterov)
+    momentum = check_momentum(momentum, nesterov)
     if learning_rate is not None:
-        check("learning_rate", learning_rate, "a finite number above 0", positive)
-    elif momentum:
+        return check_number("learning_rate", learning_rate, "a finite number above 0", positive)
+    if momentum:
         raise SettingError(
             f"momentum needs a learning_rate (the flow itself has none), got momentum = {momentum}"
         )

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from attnflow.errors import SettingError
 from attnflow.numeric.trajectory import Reduced, reduce_setting
-from attnflow.settings import Setting, check, nonnegative, positive, whole
+from attnflow.settings import Setting, check, check_number, nonnegative, positive, whole
 
 GRIDS = ("linear", "log")
 
@@ -110,12 +110,12 @@ def default_times(
         SettingError: an argument is outside what is allowed.
     """
     _check_grid(grid)
-    horizon = default_horizon(setting, grid) if horizon is None else horizon
-    check("horizon", horizon, "a finite number above 0", positive)
+    last = default_horizon(setting, grid) if horizon is None else horizon
+    last = check_number("horizon", last, "a finite number above 0", positive)
     allowed = f"a whole number from 2 to {MOST_POINTS}"
-    check("points", points, allowed, lambda v: whole(2)(v) & (v <= MOST_POINTS))
+    check_number("points", points, allowed, lambda v: whole(2)(v) & (v <= MOST_POINTS))
     if grid == "linear":
-        return np.linspace(0.0, float(horizon), int(points))
-    times = np.geomspace(1e-5 * float(horizon), float(horizon), int(points))
-    times[-1] = horizon
+        return np.linspace(0.0, last, int(points))
+    times = np.geomspace(1e-5 * last, last, int(points))
+    times[-1] = last
     return times

@@ -276,7 +276,7 @@ class Trajectory:
         Raises:
             SettingError: an unknown quantity, or a single time.
         """
-        if quantity not in CURVES:
+        if not isinstance(quantity, str) or quantity not in CURVES:
             raise SettingError(f"quantity must be one of {', '.join(CURVES)}, got {quantity!r}")
         if np.ndim(self.times) == 0 or np.shape(self.times)[-1] < 2:
             raise SettingError("a curve needs at least two times, got one")
