@@ -3,11 +3,15 @@
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from attnflow.errors import SettingError
+from attnflow.tabled import Tabled
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class _Array(Protocol):
@@ -23,6 +27,9 @@ BACKGROUNDS = ("shared", "distinct")
 
 MOST_COUNT = 2**32 - 1
 """Of what is counted or numbered, and of seeds, where nothing says less."""
+
+MOST_SHOWN = 6
+"""Entries of an array that are printed one by one."""
 
 FURTHEST = 300.0
 """How far from 0 a start may be: e^(2 mu), which paces hold, is a float64 up to 354."""
@@ -119,6 +126,14 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
+def shown(value: Any) -> str:
+    """A number as Python writes it; an array of more than a few by its shape and its range."""
+    numbers = concrete(value)
+    if numbers is None or numbers.size <= MOST_SHOWN:
+        return " ".join(repr(value).split())
+    return f"<{numbers.shape} from {numbers.min():g} to {numbers.max():g}>"
+
+
 def positive(v: np.ndarray) -> Any:
     """Predicate: finite and above zero."""
     return (v > 0) & np.isfinite(v)
@@ -146,7 +161,7 @@ def check_start(initial: Any) -> tuple[Any, Any]:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Setting(Tabled):
     """The simple setting: m segments, C classes, linear focus and classifier.
 
     A JAX pytree: every number may also be an array (a sweep) or a tracer, and gradients flow
@@ -194,8 +209,8 @@ class Setting:
         total, carrying = (concrete(v) for v in (self.segments, self.foreground_segments))
         if total is not None and carrying is not None and np.any(carrying >= total):
             raise SettingError(
-                f"foreground_segments must be less than segments (m = {self.segments}), "
-                f"got {self.foreground_segments}"
+                f"foreground_segments must be less than segments (m = {shown(self.segments)}), "
+                f"got {shown(self.foreground_segments)}"
             )
         check("foreground_norm", self.foreground_norm, "a finite number above 0", positive)
         check("background_norm", self.background_norm, "a finite number of at least 0", nonnegative)
@@ -211,11 +226,25 @@ class Setting:
         """The fields that differ from the plain setting."""
         given = ((f, getattr(self, f.name)) for f in fields(self))
         said = (
-            f"{f.name}={value!r}"
+            f"{f.name}={shown(value)}"
             for f, value in given
             if value is not f.default and not (type(value) in (int, float) and value == f.default)
         )
         return f"Setting({', '.join(said)})"
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A row for each setting of a sweep (one for plain numbers), a column for each number."""
+        import pandas as pd
+
+        numbers = self.numbers()
+        columns = map(np.ravel, np.broadcast_arrays(*numbers.values()))
+        return pd.DataFrame(dict(zip(numbers, columns, strict=True))).assign(
+            background=self.background
+        )
+
+    def _preview(self) -> "pd.DataFrame | None":
+        known = all(concrete(value) is not None for value in self.numbers().values())
+        return self.to_pandas() if known else None
 
     @property
     def decays(self) -> bool:

@@ -10,9 +10,44 @@ TIMES = np.geomspace(1, 1e4, 300)
 MANY = np.array([3, 40, 7])
 
 
+SWEEP = np.arange(2, 1002).reshape(500, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        af.Setting(SWEEP, list(range(2, 4)), foreground_norm=np.linspace(1, 2, 500)[:, None, None]),
+        af.best_schedule(af.Setting(5, 3), target=0.9),
+        af.best_switch(af.Setting(5, 3), 0.9, "soft", "hard"),
+        af.best_switch(af.Setting(5, 3), 0.9, "hard", "soft"),
+        af.advise(af.Setting(5, 3), learning_rate=0.05),
+    ],
+    ids=lambda found: type(found).__name__,
+)
+def test_a_result_prints_in_at_most_ten_lines_and_becomes_a_table(found):
+    assert len(repr(found).splitlines()) <= 10
+    assert len(repr(found)) < 1000
+    table = found.to_pandas()
+    assert 2 <= found._repr_html_().count("<tr") <= 12  # the ends of the table, not all of it
+    if isinstance(found, af.Setting):
+        assert len(table) == SWEEP.size
+        np.testing.assert_array_equal(table["segments"], SWEEP.ravel())
+    else:  # the soonest first
+        times = table["reached.t" if "reached.t" in table else "time"]
+        assert times.is_monotonic_increasing
+
+
 @pytest.mark.parametrize(
     ("segments", "times"),
-    [(5, 3.0), (5, [2.0]), (5, TIMES), (5, TIMES.reshape(3, 100)), (MANY, 3.0), (MANY, TIMES)],
+    [
+        (SWEEP, TIMES),
+        (5, 3.0),
+        (5, [2.0]),
+        (5, TIMES),
+        (5, TIMES.reshape(3, 100)),
+        (MANY, 3.0),
+        (MANY, TIMES),
+    ],
 )
 def test_a_trajectory_prints_in_at_most_ten_lines(segments, times):
     curve = af.solve("soft", af.Setting(segments, 4), times)
@@ -45,12 +80,6 @@ def test_a_trajectory_is_drawn_on_axes_that_are_given():
         curve.plot("x", ax=axes)
     with pytest.raises(SettingError, match="at least two times"):
         af.solve("hard", af.Setting(5, 3), 1.0).plot(ax=axes)
-
-
-def test_a_best_schedule_prints_in_at_most_ten_lines():
-    best = af.best_schedule(af.Setting(5, 3), target=0.9)
-    assert len(repr(best).splitlines()) <= 10
-    assert f"by {best.schedule}" in repr(best)
 
 
 def test_orders_of_which_a_part_vanished_are_listed_once():

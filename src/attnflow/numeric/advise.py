@@ -7,7 +7,7 @@ networks add to it is measured (docs/results-cifar.md) and said in words.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from attnflow.numeric.steps import check_momentum
 from attnflow.schedule import Schedule
 from attnflow.settings import Setting, check_count, check_number, positive
 from attnflow.symbolic.paradigm import Paradigm
+from attnflow.tabled import Tabled
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ONSET = 0.5
 """The focus weight at which the focus is said to set in."""
@@ -104,7 +108,7 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class Advice:
+class Advice(Tabled):
     """What ``advise`` says; printed, it is one screen.
 
     Attributes:
@@ -157,6 +161,24 @@ class Advice:
             ],
             "notes": list(self.notes),
         }
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A row for each forecast, the soonest first: its schedule, onset and target.
+
+        Columns ``onset.t``, ``onset.steps`` and ``onset.epochs``, ``reached.t`` and so on:
+        infinite for what never happens, epochs NaN where their length is not known.
+        """
+        import pandas as pd
+
+        rows = (
+            {
+                "schedule": str(f.schedule),
+                **{f"onset.{unit}": value for unit, value in self.clock.at(f.onset).items()},
+                **{f"reached.{unit}": value for unit, value in self.clock.at(f.reached).items()},
+            }
+            for f in self.forecasts
+        )
+        return pd.DataFrame(rows)
 
     def rows(self) -> list[tuple[str, ...]]:
         """Schedule, switches, onset and target of each forecast, as text."""

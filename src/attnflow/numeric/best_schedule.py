@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,10 @@ from attnflow.schedule import Amount, Schedule
 from attnflow.settings import Setting, listed
 from attnflow.symbolic.catalogue import paradigm as find_paradigm
 from attnflow.symbolic.paradigm import Paradigm
+from attnflow.tabled import Tabled
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TARGET = 0.9
 """The focus weight that a switch proposed by theory reaches soonest."""
@@ -31,8 +35,33 @@ ROUNDS = 6  # parts that Pontryagin's principle may add
 ADVANTAGE = 1e-8  # gain in time per time below which another paradigm is not tried
 
 
-@dataclass(frozen=True)
-class Switch:
+class _Soonest(Tabled):
+    """What has been found to reach a target soonest, beside what else was tried."""
+
+    schedule: Schedule
+    target: float
+
+    def _times(self) -> dict[str, float]:
+        """Order -> when the target is reached, the soonest first."""
+        raise NotImplementedError
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A row for each order tried, the soonest first: ``order`` and ``time``."""
+        import pandas as pd
+
+        return pd.DataFrame(self._times().items(), columns=["order", "time"])
+
+    def __repr__(self) -> str:
+        ordered = list(self._times().items())
+        head = f"{type(self).__name__}: alpha = {self.target:g} at t = {ordered[0][1]:.8g}"
+        lines = [f"  {time:.8g}  {name}" for name, time in ordered[:MOST_SHOWN]]
+        left = len(ordered) - MOST_SHOWN
+        more = [f"  ... and {left} slower orders"] if left > 0 else []
+        return "\n".join([f"{head} by {self.schedule}", *lines, *more])
+
+
+@dataclass(frozen=True, repr=False)
+class Switch(_Soonest):
     """The best single switch between two paradigms.
 
     Attributes:
@@ -56,9 +85,15 @@ class Switch:
     alternatives: dict[str, float]
     schedule: Schedule
 
+    def _times(self) -> dict[str, float]:
+        times = dict(self.alternatives)
+        if len(self.schedule.stages) > 1:
+            times[f"{self.first},{self.then}"] = self.total_time
+        return dict(sorted(times.items(), key=lambda entry: entry[1]))
 
-@dataclass(frozen=True)
-class BestSchedule:
+
+@dataclass(frozen=True, repr=False)
+class BestSchedule(_Soonest):
     """The order and the switch times that reach a focus level soonest.
 
     Attributes:
@@ -88,17 +123,8 @@ class BestSchedule:
                 kept[order] = time
         return dict(sorted(kept.items(), key=lambda entry: entry[1]))
 
-    def __repr__(self) -> str:
-        ordered = list(self.distinct.items())
-        lines = [f"  {time:.8g}  {name}" for name, time in ordered[:MOST_SHOWN]]
-        left = len(ordered) - MOST_SHOWN
-        return "\n".join(
-            [
-                f"BestSchedule: alpha = {self.target:g} at t = {self.time:.8g} by {self.schedule}",
-                *lines,
-                *([f"  ... and {left} slower orders"] if left > 0 else []),
-            ]
-        )
+    def _times(self) -> dict[str, float]:
+        return self.distinct
 
 
 def _within(part: list[str], whole: list[str]) -> bool:

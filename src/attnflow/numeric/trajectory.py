@@ -1,7 +1,6 @@
 """A Trajectory: times, mu and nu, and everything that follows from them, lowered from the loss."""
 
-import html
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +13,7 @@ from attnflow.numeric.lower import lower
 from attnflow.numeric.namespace import Array, concrete, namespace, pytree, traced
 from attnflow.numeric.precision import float64
 from attnflow.numeric.quadrature import INTEGRALS, NODES
-from attnflow.settings import BACKGROUNDS, Setting
+from attnflow.settings import BACKGROUNDS, Setting, shown
 from attnflow.symbolic.first_integral import derive_first_integral
 from attnflow.symbolic.flow import (
     background_ratio,
@@ -44,6 +43,7 @@ from attnflow.symbols import (
     s,
     tau,
 )
+from attnflow.tabled import Tabled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,7 +167,7 @@ def velocity(
 
 @pytree
 @dataclass(frozen=True)
-class Trajectory:
+class Trajectory(Tabled):
     """The state (mu, nu) at given times, and all that follows from it; a JAX pytree.
 
     Attributes:
@@ -296,9 +296,14 @@ class Trajectory:
             lines.append(f"  {name:5} {' ... '.join(f'{value:.6g}' for value in ends)}")
         return "\n".join(lines)
 
-    def _repr_html_(self) -> str:
-        head = html.escape(repr(self).splitlines()[0])
-        return f"<p>{head}</p>" + ("" if traced(self) else self.to_pandas().to_html(max_rows=8))
+    def _preview(self) -> "pd.DataFrame | None":
+        if traced(self):
+            return None
+        if np.ndim(self.times) == 0 or np.shape(self.times)[-1] <= 10:
+            return self.to_pandas()
+        names = ("times", "mu", "nu", "stage")
+        ends = {name: np.asarray(getattr(self, name))[..., np.r_[:5, -5:0]] for name in names}
+        return replace(self, distance=None, **ends).to_pandas()
 
 
 def per_time(trajectory: Trajectory) -> Reduced:
@@ -357,8 +362,8 @@ def refuse_decay(setting: Setting) -> None:
     """
     if setting.decays:
         raise NoFirstIntegral(
-            f"with weight decay (decay = {setting.decay}) mu and nu do not separate: there is no "
-            "first integral and no closed form; use simulate, which needs none, or decay = 0"
+            f"with weight decay (decay = {shown(setting.decay)}) mu and nu do not separate: there is "
+            "no first integral and no closed form; use simulate, which needs none, or decay = 0"
         )
 
 

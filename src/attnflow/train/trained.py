@@ -1,10 +1,10 @@
 """What training leaves: networks, metrics, and how to go on."""
 
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from attnflow.schedule import Schedule
+from attnflow.tabled import Tabled
 from attnflow.train.logs import flat, runaway
 from attnflow.train.objective import Objective
 from attnflow.train.run_folder import RunFolder
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Tabled):
     """What training leaves.
 
     Attributes:
@@ -65,7 +65,3 @@ class Trained:
             *(f"  {remark}" for remark in self.remarks[:6]),
         )
         return "\n".join(filter(None, lines))
-
-    def _repr_html_(self) -> str:
-        head = escape(repr(self).splitlines()[0])
-        return f"<p>{head}</p>{self.to_pandas().to_html(max_rows=8, max_cols=12)}"
