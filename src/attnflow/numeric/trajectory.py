@@ -362,8 +362,8 @@ def refuse_decay(setting: Setting) -> None:
     """
     if setting.decays:
         raise NoFirstIntegral(
-            f"with weight decay (decay = {shown(setting.decay)}) mu and nu do not separate: there is "
-            "no first integral and no closed form; use simulate, which needs none, or decay = 0"
+            f"with weight decay (decay = {shown(setting.decay)}) mu and nu do not separate: there "
+            "is no first integral and no closed form; use simulate, which needs none, or decay = 0"
         )
 
 
