@@ -9,7 +9,7 @@ import sympy as sp
 from sympy.printing.pretty.pretty import PrettyPrinter
 
 from attnflow import symbols
-from attnflow.export.latex import in_order
+from attnflow.export.latex import in_order, latex
 from attnflow.symbolic.algebra.functions import dilog_negexp, wright_omega
 from attnflow.symbolic.derivation.step import DEFINITION, Step
 
@@ -39,6 +39,8 @@ _PLAIN = {
 }
 """Names for a terminal of the symbols whose own are LaTeX."""
 
+_OMEGA = sp.Function("\u03c9")
+
 
 def plain(derivation: "Derivation", steps: Sequence[Step], width: int) -> str:
     """The steps with heading, sentence and formula, no line of text wider than ``width``."""
@@ -66,18 +68,18 @@ def formula(equation: sp.Basic, width: int) -> str:
     """
     shown = equation.xreplace({symbol: sp.Symbol(name) for symbol, name in _PLAIN.items()})
     shown = shown.replace(dilog_negexp, lambda u: sp.Function("Li\u2082")(-sp.exp(u)))
-    shown = shown.replace(wright_omega, sp.Function("\u03c9"))
+    shown = shown.replace(wright_omega, _OMEGA)
     if not isinstance(shown, sp.Eq) or _width(shown) <= width:
         return _draw(shown)
-    rows, blocks, count = [(shown.lhs, shown.rhs)], [], 0
+    rows, blocks, named, bound = [(shown.lhs, shown.rhs)], [], {}, _bound(shown.rhs)
     while rows:
         left, right = rows.pop(0)
         while _too_wide(left, right, width) and (wide := _widest_part(right, width)) is not None:
-            count += 1
-            bound = sorted(wide.free_symbols & _bound(right), key=str)
-            name = sp.Function(f"a_{count}")(*bound) if bound else sp.Symbol(f"a_{count}")
-            right = right.xreplace({wide: name})
-            rows.append((name, wide))
+            if wide not in named:
+                name, variables = f"a_{len(named) + 1}", sorted(wide.free_symbols & bound, key=str)
+                named[wide] = sp.Function(name)(*variables) if variables else sp.Symbol(name)
+                rows.append((named[wide], wide))
+            right = right.xreplace({wide: named[wide]})
         blocks += _lines(left, right, width)
     return "\n\n".join(blocks)
 
@@ -115,7 +117,14 @@ def _bound(expr: sp.Expr) -> set[sp.Basic]:
 
 
 def _widest_part(expr: sp.Expr, width: int) -> sp.Expr | None:
-    """The widest sum or argument inside of the widest term; None where nothing can be named."""
+    """What is to have a name; None where nothing can be named.
+
+    The widest argument of the Wright omega function, else the widest sum or argument inside of the
+    widest term.
+    """
+    arguments = [head.args[0] for head in expr.atoms(_OMEGA) if _width(head) > width / 4]
+    if arguments:
+        return max(arguments, key=_width)
     terms = expr.args if isinstance(expr, sp.Add) else (expr,)
     term = max(terms, key=_width)
     limits = {limit for integral in term.atoms(sp.Integral) for limit in integral.limits}
@@ -169,7 +178,7 @@ def record(derivation: "Derivation", steps: Sequence[Step]) -> dict[str, Any]:
                 "title": step.title.replace("`", ""),
                 "text": step.text.replace("`", ""),
                 "check": step.check,
-                "latex": sp.latex(step.equation),
+                "latex": latex(step.equation),
                 "text_form": sp.sstr(step.equation),
                 "srepr": sp.srepr(step.equation),
             }
