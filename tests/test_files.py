@@ -199,6 +199,14 @@ def test_a_pipe_or_device_is_written_into_and_stays(tmp_path: Path) -> None:
     (tmp_path / "null").symlink_to(os.devnull)
     save_text(tmp_path / "null", "gone")
     assert (tmp_path / "null").is_symlink() and Path(os.devnull).is_char_device()
+    with (tmp_path / "log").open("a") as log:  # as by attnflow ... --out /dev/stdout >> log
+        for link, place in (("direct", "/dev/fd"), ("link", f"/proc/{os.getpid()}/fd")):
+            log.write(f"before {link}\n")
+            log.flush()
+            (tmp_path / link).symlink_to(f"{place}/{log.fileno()}")
+            save_text(check_place(tmp_path / link, folder=False), f"{link} whole\n")
+    told = (tmp_path / "log").read_text().splitlines()
+    assert told == ["before direct", "direct whole", "before link", "link whole"]
     with pytest.raises(SettingError, match="out must be a folder, got '/dev/null'"):
         check_place(os.devnull, folder=True)
     with socket.socket(socket.AF_UNIX) as one:

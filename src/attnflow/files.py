@@ -7,6 +7,7 @@ reader, or an interrupted run, never meets a part of one.
 import errno
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -69,6 +70,8 @@ def place_of(path: str | os.PathLike[str]) -> Path:
     if not str(path) or "\0" in str(path):
         raise SettingError(f"out must name a place to write to, got {str(path)!r}")
     with written(path):
+        if _descriptor(path) is not None:
+            return Path(path)
         place = Path(os.path.realpath(path))
         try:
             kind = os.stat(path).st_mode  # of what links lead to, pipes too
@@ -80,9 +83,23 @@ def place_of(path: str | os.PathLike[str]) -> Path:
     return place if stat.S_ISREG(kind) or stat.S_ISDIR(kind) else Path(path)
 
 
+def _descriptor(path: str | os.PathLike[str]) -> int | None:
+    """The open file that a path like /dev/stdout leads to; one writes where it stands."""
+    here = Path(path)
+    for _ in range(40):
+        above = os.path.realpath(here.parent)
+        if re.fullmatch(rf"/proc/{os.getpid()}/(task/\d+/)?fd", above) and here.name.isdigit():
+            return int(here.name)
+        if not here.is_symlink():
+            break
+        here = Path(above) / os.readlink(here)
+    return None
+
+
 def flows(place: Path) -> bool:
     """Whether a place is a pipe, a terminal or another device, into which one can only write."""
-    return place.exists() and not place.is_file() and not place.is_dir()
+    device = place.exists() and not place.is_file() and not place.is_dir()
+    return device or _descriptor(place) is not None
 
 
 @contextmanager
@@ -118,7 +135,9 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.chmod(_mode(0o666))
             yield temporary
             if into:
-                with temporary.open("rb") as whole, place.open("wb") as stream:
+                number = _descriptor(place)
+                target = place if number is None else os.dup(number)
+                with temporary.open("rb") as whole, open(target, "wb") as stream:
                     shutil.copyfileobj(whole, stream)
             else:
                 os.replace(temporary, place)

@@ -1,10 +1,13 @@
 """What others read of a run: table, logs for TensorBoard, and pages hold what was measured."""
 
 import csv
+import re
 import shutil
 import struct
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
+from urllib.parse import unquote
 
 import pytest
 
@@ -12,7 +15,7 @@ from attnflow.cli import run as command
 from attnflow.errors import MissingPart
 from attnflow.train import drawing, logs
 from attnflow.train.loop import train
-from attnflow.train.report.page import Page
+from attnflow.train.report.page import Account, Page
 from attnflow.train.run_folder import RunFolder
 from training_runs import SMALL
 
@@ -106,6 +109,29 @@ def test_a_page_is_the_same_in_both_forms_and_html_needs_nothing_else(tmp_path):
     assert "a &amp; b" in html and "Runs &lt;compared&gt;" in html
     assert "[more](50%25%20of%20%231%3F.html)" in plain
     assert 'src="data:image/svg+xml;base64,PHN2Zy8+"' in html and "figures/" not in html
+
+
+def test_no_name_of_a_run_stops_a_report_or_takes_the_figure_of_another(tmp_path):
+    names = ["a", "a", "a-1", "x" * 250, "x" * 249, "$_$", "$\\frac$", "\udcff", "line\nend", "[*?"]
+    paths = [tmp_path / str(i) / name for i, name in enumerate(names)]
+    rows = [{"epoch": 1, "sets": {"train": {"alpha": 0.5}}}]
+
+    def figures(runs):
+        for name, _ in runs:
+            drawn = drawing.over_epochs([(name, rows)], drawing.learning("train"))
+            yield f"curves-{name}", "Curves", drawn
+
+    seen = []
+    account = Account(
+        "Runs",
+        lambda path: SimpleNamespace(remarks=()),
+        lambda runs: seen.extend(name for name, _ in runs),
+        *(lambda *_: None, figures, lambda *_: None),
+    )
+    text = account.write(paths, tmp_path / "page", "markdown", lambda said: None).read_text()
+    assert len(set(seen)) == len(names) and all(name.isprintable() for name in seen)
+    files = {unquote(place) for place in re.findall(r"\]\((figures/.*)\)", text)}
+    assert len(files) == len(names) and all((tmp_path / "page" / file).is_file() for file in files)
 
 
 @pytest.mark.parametrize("count", [1, 30])

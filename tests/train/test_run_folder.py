@@ -61,6 +61,7 @@ def test_a_checkpoint_comes_back_from_a_folder_of_any_name(tmp_path, name):
 
 def test_a_run_in_a_folder_with_brackets_resumes_and_evaluates(tmp_path, begin):
     run, train, load = begin
+    (tmp_path / "lr[0.1]*").symlink_to(tmp_path / "a" / "[b]")  # leads to no folder yet
     first = train(run, tmp_path / "lr[0.1]*")
     assert len(train(None, tmp_path / "lr[0.1]*", resume=True).rows) == len(first.rows)
     assert len(load(tmp_path / "lr[0.1]*").rows) == len(first.rows)
@@ -228,8 +229,10 @@ def test_a_config_of_any_text_comes_back_from_toml(tmp_path):
     run = Training(task="cifar10", data=strange, networks=strange)
     (tmp_path / "c.toml").write_text(to_toml(run), encoding="utf-8")
     assert from_toml(tmp_path / "c.toml") == run
-    with pytest.raises(SettingError, match="a config must hold Unicode text"):
+    with pytest.raises(SettingError, match="a config must hold Unicode text, got 'data = "):
         to_toml(Training(task="cifar10", data="\udcff"))
+    for place in (" a b ", "\ta"):  # a place is taken as it is
+        assert Training(**Training.read({"start_from": place})).start_from == place
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SettingError, match="config must be a TOML file.*regular file"):
         read_toml(tmp_path / "pipe")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from attnflow.plots.style import new_figure, style
+from attnflow.plots.style import literal, new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,5 +59,5 @@ def attention(
             if image is not None:
                 axes.imshow(image.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
             axes.imshow(over / top, cmap="viridis", vmin=0, vmax=1, alpha=0.65)
-            axes.set_title(f"{word}  {weight.max():.2f}", pad=2)
+            axes.set_title(f"{literal(word)}  {weight.max():.2f}", pad=2)
     return figure

@@ -13,6 +13,7 @@ from attnflow.plots.style import (
     curve,
     decades,
     legend,
+    literal,
     looks_of,
     methods_of,
     new_figure,
@@ -128,7 +129,7 @@ def phase(dataset: "xr.Dataset", paradigm: str | None, columns: int | None) -> "
     for axes, own in zip(grid.flat, panels, strict=False):
         plane(axes, dataset, own)
         if len(panels) > 1:
-            axes.set_title(f"levels of {own.title}")
+            axes.set_title(f"levels of {literal(own.title)}")
     for row in grid:
         row[0].set_ylabel(LABELS["nu"])
     legend(figure, dataset, looks)

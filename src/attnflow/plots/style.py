@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from attnflow.errors import SettingError
+from attnflow.errors import SettingError, escaped
 from attnflow.files import atomic
 from attnflow.palette import COLOURS, DASHES, MARKERS
 
@@ -294,6 +294,11 @@ def decades(axis: Any, low: float, high: float, most: int = 6) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def literal(text: str) -> str:
+    """A text of the user's as figures take it: what is not seen escaped, no dollar for formulas."""
+    return escaped(text, keep="\n\u200c\u200d").replace("$", r"\$")
+
+
 def handles(dataset: "xr.Dataset", looks: list[Look]) -> list[Any]:
     """A line for each paradigm, as a legend shows it."""
     from matplotlib.lines import Line2D
@@ -310,7 +315,7 @@ def handles(dataset: "xr.Dataset", looks: list[Look]) -> list[Any]:
             markerfacecolor="white",
             markersize=3.8,
             markeredgewidth=0.8,
-            label=look.title,
+            label=literal(look.title),
         )
         for look in looks
     ]

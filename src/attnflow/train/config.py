@@ -278,7 +278,8 @@ def to_toml(run: Any) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise SettingError(f"a config must hold Unicode text, got {error.object!r}") from error
+        line = error.object[: error.end].rpartition("\n")[2]
+        raise SettingError(f"a config must hold Unicode text, got {line!r}") from error
     return text
 
 

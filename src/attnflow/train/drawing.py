@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from attnflow.palette import COLOURS, DASHES
-from attnflow.plots.style import LABELS, new_figure, style
+from attnflow.plots.style import LABELS, literal, new_figure, style
 from attnflow.train.engine import Engine
 from attnflow.train.evaluation import BINS, one_run
 from attnflow.train.fixed_focus import Held
@@ -74,7 +74,7 @@ def over_epochs(
                         color=COLOURS[place % len(COLOURS)],
                         linestyle=DASHES[(line if several else place) % len(DASHES)],
                         marker="o" if len(used) == 1 else None,
-                        label=(part if place == 0 else None) if several else label,
+                        label=(part if place == 0 else None) if several else literal(label),
                     )
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_ylabel(panel.label)
@@ -115,7 +115,7 @@ def heat_maps(shares: Sequence[tuple[str, np.ndarray]]) -> "Figure":
             axes.set_xticks(edges, [f"{edge:.2g}" for edge in edges])
             axes.set_yticks(edges, [f"{edge:.2g}" for edge in edges])
             axes.grid(False)
-            axes.set_title(label)
+            axes.set_title(literal(label))
             axes.set_xlabel(TITLES["beta"])
         panels[0].set_ylabel(f"{TITLES['alpha']}\n(percent of inputs)")
     return figure
@@ -180,7 +180,7 @@ def held(found: Sequence[Held]) -> "Figure":
             )
             for axes, (measured, theory) in zip(column, curves, strict=True):
                 _held_curves(axes, one, kind, measured, theory)
-            title = one.label if kind != "form" else f"closed form, rate {one.rate:.2g}"
+            title = literal(one.label) if kind != "form" else f"closed form, rate {one.rate:.2g}"
             column[0].set_title(
                 title.replace(", seed", "\nseed").replace(", rate", "\nrate", kind == "form")
             )

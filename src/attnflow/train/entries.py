@@ -157,7 +157,7 @@ def kind_of(one: Any) -> tuple[type, bool]:
 def _value(kind: type, text: "str | bool") -> Any:
     """The value that a text spells, or the text itself where it spells none."""
     if kind in (str, bool) or isinstance(text, bool):
-        return text.strip() if isinstance(text, str) else text
+        return text
     try:
         value = float(text)
     except ValueError:

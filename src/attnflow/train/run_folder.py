@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from attnflow.errors import DataError, SettingError
-from attnflow.files import atomic, flows, save_json, save_text, written
+from attnflow.files import atomic, flows, place_of, save_json, save_text, written
 from attnflow.reading import LARGEST_JSON, parse_json, read_bytes, read_json, read_toml
 from attnflow.train.checkpoints import Checkpoints
 from attnflow.train.config import from_dict, to_toml
@@ -172,7 +172,7 @@ class RunFolder:
             SettingError: another process trains here, or the folder cannot be written.
         """
         with written(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+            place_of(self.path).mkdir(parents=True, exist_ok=True)  # a link may lead to none yet
             lock = FileLock(self.path / LOCK, timeout=0)
             try:
                 lock.acquire()

@@ -4,11 +4,12 @@ import base64
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from attnflow.errors import SettingError
+from attnflow.errors import SettingError, shown
 from attnflow.files import new_folder, save_text
 from attnflow.plots.style import save
 from attnflow.train.trained import Trained
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 FORMATS = {"markdown": "md", "html": "html"}
 """What a page can be written as -> the ending of its file."""
+
+LONGEST = 200
+"""Bytes of the name of a figure's file."""
 
 STYLE = """\
 :root { color-scheme: light dark; --rule: #ddd; --soft: #555; --ink: #111; --ground: #fff; }
@@ -172,18 +176,33 @@ class Account:
                 page.text(f"{', '.join(labels)}: {remark}")
             progress("drawing")
             (folder / "figures").mkdir()
-            for file, caption, figure in self.figures(runs):
+            for name_of, caption, figure in self.figures(runs):
                 progress(f"drawing {caption[0].lower()}{caption[1:]}")
-                save(figure, folder / "figures" / f"{file}.svg")
-                page.figure(caption, folder / "figures" / f"{file}.svg")
+                image = _free(folder / "figures", name_of)
+                save(figure, image)
+                page.figure(caption, image)
             self.tables(page, runs, found)
             self.more(page, runs, folder)
             save_text(folder / name, page.render(kind, folder))
         return Path(out) / name
 
 
+def _free(folder: Path, name: str) -> Path:
+    """An SVG of that name, cut to what every disk takes, numbered where there is one already."""
+    cut = name.replace("/", "-").encode()[:LONGEST].decode(errors="ignore")
+    image, number = folder / f"{cut}.svg", count(2)
+    while image.exists():
+        image = folder / f"{cut}-{next(number)}.svg"
+    return image
+
+
 def _names(paths: Sequence[str | Path]) -> list[str]:
-    """The names of the folders, numbered where they are equal."""
-    plain = [Path(path).absolute().name for path in paths]
+    """The names of the folders as they are shown, numbered where they are equal."""
+    plain = [shown(Path(path).absolute().name) for path in paths]
     twice = {name for name in plain if plain.count(name) > 1}
-    return [f"{n}-{i}" if n in twice else n for i, n in enumerate(plain, 1)]
+    names: list[str] = []
+    for place, name in enumerate(plain, 1):
+        tried = (f"{name}-{number}" for number in count(place))
+        free = (one for one in tried if one not in {*plain, *names})
+        names.append(next(free) if name in twice else name)
+    return names
