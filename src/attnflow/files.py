@@ -304,19 +304,9 @@ def load_dataset(path: str | os.PathLike[str]) -> "xr.Dataset":
 
 def _lack(dataset: "xr.Dataset") -> str:
     """What a dataset lacks to be a comparison, as the end of a sentence; empty if nothing."""
-    for name, (dimensions, kinds) in LAYOUT.items():
-        if name not in dataset.variables:
-            return f"has no variable {name!r}"
-        variable = dataset.variables[name]
-        if variable.dims != dimensions:
-            return f"has {name!r} over {variable.dims}, not over {dimensions}"
-        if variable.dtype.kind not in kinds:
-            kind = "text" if "U" in kinds else "numbers"
-            return f"has {name!r} of {variable.dtype}, which must be {kind}"
-        if not variable.size:
-            return f"has an empty {name!r}"
-        if "U" in kinds and not all(isinstance(text, str) for text in variable.values):
-            return f"has {name!r} that is no text"
+    for name in LAYOUT:
+        if lack := _lack_of(dataset, name):
+            return lack
     unknown = [name for name in dataset["quantity"].values if name not in LAYOUT]
     if unknown:
         return f"has deviations of {unknown[0]!r}"
@@ -332,6 +322,24 @@ def _lack(dataset: "xr.Dataset") -> str:
             return "has another setting"
     except (KeyError, TypeError, ValueError) as error:
         return f"lacks an attribute, or has a damaged one: {error}"
+    return ""
+
+
+def _lack_of(dataset: "xr.Dataset", name: str) -> str:
+    """The same of one variable."""
+    dimensions, kinds = LAYOUT[name]
+    if name not in dataset.variables:
+        return f"has no variable {name!r}"
+    variable = dataset.variables[name]
+    if variable.dims != dimensions:
+        return f"has {name!r} over {variable.dims}, not over {dimensions}"
+    if variable.dtype.kind not in kinds:
+        kind = "text" if "U" in kinds else "numbers"
+        return f"has {name!r} of {variable.dtype}, which must be {kind}"
+    if not variable.size:
+        return f"has an empty {name!r}"
+    if "U" in kinds and not all(isinstance(text, str) for text in variable.values):
+        return f"has {name!r} that is no text"
     return ""
 
 

@@ -13,7 +13,7 @@ generated set has it; with it, focus can be measured.
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -207,15 +207,7 @@ def _read(data: Path, part: str, year: int, limit: int | None, images: bool) -> 
     except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError) as error:
         said = f"{type(error).__name__}: {error}"
         raise DataError(f"{str(path)!r} is no COCO caption file ({said})") from error
-    times = Counter(spelling(entry.id) for entry in listed)
-    twice = [number for number, count in times.items() if count > 1]
-    if twice:
-        raise DataError(f"{str(path)!r} lists image {twice[0]} {times[twice[0]]} times")
-    unknown = sorted(set(captions) - set(times))
-    if unknown:
-        raise DataError(
-            f"{str(path)!r} has a caption of image {unknown[0]}, which it does not list"
-        )
+    _check_ids(path, [spelling(entry.id) for entry in listed], captions)
     listed = [entry for entry in listed if spelling(entry.id) in captions][:limit]
     if not listed:
         raise DataError(f"{str(path)!r} holds no image with captions")
@@ -223,6 +215,18 @@ def _read(data: Path, part: str, year: int, limit: int | None, images: bool) -> 
         _picture(entry, file, captions[spelling(entry.id)])
         for entry, file in zip(listed, _files(data, part, year, listed, images), strict=True)
     ]
+
+
+def _check_ids(path: Path, ids: Sequence[str], captions: Collection[str]) -> None:
+    """Refuse an image that is listed twice, and captions of one that is not."""
+    (number, count), *_ = Counter(ids).most_common(1) or [("", 0)]
+    if count > 1:
+        raise DataError(f"{str(path)!r} lists image {number} {count} times")
+    unknown = sorted(set(captions) - set(ids))
+    if unknown:
+        raise DataError(
+            f"{str(path)!r} has a caption of image {unknown[0]}, which it does not list"
+        )
 
 
 def _of_split(document: dict[str, Any], part: str, path: Path) -> dict[str, Any]:
@@ -300,6 +304,12 @@ def _named(one: dict[str, Any]) -> tuple[tuple[int, ...], tuple[float, ...]]:
     return words, box
 
 
+def _with_folders(data: Path, folder: Path, name: str) -> Path | None:
+    """Where an image is whose name brings its folders, if it is there."""
+    places = (data / name, folder / name) if "/" in name else ()
+    return next((place for place in places if place.is_file()), None)
+
+
 def _files(
     data: Path, part: str, year: int, listed: Sequence[Entry], images: bool
 ) -> Iterator[Path]:
@@ -311,9 +321,7 @@ def _files(
     there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
     absent, used = [], dict[Path, str]()
     for entry in listed:
-        last = PurePosixPath(entry.name).name
-        places = (data / entry.name, folder / entry.name) if "/" in entry.name else ()
-        file = next((place for place in places if place.is_file()), None)
+        file, last = _with_folders(data, folder, entry.name), PurePosixPath(entry.name).name
         if file is None and last not in there:
             absent.append(last)
         file = file or folder / last

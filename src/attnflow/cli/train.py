@@ -84,13 +84,15 @@ def _tell(done: "Trained", found: list[dict[str, Any]], as_json: bool) -> None:
 
     for remark in done.remarks:
         output.say(remark)
+    said = [outcome(done, replica, one) for replica, one in enumerate(found)]
     if as_json:
-        output.emit(found[0] if len(found) == 1 else found)
+        told = [{**one, "outcome": sentence} for one, sentence in zip(found, said, strict=True)]
+        output.emit(told[0] if len(told) == 1 else told)
         return
     for one, replica in zip(found, done.engine.run.replicas, strict=True):
         runs.show_rates(one, str(replica))
-    for replica, one in enumerate(found):
-        output.line(outcome(done, replica, one))
+    for sentence in said:
+        output.line(sentence)
 
 
 def register(app: typer.Typer) -> None:

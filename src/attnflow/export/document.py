@@ -88,25 +88,27 @@ def sections(paradigms: Iterable[str | Paradigm]) -> tuple[Section, ...]:
     if not chosen or repeated:
         got = f"{', '.join(repeated)} twice" if repeated else "none"
         raise SettingError(f"paradigms must be one or more different ones, got {got}")
-    told = [(p.name, p.title, p.source, derive(p).steps) for p in chosen]
-    parts = told
-    if len(chosen) > 1:
-        shared = set.intersection(*(set(steps) for *_, steps in told))
-        parts = [(*head, tuple(s for s in steps if s not in shared)) for *head, steps in told]
-        common = (step for step in told[0][3] if step in shared)
-        parts.insert(0, ("common", "What is common to the paradigms", "", tuple(common)))
-        parts.append(
-            ("difference", "Where the paradigms part", "", tuple(difference_steps(chosen)))
-        )
-        parts.append(
-            ("switch", "When to change the paradigm", "", tuple(switch_steps.steps(chosen)))
-        )
     numbered, count = [], 0
-    for name, title, source, steps in parts:
+    for name, title, source, steps in _parts(chosen):
         left_out = next((derive(p).left_out for p in chosen if p.name == name), ())
         numbered.append(Section(name, title, source, tuple(enumerate(steps, count + 1)), left_out))
         count += len(steps)
     return tuple(numbered)
+
+
+def _parts(chosen: list[Paradigm]) -> list[tuple[str, str, str, tuple[Step, ...]]]:
+    """Name, title, source and steps of each section; what several share comes first, and once."""
+    told = [(p.name, p.title, p.source, derive(p).steps) for p in chosen]
+    if len(chosen) == 1:
+        return told
+    shared = set.intersection(*(set(steps) for *_, steps in told))
+    common = tuple(step for step in told[0][3] if step in shared)
+    return [
+        ("common", "What is common to the paradigms", "", common),
+        *((n, t, source, tuple(s for s in all_ if s not in shared)) for n, t, source, all_ in told),
+        ("difference", "Where the paradigms part", "", tuple(difference_steps(chosen))),
+        ("switch", "When to change the paradigm", "", tuple(switch_steps.steps(chosen))),
+    ]
 
 
 def _symbols(parts: Sequence[Section]) -> list[tuple[str, str]]:

@@ -222,15 +222,8 @@ class _Writer:
                 return f"{first} {sign} {second}", own
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return f"-{self.expression(operand, 6)}", 3
-            case ast.Compare(left=left, ops=[op], comparators=[right]):
-                sign, own = _OPERATORS[type(op)]
-                return f"{self.expression(left, 3)} {sign} {self.expression(right, 3)}", own
-            case ast.BoolOp(op=op, values=values):
-                sign = " && " if isinstance(op, ast.And) else " || "
-                return sign.join(self.expression(value, 2) for value in values), 1
-            case ast.IfExp(test=test, body=body, orelse=orelse):
-                test, yes, no = (self.expression(n, 1) for n in (test, body, orelse))
-                return language.choice.format(test=test, yes=yes, no=no), 0
+            case ast.Compare() | ast.BoolOp() | ast.IfExp():
+                return self._condition(node)
             case ast.Lambda(args=arguments, body=body):
                 names = ", ".join(self.name(a.arg) for a in arguments.args)
                 result = self.expression(body)
@@ -241,6 +234,20 @@ class _Writer:
                 return language.part.format(list=self.expression(value, 7), place=place + 1), 7
             case ast.Call():
                 return self._call(node), 7
+        raise NotImplementedError(ast.dump(node))
+
+    def _condition(self, node: ast.Compare | ast.BoolOp | ast.IfExp) -> tuple[str, int]:
+        """A comparison, what joins comparisons, and what depends on one."""
+        match node:
+            case ast.Compare(left=left, ops=[op], comparators=[right]):
+                sign, own = _OPERATORS[type(op)]
+                return f"{self.expression(left, 3)} {sign} {self.expression(right, 3)}", own
+            case ast.BoolOp(op=op, values=values):
+                sign = " && " if isinstance(op, ast.And) else " || "
+                return sign.join(self.expression(value, 2) for value in values), 1
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                test, yes, no = (self.expression(n, 1) for n in (test, body, orelse))
+                return self.language.choice.format(test=test, yes=yes, no=no), 0
         raise NotImplementedError(ast.dump(node))
 
     def _several(self, nodes: Sequence[ast.expr]) -> str:

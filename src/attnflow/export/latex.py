@@ -202,12 +202,16 @@ def latex(expr: sp.Basic) -> str:
     return Printer().doprint(expr)
 
 
+def _symbol_width(symbol: sp.Symbol) -> float:
+    if symbol.name.endswith("]"):
+        return 0.7 * len(symbol.name)
+    return 1.6 if "_" in symbol.name else len(symbol.name) if _is_rest(symbol) else 1.2
+
+
 def width(expr: sp.Basic) -> float:
     """About how wide an expression prints, in widths of a letter."""
     if isinstance(expr, sp.Symbol):
-        if expr.name.endswith("]"):
-            return 0.7 * len(expr.name)
-        return 1.6 if "_" in expr.name else len(expr.name) if _is_rest(expr) else 1.2
+        return _symbol_width(expr)
     if isinstance(expr, sp.Rational):
         return float(max(len(str(abs(expr.p))), len(str(expr.q))) + int(expr.p < 0))
     if isinstance(expr, sp.Add):
@@ -312,20 +316,27 @@ def lines(expr: sp.Expr, limit: float) -> list[str]:
             inner = [r"\Bigl[ " + inner[0], *inner[1:-1], inner[-1] + r" \Bigr]"]
         inner[0] = rf"\int_{{{latex(low)}}}^{{{latex(high)}}} {inner[0]}"
         return [*inner[:-1], rf"{inner[-1]}\, d{latex(variable)}"]
-    if isinstance(expr, sp.Mul):
-        up, down = sp.fraction(expr)
-        sums = [a for a in sp.Mul.make_args(up) if isinstance(a, sp.Add)]
-        widest = max(sums, key=width, default=None)
-        if widest is not None and width(widest) > limit / 2:
-            rest = sp.Mul(*(a for a in sp.Mul.make_args(up) if a is not widest)) / down
-            negative = rest.as_coeff_Mul()[0].is_negative
-            sign, rest = ("- ", -rest) if negative else ("", rest)
-            before = rf"\left({latex(rest)}\right)" if rest.is_Add else latex(rest)
-            before = sign + (before if rest != 1 else "")
-            broken = lines(widest, limit - min(width(rest), limit / 2) - 3)
-            if len(broken) > 1:
-                return [before + r" \Bigl[ " + broken[0], *broken[1:-1], broken[-1] + r" \Bigr]"]
-    return [latex(expr)]
+    return _product_lines(expr, limit) or [latex(expr)]
+
+
+def _product_lines(expr: sp.Expr, limit: float) -> list[str]:
+    """A product broken within its widest sum; empty where there is none that would help."""
+    if not isinstance(expr, sp.Mul):
+        return []
+    up, down = sp.fraction(expr)
+    factors = sp.Mul.make_args(up)
+    widest = max((a for a in factors if isinstance(a, sp.Add)), key=width, default=None)
+    if widest is None or width(widest) <= limit / 2:
+        return []
+    rest = sp.Mul(*(a for a in factors if a is not widest)) / down
+    negative = rest.as_coeff_Mul()[0].is_negative
+    sign, rest = ("- ", -rest) if negative else ("", rest)
+    before = rf"\left({latex(rest)}\right)" if rest.is_Add else latex(rest)
+    before = sign + (before if rest != 1 else "")
+    broken = lines(widest, limit - min(width(rest), limit / 2) - 3)
+    if len(broken) == 1:
+        return []
+    return [before + r" \Bigl[ " + broken[0], *broken[1:-1], broken[-1] + r" \Bigr]"]
 
 
 def _sum_lines(expr: sp.Add, limit: float) -> list[str]:

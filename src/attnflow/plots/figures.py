@@ -64,18 +64,9 @@ def draw(
     Raises:
         SettingError: an argument is not what is allowed, or the file cannot be written.
     """
-    if name not in FIGURES:
-        raise SettingError(f"figure must be one of {', '.join(FIGURES)}, got {name!r}")
-    if columns not in (None, *WIDTHS):
-        raise SettingError(f"columns must be 1 or 2, got {columns!r}")
+    _check(dataset, name, columns, paradigm)
     if path is not None:
         format_of(path)
-    if paradigm is not None:
-        known = [str(p) for p in dataset["paradigm"].values]
-        if name != "phase":
-            raise SettingError(f"paradigm is for the figure 'phase' only, got it for {name!r}")
-        if paradigm not in known:
-            raise SettingError(f"paradigm must be one of {', '.join(known)}, got {paradigm!r}")
     if ax is not None:
         _into(ax, dataset, name, log_time, paradigm)
         whole = cast("Figure", ax.figure.figure)  # of a part of a figure the whole one
@@ -95,6 +86,19 @@ def draw(
             with laid_out(figure):
                 save(figure, Path(path))
     return figure
+
+
+def _check(dataset: "xr.Dataset", name: str, columns: int | None, paradigm: str | None) -> None:
+    """Refuse what cannot be drawn."""
+    if name not in FIGURES:
+        raise SettingError(f"figure must be one of {', '.join(FIGURES)}, got {name!r}")
+    if columns not in (None, *WIDTHS):
+        raise SettingError(f"columns must be 1 or 2, got {columns!r}")
+    known = [str(p) for p in dataset["paradigm"].values]
+    if paradigm is not None and name != "phase":
+        raise SettingError(f"paradigm is for the figure 'phase' only, got it for {name!r}")
+    if paradigm is not None and paradigm not in known:
+        raise SettingError(f"paradigm must be one of {', '.join(known)}, got {paradigm!r}")
 
 
 def _into(

@@ -70,6 +70,13 @@ class Paradigm:
         loss = _expression(f"loss of {self.name!r}", self.loss)
         object.__setattr__(self, "loss", loss)
         object.__setattr__(self, "title", self.title or self.name)
+        self._check_symbols(loss)
+        self._check_smooth(loss)
+        if self.averages is not None:
+            self._check_average()
+
+    def _check_symbols(self, loss: sp.Expr) -> None:
+        """Refuse a loss of other things than the state, and one that does not depend on it."""
         unknown = loss.free_symbols - {alpha, beta, mu, C}
         if unknown:
             raise ParadigmError(
@@ -83,6 +90,13 @@ class Paradigm:
                 f"the loss of {self.name!r} must hold exact numbers, got {number}; "
                 f"write sympy.Rational({str(sp.nsimplify(number))!r})"
             )
+        if {alpha, mu} - self.expanded.free_symbols:
+            raise ParadigmError(
+                f"the loss of {self.name!r} must depend on alpha and on mu (or beta), got {loss}"
+            )
+
+    def _check_smooth(self, loss: sp.Expr) -> None:
+        """Refuse what cannot be differentiated everywhere."""
         slopes = [sp.diff(self.expanded, symbol) for symbol in (alpha, mu)]
         if loss.has(*_NOT_ONE_FORMULA) or any(e.has(sp.Derivative, sp.Subs) for e in slopes):
             raise ParadigmError(
@@ -96,13 +110,6 @@ class Paradigm:
                 f"write log(1 + exp(k*u))/k for Max(0, u), sqrt(u**2 + 1/k**2) for Abs(u), with an "
                 f"exact large k"
             )
-        missing = {alpha, mu} - self.expanded.free_symbols
-        if missing:
-            raise ParadigmError(
-                f"the loss of {self.name!r} must depend on alpha and on mu (or beta), got {loss}"
-            )
-        if self.averages is not None:
-            self._check_average()
 
     def _check_average(self) -> None:
         """Refuse a q that is not monotone, or whose average has another loss, at sample points."""

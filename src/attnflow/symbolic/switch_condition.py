@@ -119,8 +119,8 @@ def _on_curve(candidate: sp.Expr, difference: sp.Expr) -> bool:
     return True
 
 
-def _solve_for_alpha(difference: sp.Expr) -> sp.Expr | None:
-    """The root of a + b alpha + c e^{k alpha} (times anything) that lies in (0, 1)."""
+def _as_linear(difference: sp.Expr) -> tuple[sp.Expr, ...] | None:
+    """a, b, c and k of a + b alpha + c e^{k alpha}, whose roots are those of the difference."""
     # logarithms stay whole: expanding would tear log(C beta) apart
     whole = {
         e: sp.Dummy(f"l{i}") for i, e in enumerate(difference.atoms(sp.log)) if not e.has(alpha)
@@ -142,9 +142,16 @@ def _solve_for_alpha(difference: sp.Expr) -> sp.Expr | None:
     poly = sp.Poly(linear, alpha, growth)
     if poly.total_degree() != 1:
         return None
-    constant, by_alpha, by_growth = (
-        sp.factor(poly.coeff_monomial(unit)) for unit in (1, alpha, growth)
-    )
+    parts = (sp.factor(poly.coeff_monomial(unit)) for unit in (1, alpha, growth))
+    return tuple(part.subs(back) for part in (*parts, rate))
+
+
+def _solve_for_alpha(difference: sp.Expr) -> sp.Expr | None:
+    """The root of a + b alpha + c e^{k alpha} (times anything) that lies in (0, 1)."""
+    found = _as_linear(difference)
+    if found is None:
+        return None
+    constant, by_alpha, by_growth, rate = found
     if by_growth == 0:
         candidates = [-constant / by_alpha]
     elif by_alpha == 0:
@@ -153,5 +160,4 @@ def _solve_for_alpha(difference: sp.Expr) -> sp.Expr | None:
         shift = sp.cancel(constant / by_alpha)
         inner = sp.cancel(rate * by_growth / by_alpha) * sp.exp(-rate * shift)
         candidates = [-shift - sp.LambertW(inner, branch) / rate for branch in (0, -1)]
-    solved = (c.subs(back) for c in candidates)
-    return next((c for c in solved if _on_curve(c, difference)), None)
+    return next((c for c in candidates if _on_curve(c, difference)), None)

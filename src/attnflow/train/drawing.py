@@ -17,6 +17,7 @@ from attnflow.train.outputs import read
 from attnflow.train.theory import Fit, Practice
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from attnflow.train.trained import Trained
@@ -64,18 +65,7 @@ def over_epochs(
         grid = figure.subplots(across, 2, sharex=True, squeeze=False).ravel()
         for axes, panel in zip(grid, panels, strict=True):
             for place, (label, rows) in enumerate(runs):
-                for line, (part, name) in enumerate(panel.lines):
-                    used = [row for row in rows if part is None or part in row["sets"]]
-                    values = [row if part is None else row["sets"][part] for row in used]
-                    several = len(panel.lines) > 1
-                    axes.plot(
-                        [row["epoch"] for row in used],
-                        [value.get(name, np.nan) for value in values],
-                        color=COLOURS[place % len(COLOURS)],
-                        linestyle=DASHES[(line if several else place) % len(DASHES)],
-                        marker="o" if len(used) == 1 else None,
-                        label=(part if place == 0 else None) if several else literal(label),
-                    )
+                _lines(axes, panel, place, label, rows)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_ylabel(panel.label)
             if panel.bounded:
@@ -90,6 +80,22 @@ def over_epochs(
             ncols=min(2, len(runs)),
         )
     return figure
+
+
+def _lines(axes: "Axes", panel: Panel, place: int, label: str, rows: list[dict[str, Any]]) -> None:
+    """The lines of one run in a panel."""
+    several = len(panel.lines) > 1
+    for line, (part, name) in enumerate(panel.lines):
+        used = [row for row in rows if part is None or part in row["sets"]]
+        values = [row if part is None else row["sets"][part] for row in used]
+        axes.plot(
+            [row["epoch"] for row in used],
+            [value.get(name, np.nan) for value in values],
+            color=COLOURS[place % len(COLOURS)],
+            linestyle=DASHES[(line if several else place) % len(DASHES)],
+            marker="o" if len(used) == 1 else None,
+            label=(part if place == 0 else None) if several else literal(label),
+        )
 
 
 def heat_maps(shares: Sequence[tuple[str, np.ndarray]]) -> "Figure":

@@ -190,18 +190,24 @@ def _one(name: str, one: Any, kind: type, value: Any) -> Any:
     allowed = one.metadata["entry"].allowed
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()  # a number of NumPy
-    wanted = int | float if kind in (int, float) else kind
-    right = isinstance(value, wanted) and (kind is bool or not isinstance(value, bool))
+    numeric = kind in (int, float)
+    right = isinstance(value, int | float if numeric else kind)
+    right = right and (kind is bool or not isinstance(value, bool))
     if isinstance(allowed, tuple):
         if not right or value not in allowed:
             raise SettingError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-    elif not right:
-        number = "one number" if isinstance(value, tuple | list) else "a number"
-        called = number if kind in (int, float) else _CALLED[kind]
+        return value
+    if not right:
+        called = "one number" if numeric and isinstance(value, tuple | list) else _CALLED[kind]
         raise SettingError(f"{name} must be {called}, got {value!r}")
-    elif allowed is not None and not allowed.holds(value):
+    if allowed is not None and not allowed.holds(value):
         raise SettingError(f"{name} must be {allowed.words}, got {value}")
-    elif (kind is int or (kind is float and isinstance(value, int))) and abs(value) > MOST:
+    return _in_range(name, kind, value) if numeric else value
+
+
+def _in_range(name: str, kind: type, value: Any) -> Any:
+    """A number, whole ones not beyond what files and shapes can hold."""
+    if (kind is int or isinstance(value, int)) and abs(value) > MOST:
         raise SettingError(f"{name} must be at most {MOST}, got a larger whole number")
     return int(value) if kind is int else value
 

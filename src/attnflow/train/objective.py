@@ -196,21 +196,26 @@ def as_text(
                 raise SettingError(f"two paradigms are called {one.name!r}")
     else:
         raise SettingError(f"paradigm must be text, a Paradigm or a Schedule, got {given!r}")
-    for name, one in list(held.items()):
-        try:
-            built_in = paradigm(name)
-        except ParadigmError:
-            built_in = None
-        if built_in == one:
-            del held[name]
-        elif built_in is not None or name in NOT_PARADIGMS:
-            raise SettingError(f"{name!r} is a name of ours: give your paradigm another")
-        elif one.averages is None:
-            raise ParadigmError(
-                f"paradigm {name!r} is given by its loss alone, which does not say how real "
-                "networks are trained: give averages= too, or a function of log-weights and logits"
-            )
-    return text, tuple(map(record.write, held.values())) or None
+    custom = [one for one in held.values() if not _built_in(one)]
+    return text, tuple(map(record.write, custom)) or None
+
+
+def _built_in(one: Paradigm) -> bool:
+    """Whether a paradigm is one of ours; another of such a name, or no average, is refused."""
+    try:
+        known = paradigm(one.name)
+    except ParadigmError:
+        known = None
+    if known == one:
+        return True
+    if known is not None or one.name in NOT_PARADIGMS:
+        raise SettingError(f"{one.name!r} is a name of ours: give your paradigm another")
+    if one.averages is None:
+        raise ParadigmError(
+            f"paradigm {one.name!r} is given by its loss alone, which does not say how real "
+            "networks are trained: give averages= too, or a function of log-weights and logits"
+        )
+    return False
 
 
 def goals_of(

@@ -84,15 +84,26 @@ def page(
         ParadigmError: no paradigm of that name.
         UnknownFunction: a loss holds a function that JavaScript does not have.
     """
-    found = _distinct([*CATALOGUE] if paradigms is None else paradigms)
+    parts = _parts_of(_distinct([*CATALOGUE] if paradigms is None else paradigms), title)
+    parts["start"] = literal({**_start(setting, horizon), **parts.pop("switches")})
+    # piece by piece, so that a part's own text is never taken for a place
+    pieces = asset("page.html").split("@")
+    html = "".join(parts.get(piece, piece) for piece in pieces)
+    if path is not None:
+        with atomic(path) as temporary:
+            temporary.write_text(html, encoding="utf-8")
+    return Page(html)
+
+
+def _parts_of(found: list[Paradigm], title: str) -> dict[str, Any]:
+    """What the page's places hold, by their names; "switches" is what the start says of them."""
     looks = _looks(found)
     solvable = [p for p in found if derive(p).first_integral]
     hybrid = len(solvable) > 1
     names = [p.name for p in found] + ([HYBRID] if hybrid else [])
-    start = _start(setting, horizon)
-    if {"soft", "hard"} <= {p.name for p in solvable}:
-        start |= {"first": "soft", "then": "hard"}
-    parts = {
+    both = {"soft", "hard"} <= {p.name for p in solvable}
+    return {
+        "switches": {"first": "soft", "then": "hard"} if both else {},
         "title": escape(title),
         "style": asset("style.css"),
         "controls": _controls(names, looks, solvable if hybrid else []),
@@ -105,16 +116,8 @@ def page(
         "version": escape(versions().get("attnflow", "unknown")),
         "program": program(found),
         "looks": literal({name: looks[name] for name in names}),
-        "start": literal(start),
         "view": asset("view.js"),
     }
-    # piece by piece, so that a part's own text is never taken for a place
-    pieces = asset("page.html").split("@")
-    html = "".join(parts.get(piece, piece) for piece in pieces)
-    if path is not None:
-        with atomic(path) as temporary:
-            temporary.write_text(html, encoding="utf-8")
-    return Page(html)
 
 
 def _distinct(paradigms: Any) -> list[Paradigm]:

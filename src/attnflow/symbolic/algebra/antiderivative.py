@@ -60,18 +60,23 @@ def _integrate(integrand: sp.Expr, u: sp.Symbol) -> sp.Expr:
     power, rate = next(iter(rates.items()), (sp.Dummy("E", positive=True), sp.S.One))
     # the generator is e^(rate u) times a constant, which the rules need not know: it is put back
     back = {**found.back, power: found.back.get(power, sp.exp(rate * u))}
-    polynomial = sp.Poly(quotient, *logarithms) if logarithms else None
-    if polynomial is None:
+    if not logarithms:
         return _plain(quotient, power, rate, u).subs(back)
+    polynomial = sp.Poly(quotient, *logarithms)
     if polynomial.total_degree() > 1:
         raise _Unknown
     result = _plain(polynomial.coeff_monomial(1), power, rate, u)
     for g, argument in logarithms.items():
-        inside, more = rational(argument)
-        renamed = {s: power for s, piece in more.back.items() if piece == found.back.get(power)}
-        inside = inside.subs(renamed).subs(more.back)
+        inside = _in_generators(argument, found.back.get(power), power)
         result += _with_logarithm(polynomial.coeff_monomial(g), inside, power, rate, u)
     return result.subs(back)
+
+
+def _in_generators(argument: sp.Expr, piece: sp.Expr | None, power: sp.Symbol) -> sp.Expr:
+    """A logarithm's argument in the generator that stands for a piece elsewhere."""
+    inside, more = rational(argument)
+    renamed = {symbol: power for symbol, other in more.back.items() if other == piece}
+    return inside.subs(renamed).subs(more.back)
 
 
 def _termwise(quotient: sp.Expr, found: Generators, u: sp.Symbol) -> sp.Expr:

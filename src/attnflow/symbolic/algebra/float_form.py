@@ -231,8 +231,8 @@ def _exponential_difference(factor: sp.Expr, unit: dict[sp.Symbol, sp.Expr]) -> 
     powers = [one.as_powers_dict(), other.as_powers_dict()]
     if first + second != 0 or not all(g in known or g == 1 for p in powers for g in p):
         return None
-    exponent = sum(power * known[g] for g, power in powers[0].items() if g in known)
-    exponent -= sum(power * known[g] for g, power in powers[1].items() if g in known)
+    up, down = (sum(n * known[g] for g, n in p.items() if g in known) for p in powers)
+    exponent = up - down
     if one == 1:  # keep e^u - 1 as expm1(u)
         first, one, other, exponent = -first, other, one, -exponent
     exponent = _merge_logarithms(textbook(sp.expand(exponent)))

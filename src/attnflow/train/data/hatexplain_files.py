@@ -124,8 +124,26 @@ def _has_both(folder: Path) -> bool:
 
 
 def _published(folder: Path) -> dict[str, list[Post]]:
-    entries, divisions = _load(folder / POSTS), _load(folder / DIVISIONS)
-    path = str(folder / DIVISIONS)
+    entries = _load(folder / POSTS)
+    divisions = _divisions(folder, entries)
+    where = str(folder / POSTS)
+
+    def one(name: str) -> Post:
+        entry = entries[name]
+        if not isinstance(entry, dict):
+            raise DataError(f"post {name!r} in {where!r} must be a JSON object")
+        annotators = entry.get("annotators")
+        if not isinstance(annotators, list) or not all(isinstance(a, dict) for a in annotators):
+            raise DataError(f"post {name!r} in {where!r} must have a list of annotators")
+        labels = [annotator.get("label") for annotator in annotators]
+        return _checked(name, entry, labels, where)
+
+    return {name: [one(post) for post in divisions[split]] for name, split in SPLITS.items()}
+
+
+def _divisions(folder: Path, entries: dict[str, Any]) -> dict[str, Any]:
+    """The ids of each split, each known and in one of them."""
+    divisions, path = _load(folder / DIVISIONS), str(folder / DIVISIONS)
     for split in SPLITS.values():
         names = divisions.get(split)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -141,19 +159,7 @@ def _published(folder: Path) -> dict[str, list[Post]]:
         raise DataError(
             f"{path!r} lists post {unknown[0]!r}, which {str(folder / POSTS)!r} has not"
         )
-    where = str(folder / POSTS)
-
-    def one(name: str) -> Post:
-        entry = entries[name]
-        if not isinstance(entry, dict):
-            raise DataError(f"post {name!r} in {where!r} must be a JSON object")
-        annotators = entry.get("annotators")
-        if not isinstance(annotators, list) or not all(isinstance(a, dict) for a in annotators):
-            raise DataError(f"post {name!r} in {where!r} must have a list of annotators")
-        labels = [annotator.get("label") for annotator in annotators]
-        return _checked(name, entry, labels, where)
-
-    return {name: [one(post) for post in divisions[split]] for name, split in SPLITS.items()}
+    return divisions
 
 
 def _checked(name: str, entry: Mapping[str, Any], labels: list[Any], where: str) -> Post:

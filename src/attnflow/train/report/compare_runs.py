@@ -206,14 +206,32 @@ def _pairs(held: Sequence[Held]) -> list[list[Held]]:
 
 
 def _figures(runs: Runs) -> Figures:
-    everywhere = all("heldout" in trained.engine.inputs for _, trained in runs)
-    part = "heldout" if everywhere else "train"
     for number, held in enumerate(_pairs(held_losses([trained for _, trained in runs])), 1):
         said = (
             "Loss under a held focus weight; what it gains over the classifier trained at the next "
             f"lower weight; and what the same classifier gains by {RISE:g} more weight"
         )
         yield f"held{number}", said, drawing.held(held)
+    yield from _learning(runs)
+    for name, trained in runs:
+        own = _part_of(trained)
+        shape = trained.engine.task.shape
+        replicas = trained.engine.run.replicas
+        if len(shape) == 3 and shape[-1] in (1, 3):
+            which = name if len(replicas) == 1 else f"{name}, {replicas[0]},"
+            said = f"Inputs of {which} with the weight on each segment; the true one is framed"
+            yield f"mosaics-{name}", said, drawing.mosaics(trained, own)
+        for replica, which in enumerate(replicas if has_curves(trained) else ()):
+            run, ending = (name, "") if len(replicas) == 1 else (f"{name}, {which},", f"-{replica}")
+            said = f"Closed form over what {run} measured, with the largest distance"
+            found = theory_over_practice(trained, replica)
+            yield f"theory-{name}{ending}", said, drawing.practice(found)
+
+
+def _learning(runs: Runs) -> Figures:
+    """Curves and joint histograms of the runs whose focus learns."""
+    everywhere = all("heldout" in trained.engine.inputs for _, trained in runs)
+    part = "heldout" if everywhere else "train"
     learning = [
         (label, trained, replica)
         for name, trained in runs
@@ -232,16 +250,3 @@ def _figures(runs: Runs) -> Figures:
     for start in range(0, len(shares), 4):
         said = "Joint histogram of focus weight and class probability on the true segment"
         yield f"signatures{start // 4 + 1}", said, drawing.heat_maps(shares[start : start + 4])
-    for name, trained in runs:
-        own = _part_of(trained)
-        shape = trained.engine.task.shape
-        replicas = trained.engine.run.replicas
-        if len(shape) == 3 and shape[-1] in (1, 3):
-            which = name if len(replicas) == 1 else f"{name}, {replicas[0]},"
-            said = f"Inputs of {which} with the weight on each segment; the true one is framed"
-            yield f"mosaics-{name}", said, drawing.mosaics(trained, own)
-        for replica, which in enumerate(replicas if has_curves(trained) else ()):
-            run, ending = (name, "") if len(replicas) == 1 else (f"{name}, {which},", f"-{replica}")
-            said = f"Closed form over what {run} measured, with the largest distance"
-            found = theory_over_practice(trained, replica)
-            yield f"theory-{name}{ending}", said, drawing.practice(found)

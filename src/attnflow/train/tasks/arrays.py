@@ -1,5 +1,6 @@
 """A task from arrays, or from the columns of a table, that hold the segments of every input."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -94,12 +95,12 @@ def from_dataset(
         >>> train(Training(epochs=10), task=from_dataset(_, "patches"))  # doctest: +SKIP
     """
     tables = _tables(dataset, splits or {})
-    for table in tables.values():
-        for column in filter(None, (segments, label, true)):
-            if column not in table.column_names:
-                raise SettingError(
-                    f"columns must be among {', '.join(table.column_names)}, got {column!r}"
-                )
+    asked = [column for column in (segments, label, true) if column is not None]
+    for table, column in itertools.product(tables.values(), asked):
+        if column not in table.column_names:
+            raise SettingError(
+                f"columns must be among {', '.join(table.column_names)}, got {column!r}"
+            )
     class_names = tuple(getattr(tables["train"].features[label], "names", ()))
     inputs = {part: [_stacked(v, segments) for v in t[segments]] for part, t in tables.items()}
     most = max((len(value) for part in inputs.values() for value in part), default=0)

@@ -65,16 +65,13 @@ def hatexplain(
 
     Source: Mathew et al. (2021); Vashisht and Ramaswamy (2023), experiments.
     """
-    if label not in LABEL_RULES:
-        raise SettingError(f"label must be one of {', '.join(LABEL_RULES)}, got {label!r}")
-    if rationale not in RATIONALE_RULES:
-        raise SettingError(
-            f"rationale must be one of {', '.join(RATIONALE_RULES)}, got {rationale!r}"
-        )
-    if vocabulary not in VOCABULARIES:
-        raise SettingError(
-            f"vocabulary must be one of {', '.join(VOCABULARIES)}, got {vocabulary!r}"
-        )
+    for what, given, known in (
+        ("label", label, LABEL_RULES),
+        ("rationale", rationale, RATIONALE_RULES),
+        ("vocabulary", vocabulary, VOCABULARIES),
+    ):
+        if given not in known:
+            raise SettingError(f"{what} must be one of {', '.join(known)}, got {given!r}")
     check_count("max_length", max_length, 2)
     random = np.random.default_rng(seed)
     chosen: dict[str, list[tuple[Post, str]]] = {}
@@ -86,11 +83,11 @@ def hatexplain(
         chosen[name] = _drawn(random, told, counts[name], name)
     texts = {name: [p.words[:max_length] for p, _ in told] for name, told in chosen.items()}
     counted = chain(*texts.values()) if vocabulary == "all" else texts["train"]
-    known = Vocabulary.of(counted, min_count)
+    listed = Vocabulary.of(counted, min_count)
     places = max(len(words) for part in texts.values() for words in part)
     sets = {}
     for name, told in chosen.items():
-        numbers, mask = known.numbers(texts[name], places)
+        numbers, mask = listed.numbers(texts[name], places)
         truth = np.zeros_like(mask)
         for row, (post, _) in enumerate(told):
             marks = rationale_of(post, rationale)[:places]
@@ -98,7 +95,7 @@ def hatexplain(
         labels = np.array([LABELS.index(kind) for _, kind in told], np.int32)
         nowhere = np.full(len(told), -1, np.int32)
         sets[name] = Mosaics(numbers, labels, nowhere, mask, truth & mask)
-    words = known.words
+    words = listed.words
     return Task(
         "hatexplain",
         np.arange(len(words), dtype=np.int32),
