@@ -84,15 +84,13 @@ def _tell(done: "Trained", found: list[dict[str, Any]], as_json: bool) -> None:
 
     for remark in done.remarks:
         output.say(remark)
-    said = [outcome(done, replica, one) for replica, one in enumerate(found)]
     if as_json:
-        told = [{**one, "outcome": sentence} for one, sentence in zip(found, said, strict=True)]
-        output.emit(told[0] if len(told) == 1 else told)
+        output.emit(found[0] if len(found) == 1 else found)
         return
     for one, replica in zip(found, done.engine.run.replicas, strict=True):
         runs.show_rates(one, str(replica))
-    for sentence in said:
-        output.line(sentence)
+    for replica, one in enumerate(found):
+        output.line(outcome(done, replica, one))
 
 
 def register(app: typer.Typer) -> None:
