@@ -27,7 +27,9 @@ def run(tmp_path_factory, compiled_once):
 
 def test_evaluate_prints_what_training_printed(document, run):
     place, printed = run
+    said = printed.pop("outcome")
     assert document("evaluate", place) == printed
+    assert said.startswith("After 5 epochs of soft@epoch=2,lvml, focus found a true segment in ")
     assert list(printed) == ["task", "paradigm", "epochs", "weights", "meanings", "sets"]
     assert list(printed["sets"]) == ["train", "heldout", "test"]
 

@@ -120,6 +120,7 @@ def test_names_cannot_break_out_of_the_page():
 
 
 def test_equations_are_presentation_mathml():
+    assert "<mo>+</mo><mi>C</mi><mo>\u2212</mo><mn>1</mn>" in mathml(slope, sp.exp(mu) + C - 1)
     text = mathml(slope, (C - 1) / C * mu)
     assert text.startswith('<math display="block">') and "<mfrac>" in text
     assert "<msup><mi>\u03a6</mi><mo>\u2032</mo></msup><mo>=</mo>" in text

@@ -9,7 +9,7 @@ import sympy as sp
 from sympy.printing.pretty.pretty import PrettyPrinter
 
 from attnflow import symbols
-from attnflow.export.latex import in_order, latex
+from attnflow.export.latex import InOrder, in_order, latex
 from attnflow.symbolic.algebra.functions import dilog_negexp, wright_omega
 from attnflow.symbolic.derivation.step import DEFINITION, Step
 
@@ -140,10 +140,7 @@ def _widest_part(expr: sp.Expr, width: int) -> sp.Expr | None:
     return max(fitting or parts, key=_width, default=None)
 
 
-class _Printer(PrettyPrinter):
-    def _as_ordered_terms(self, expr: sp.Expr, order: str | None = None) -> list[sp.Expr]:
-        terms = list(super()._as_ordered_terms(expr, order=order))
-        return terms if order == "none" else in_order(terms)
+class _Printer(InOrder, PrettyPrinter): ...
 
 
 def _draw(expr: sp.Basic) -> str:

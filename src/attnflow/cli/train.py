@@ -13,6 +13,7 @@ from attnflow.cli.options import AsJson, Expanded, grouped
 from attnflow.cli.training import MachineOptions, config_of, options_of
 from attnflow.errors import SettingError
 from attnflow.train.config import Training
+from attnflow.train.shared_config import MEASURED
 
 if TYPE_CHECKING:
     from attnflow.train.trained import Trained
@@ -33,16 +34,30 @@ def train(
         ),
     ] = None,
     config: Annotated[
-        str | None, Option(metavar="FILE", help="A config in TOML; options come on top.")
+        str | None,
+        Option(
+            metavar="FILE", help="A config in TOML; options come on top.", rich_help_panel=MEASURED
+        ),
     ] = None,
     out: Annotated[
-        str | None, Option("--out", "-o", metavar="DIR", help="Keep the run here.")
+        str | None,
+        Option("--out", "-o", metavar="DIR", help="Keep the run here.", rich_help_panel=MEASURED),
     ] = None,
     resume: Annotated[
-        bool, Option("--resume", help="Go on with the run in --out, bit for bit.")
+        bool,
+        Option(
+            "--resume",
+            help="Go on with the run in --out, bit for bit.",
+            rich_help_panel=MEASURED,
+        ),
     ] = False,
     tensorboard: Annotated[
-        bool, Option("--tensorboard", help="Keep logs for TensorBoard in --out too.")
+        bool,
+        Option(
+            "--tensorboard",
+            help="Keep logs for TensorBoard in --out too.",
+            rich_help_panel=MEASURED,
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -84,13 +99,15 @@ def _tell(done: "Trained", found: list[dict[str, Any]], as_json: bool) -> None:
 
     for remark in done.remarks:
         output.say(remark)
+    said = [outcome(done, replica, one) for replica, one in enumerate(found)]
     if as_json:
-        output.emit(found[0] if len(found) == 1 else found)
+        told = [{**one, "outcome": sentence} for one, sentence in zip(found, said, strict=True)]
+        output.emit(told[0] if len(told) == 1 else told)
         return
     for one, replica in zip(found, done.engine.run.replicas, strict=True):
         runs.show_rates(one, str(replica))
-    for replica, one in enumerate(found):
-        output.line(outcome(done, replica, one))
+    for sentence in said:
+        output.line(sentence)
 
 
 def register(app: typer.Typer) -> None:

@@ -13,6 +13,9 @@ from attnflow.errors import SettingError
 from attnflow.train.entries import Config, key_of, kind_of, told
 
 MACHINE = "Machine"
+FIRST = ("task", "data", "paradigm", "epochs", "batch", "learning_rate", "seed", "networks")
+FIRST += ("segments", "classes", "label", "year")
+"""Options that help begins with, which orders its sections: those of any task, then of each."""
 Kind = TypeVar("Kind", bound=Config)
 
 
@@ -44,7 +47,8 @@ def options_of(
         options[key] = inspect.Parameter(
             key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind
         )
-    return tuple(options.values())
+    rest = {key: option for key, option in options.items() if key not in FIRST}
+    return (*(options[key] for key in FIRST if key in options), *rest.values())
 
 
 def config_of(

@@ -166,8 +166,18 @@ def in_order(terms: Sequence[sp.Expr]) -> list[sp.Expr]:
     return terms
 
 
-class Printer(LatexPrinter):
-    """sympy's printer with our names; sums that end in O(t^n) or o(1) run towards that end."""
+class InOrder:
+    """For a printer of sympy's: sums as papers write them, series up to their O(t^n) or o(1)."""
+
+    def _as_ordered_terms(self, expr: sp.Expr, order: str | None = None) -> list[sp.Expr]:
+        terms = list(super()._as_ordered_terms(expr, order=order))  # pyright: ignore
+        if any(map(_is_rest, terms)):
+            return sorted(terms, key=_order)
+        return terms if order == "none" else in_order(terms)
+
+
+class Printer(InOrder, LatexPrinter):
+    """sympy's printer with our names."""
 
     def __init__(self) -> None:  # noqa: D107
         super().__init__({"fold_func_brackets": False})
@@ -184,12 +194,6 @@ class Printer(LatexPrinter):
             power = expr.name.removeprefix("O(t^").removesuffix(")")
             return rf"\mathcal{{O}}\left(t^{{{power}}}\right)"
         return super()._print_Symbol(expr, style)
-
-    def _as_ordered_terms(self, expr: sp.Expr, order: str | None = None) -> list[sp.Expr]:
-        terms = list(super()._as_ordered_terms(expr, order=order))
-        if any(map(_is_rest, terms)):
-            return sorted(terms, key=_order)
-        return terms if order == "none" else in_order(terms)
 
     def _print_Limit(self, expr: sp.Limit) -> str:
         what, variable, point, _ = expr.args

@@ -18,9 +18,11 @@ from attnflow.train.entries import (
 from attnflow.train.shared_config import (
     CUSTOM,
     IMAGES,
+    MEASURED,
     MOSAICS,
     POSTS,
     PUBLISHED,
+    SEGMENTED,
     TASK,
     TASKS,
     Run,
@@ -71,7 +73,7 @@ class Training(Run):
         "number of segments (m)",
         whole(2),
         tasks=MOSAICS,
-        panel=TASK,
+        panel=SEGMENTED,
         option=("--segments", "-m"),
         metavar="M",
     )
@@ -80,7 +82,7 @@ class Training(Run):
         "number of classes (C)",
         whole(2),
         tasks=("orthogonal",),
-        panel=TASK,
+        panel=SEGMENTED,
         option=("--classes", "-C"),
         metavar="C",
     )
@@ -89,7 +91,7 @@ class Training(Run):
         "mean of the background of sampled inputs, 0 in the paper's code",
         NONNEGATIVE,
         tasks=("orthogonal",),
-        panel=TASK,
+        panel=SEGMENTED,
         metavar="S",
     )
     test: int | None = entry(
@@ -107,14 +109,14 @@ class Training(Run):
         False,
         "draw the training mosaics anew each epoch (digits, cifar10, cifar100): the nearest thing "
         "to theory's gradient over the population",
-        panel=TASK,
+        panel=SEGMENTED,
     )
     mosaics: str | None = entry(
         None,
         "which mosaics: drawn by --data-seed, as by default, or those of the paper's code",
         ("drawn", "published"),
         tasks=IMAGES,
-        panel=TASK,
+        panel=SEGMENTED,
         metavar="NAME",
     )
     order: str = entry(
@@ -184,6 +186,7 @@ class Training(Run):
         16,
         "measurements at most before the first step and after 1, 2, 4, 8, ... of the first epoch",
         whole(0),
+        panel=MEASURED,
     )
     passes: int | None = entry(
         None, "how often an epoch goes over the inputs", COUNT, follows={"": 1, "orthogonal": 20}

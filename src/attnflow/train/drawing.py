@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from attnflow.palette import COLOURS, DASHES
-from attnflow.plots.style import LABELS, literal, new_figure, style
+from attnflow.plots.style import LABELS, WIDTHS, literal, new_figure, style
 from attnflow.train.engine import Engine
 from attnflow.train.evaluation import BINS, one_run
 from attnflow.train.fixed_focus import Held
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 LEGEND_LINE = 0.15
 """Height in inches of a line of a legend, which its figure must be higher by."""
+
+ACROSS = 10
+"""Most segments that a line of a mosaic shows."""
+LINE, BETWEEN, MARGIN, PICTURE = 1.2, 0.35, 0.3, 0.88
+"""Height of a line with its weights, what lies between inputs and left of them, and the side of a
+picture, in the widths of a segment."""
 
 TITLES = {**LABELS, "beta": r"class probability $\beta$", "focus_true": "focus true"}
 
@@ -143,24 +149,33 @@ def mosaics(trained: "Trained", part: str, count: int = 6, replica: int = 0) -> 
     found = read(engine, held, engine.base, shown, engine.run.replicas[replica], table)
     weights = np.exp(np.asarray(found.log_weights))
     with style():
-        figure = new_figure(2, 0.95 * len(inputs))
-        grid = figure.subplots(len(inputs), engine.task.segments, squeeze=False)
-        for row in range(len(inputs)):
-            for column, axes in enumerate(grid[row]):
-                item = np.asarray(engine.task.base[inputs.segments[row, column]])
-                axes.imshow(item.squeeze(), cmap="gray_r" if item.shape[-1] == 1 else None)
-                axes.set_xticks([])
-                axes.set_yticks([])
-                axes.set_title(f"{weights[row, column]:.2f}", pad=2)
-                true = column == inputs.true[row]
-                if inputs.truth is not None:
-                    true = inputs.truth[row, column]
-                for side in axes.spines.values():
-                    side.set_visible(bool(true))
-                    side.set_color(COLOURS[1])
-                    side.set_linewidth(2)
+        across = min(engine.task.segments, ACROSS)
+        lines = -(-engine.task.segments // across)
+        places = np.divmod(np.arange(engine.task.segments), across)  # line and column
+        high = len(inputs) * (lines * LINE + BETWEEN)
+        figure = new_figure(2, WIDTHS[2] * high / (across + MARGIN))
+        axes = figure.subplots()
+        axes.set(xlim=(-MARGIN, across), ylim=(high, 0), aspect="equal")
+        axes.axis("off")
+        for row, weight in enumerate(weights):
+            truth = np.arange(len(weight)) == inputs.true[row]
+            if inputs.truth is not None:
+                truth = inputs.truth[row]
+            top = row * (lines * LINE + BETWEEN) + BETWEEN
             label = engine.task.class_names[inputs.labels[row]] if engine.task.class_names else ""
-            grid[row][0].set_ylabel(label)
+            axes.text(-0.1, top + LINE / 2, label, ha="right", va="center", rotation=90)
+            for place, (line, column) in enumerate(zip(*places, strict=True)):
+                item = np.asarray(engine.task.base[inputs.segments[row, place]]).squeeze()
+                low = top + line * LINE + LINE - PICTURE
+                box = (column + 0.5 - PICTURE / 2, column + 0.5 + PICTURE / 2)
+                grey = "gray_r" if item.ndim == 2 else None
+                axes.imshow(item, cmap=grey, extent=(*box, low + PICTURE, low))
+                axes.text(
+                    column + 0.5, low - 0.03, f"{weight[place]:.2f}", ha="center", va="bottom"
+                )
+                if truth[place]:
+                    square = ((*box, *box[::-1], box[0]), low + PICTURE * np.array([0, 0, 1, 1, 0]))
+                    axes.plot(*square, color=COLOURS[1], linewidth=2)
     return figure
 
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 CUSTOM = "custom"
 """The task of a config whose inputs were given as an object."""
 TASK, POSTS = "Task", "Posts (task hatexplain)"
+MEASURED = "Measuring and keeping"
 IMAGES = ("cifar10", "cifar100")
 MOSAICS = ("digits", "orthogonal", *IMAGES)
+SEGMENTED = f"Mosaics (tasks {', '.join(MOSAICS)})"
 TASKS = (*MOSAICS, "hatexplain")
 """Names of the built-in tasks."""
 PUBLISHED = {
@@ -95,11 +97,12 @@ class Run(Config):
     start_from: str | None = entry(
         None,
         "folder of another run, from whose newest weights this one begins, with a fresh optimiser",
+        panel=MEASURED,
         metavar="RUN",
     )
     start_weights: str | None = entry(None, "SHA-256 of these weights, as they were", panel="")
-    measure_every: int = entry(1, "epochs between measurements", COUNT)
-    checkpoint_every: int = entry(1, "epochs between checkpoints", COUNT)
+    measure_every: int = entry(1, "epochs between measurements", COUNT, panel=MEASURED)
+    checkpoint_every: int = entry(1, "epochs between checkpoints", COUNT, panel=MEASURED)
 
     rates: ClassVar[tuple[str, str]] = ("learning_rates", "classifier")
     """The entry of the learning rate, and the network by whose rate time is counted."""

@@ -6,6 +6,7 @@ import sympy as sp
 from sympy.printing.mathml import MathMLPresentationPrinter
 
 from attnflow import symbols as names
+from attnflow.export.latex import InOrder
 
 _DOTTED = {names.mu_dot: "\u03bc", names.nu_dot: "\u03bd"}
 _QUOTIENTS = {
@@ -16,7 +17,7 @@ _QUOTIENTS = {
 _POTENTIALS = {names.Phi: False, names.slope: True}  # whether primed
 
 
-class _Printer(MathMLPresentationPrinter):
+class _Printer(InOrder, MathMLPresentationPrinter):
     """Names that sympy would read as LaTeX, and the special functions of attnflow."""
 
     def _node(self, tag: str, *children: Any) -> Any:

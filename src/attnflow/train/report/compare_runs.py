@@ -128,14 +128,12 @@ def _conclusion(page: Page, runs: Runs, evaluated: Evaluations) -> None:
         lines.append((label, part, *map(_percent, [rates["focus_true"], *accuracies])))
     known = {label: value for label, value in focus.items() if value is not None}
     if len(evaluated) > 1:
-        told = [
-            f"{max(found, key=found.__getitem__)} {verb} ({max(found.values()):.1f} %)"
-            for found, verb in (
-                (known, "finds a true segment most often"),
-                (right, "classifies best"),
-            )
-            if found
-        ]
+        best: dict[str, list[str]] = {}
+        for found, verb in ((known, "finds a true segment most often"), (right, "classifies best")):
+            if found:
+                label = max(found, key=found.__getitem__)
+                best.setdefault(label, []).append(f"{verb} ({found[label]:.1f} %)")
+        told = (f"{label} {' and '.join(done)}" for label, done in best.items())
         page.text(f"On the inputs least seen in training, {', and '.join(told)}.")
     for label, trained, replica, found in evaluated:
         if label in focus:

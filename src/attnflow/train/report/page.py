@@ -34,8 +34,9 @@ overflow-x: auto; }
 th, td { border-bottom: 1px solid var(--rule); padding: 0.2rem 0.6rem; text-align: left; \
 white-space: nowrap; overflow-wrap: normal; }
 td { font-variant-numeric: tabular-nums; }
-figure { margin: 2rem 0; } figcaption { color: var(--soft); }
-img { width: 100%; max-width: 60rem; background: #fff; border-radius: 4px; }
+figure { margin: 2rem 0; overflow-x: auto; }
+figcaption { color: var(--soft); position: sticky; left: 0; }
+img { width: 100%; min-width: 36rem; max-width: 60rem; background: #fff; border-radius: 4px; }
 a { color: inherit; }"""
 
 
