@@ -41,6 +41,7 @@ NAMES: dict[sp.Symbol, tuple[str, str]] = {
     names.B: ("B", "background segments to a foreground segment"),
     names.rho: (r"\rho", "relative speed of the focus"),
     names.tau: (r"\tau", "overall speed"),
+    names.decay: (r"\lambda_{\mathrm{w}}", "weight decay"),
     names.eta: (r"\eta", "learning rate of a step"),
     names.p: ("p", "momentum"),
     names.h: ("h", "time that passes in a step"),
