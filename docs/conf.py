@@ -14,6 +14,7 @@ import os
 import runpy
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -25,7 +26,7 @@ sys.path[:0] = [str(HERE / "extensions"), str(ROOT / "src")]
 import attnflow  # noqa: E402
 
 project = "attnflow"
-author = "the attnflow developers"
+author = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["authors"][0]["name"]
 version = release = attnflow.__version__
 copyright = f"2026, {author}"
 
