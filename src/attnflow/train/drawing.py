@@ -163,7 +163,7 @@ def mosaics(trained: "Trained", part: str, count: int = 6, replica: int = 0) -> 
                 truth = inputs.truth[row]
             top = row * (lines * LINE + BETWEEN) + BETWEEN
             label = engine.task.class_names[inputs.labels[row]] if engine.task.class_names else ""
-            axes.text(-0.1, top + LINE / 2, label, ha="right", va="center", rotation=90)
+            axes.text(-0.1, top + LINE / 2, literal(label), ha="right", va="center", rotation=90)
             for place, (line, column) in enumerate(zip(*places, strict=True)):
                 item = np.asarray(engine.task.base[inputs.segments[row, place]]).squeeze()
                 low = top + line * LINE + LINE - PICTURE
