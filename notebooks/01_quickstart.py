@@ -25,6 +25,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import attnflow as af
@@ -76,8 +77,10 @@ dataset
 # %%
 from attnflow.plots.figures import draw  # noqa: E402
 
-figure = draw(dataset, "overview")
-figure
+figure, panels = plt.subplots(2, 2, figsize=(8.5, 6.0), layout="constrained")
+for ax, name in zip(panels.flat, ("mu", "nu", "alpha", "loss"), strict=True):
+    draw(dataset, name, ax=ax)
+plt.show()
 
 # %% [markdown]
 # How long does each paradigm take until the focus weight is 0.9? LVML is the fastest; soft

@@ -64,6 +64,7 @@ axis.loglog(rates, [errors[r][0] for r in rates], "o-", label="flow")
 axis.loglog(rates, [errors[r][1] for r in rates], "s-", label="corrected flow")
 axis.set(xlabel="learning rate", ylabel="largest error in $\\mu$ and $\\nu$")
 axis.legend()
+plt.show()
 
 # %%
 order = np.log2(errors[0.1][1] / errors[0.05][1])
@@ -87,6 +88,7 @@ for name, colour in COLOURS.items():
     axis.plot(times, stable, color=colour, label=name)
 axis.set(xlabel="time", ylabel="largest stable learning rate", ylim=(0, 300))
 axis.legend()
+plt.show()
 least
 
 # %%
@@ -114,6 +116,7 @@ for name, colour in COLOURS.items():
 axes[0].set(xlabel="time", ylabel="focus weight", title="gradient flow")
 axes[1].set(xlabel="step x learning rate", title="Adam")
 axes[0].legend()
+plt.show()
 reached
 
 # %% [markdown]

@@ -15,6 +15,9 @@ NOTEBOOKS = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
 # done once. What a notebook prints and whether it failed goes into one JSON line.
 RUNNER = """
 import contextlib, io, json, runpy, sys, traceback
+import matplotlib.pyplot as plt
+shown = []
+plt.show = lambda: (shown.extend(plt.get_fignums()), plt.close("all"))
 for path in sys.argv[1:]:
     printed, error = io.StringIO(), None
     with contextlib.redirect_stdout(printed):
@@ -22,9 +25,9 @@ for path in sys.argv[1:]:
             runpy.run_path(path, run_name="__main__")
         except BaseException:
             error = traceback.format_exc()
-        import matplotlib.pyplot as plt
-        plt.close("all")
-    print(json.dumps({"path": path, "printed": printed.getvalue(), "error": error}), flush=True)
+    told = {"path": path, "printed": printed.getvalue(), "error": error}
+    print(json.dumps({**told, "shown": len(shown), "hidden": plt.get_fignums()}), flush=True)
+    shown.clear(), plt.close("all")
 """
 
 
@@ -64,6 +67,11 @@ def test_there_are_notebooks_in_reading_order_without_a_gap():
 def test_every_notebook_runs_in_quick_mode_and_its_claims_hold(name, quick_runs):
     assert quick_runs[name]["error"] is None, quick_runs[name]["error"]
     assert quick_runs[name]["printed"]
+
+
+@pytest.mark.parametrize("name", [path.stem for path in NOTEBOOKS])
+def test_every_notebook_shows_its_figures_as_a_script(name, quick_runs):
+    assert quick_runs[name]["shown"] > 0 and not quick_runs[name]["hidden"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
