@@ -17,10 +17,11 @@ COUNT = 60
 
 STYLE = """\
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #5b6470; --line: #d9dde2;
-  --ground: #fff; --word: #edeff2; --good: #0b6e4f; --bad: #a3321f; --mark: #0072b2; }
+  --ground: #fff; --word: #edeff2; --good: #0b6e4f; --bad: #a3321f; --mark: #0072b2;
+  --heat: 230, 159, 0; }
 @media screen and (prefers-color-scheme: dark) { :root { --ink: #e8ebf0; --soft: #a3adba;
   --line: #3a424d; --ground: #16181c; --word: #2a3038; --good: #58c99d; --bad: #f0917f;
-  --mark: #4aa8e0; } }
+  --mark: #4aa8e0; --heat: 150, 92, 0; } }
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground);
   max-width: 52rem; margin: 2.5rem auto; padding: 0 1.25rem; }
@@ -36,12 +37,13 @@ header b { color: var(--ink); font-weight: 600; } .good { color: var(--good); }
 .text { line-height: 2.15; }
 .w { display: inline-block; padding: 0 .25em; margin: 0 .08em; border-radius: .25em;
   line-height: 1.45; border-bottom: .2em solid transparent;
-  background: rgba(230, 159, 0, var(--a, 0)) padding-box; -webkit-print-color-adjust: exact;
-  print-color-adjust: exact; }
-.r { border-bottom-color: var(--mark); border-bottom-left-radius: 0; border-bottom-right-radius: 0; }
+  background: rgba(var(--heat), var(--a, 0)) padding-box; -webkit-print-color-adjust: exact;
+  print-color-adjust: exact; color: var(--ink); }
+.r { border-bottom-color: var(--mark); border-bottom-left-radius: 0;
+  border-bottom-right-radius: 0; }
 .m { box-shadow: inset 0 0 0 .1em var(--ink); }
 .h { height: 1.65em; width: calc(var(--n) * .52em + .5em); vertical-align: middle;
-  background: linear-gradient(rgba(230, 159, 0, var(--a, 0)), rgba(230, 159, 0, var(--a, 0))),
+  background: linear-gradient(rgba(var(--heat), var(--a, 0)), rgba(var(--heat), var(--a, 0))),
   var(--word); background-clip: padding-box; }
 @media print { body { margin: 0; max-width: none; font-size: 11pt; } }"""
 
