@@ -68,7 +68,8 @@ def _conclusion(page: Page, runs: Runs, found: Scores) -> None:
     best, score = max(
         ((name, one["sets"]["val"]["bleu4"]) for name, one in found), key=lambda pair: pair[1]
     )
-    page.text(f"The best BLEU-4 on the validation set, {score:.3f}, has {best}.")
+    most = "the most of all" if len(found) > 1 else "of 1 at most"
+    page.text(f"On the validation set {best} reaches a BLEU-4 of {score:.3f}, {most}.")
     page.text(f"{SCALES}; focus and alpha in percent of the words that name.")
     parts = [(name, part, v) for name, one in found for part, v in one["sets"].items()]
     columns = list(dict.fromkeys(column for *_, values in parts for column in values))

@@ -72,7 +72,7 @@ def over_epochs(
         for axes, panel in zip(grid, panels, strict=True):
             for place, (label, rows) in enumerate(runs):
                 _lines(axes, panel, place, label, rows)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             axes.set_ylabel(panel.label)
             if panel.bounded:
                 axes.set_ylim(0, 1.02)
@@ -99,7 +99,7 @@ def _lines(axes: "Axes", panel: Panel, place: int, label: str, rows: list[dict[s
             [value.get(name, np.nan) for value in values],
             color=COLOURS[place % len(COLOURS)],
             linestyle=DASHES[(line if several else place) % len(DASHES)],
-            marker="o" if len(used) == 1 else None,
+            marker="os^v"[line % 4] if len(used) == 1 else None,
             label=(part if place == 0 else None) if several else literal(label),
         )
 
