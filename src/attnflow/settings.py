@@ -263,3 +263,22 @@ class Setting(Tabled):
         """All fields (a ``decay`` of 0 apart) as plain Python values, for records and JSON."""
         plain = {name: np.asarray(v).tolist() for name, v in self.numbers().items()}
         return {**plain, "background": self.background}
+
+
+def check_setting(setting: Any, called: str) -> None:
+    """Refuse what is no setting of numbers.
+
+    Args:
+        setting: what the user gave.
+        called: what takes it.
+
+    Raises:
+        SettingError: it is no Setting, or holds arrays.
+    """
+    if not isinstance(setting, Setting):
+        raise SettingError(f"setting must be a Setting, got {setting!r}")
+    for name, value in setting.numbers().items():
+        if np.ndim(value) > 0:
+            raise SettingError(
+                f"{called} takes one setting, got an array of shape {np.shape(value)} for {name}"
+            )

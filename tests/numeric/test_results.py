@@ -95,3 +95,22 @@ def test_a_setting_prints_what_is_not_plain():
     assert (
         repr(af.Setting(5, 3, focus_rate=2.0)) == "Setting(segments=5, classes=3, focus_rate=2.0)"
     )
+
+
+def test_what_takes_one_setting_says_who_was_called():
+    from attnflow.export.explorer import page
+
+    many = af.Setting(np.array([5, 9]), 3)
+    calls = {
+        "compare": lambda: af.compare("soft", many),
+        "best_schedule": lambda: af.best_schedule(many, 0.9),
+        "best_switch": lambda: af.best_switch(many, 0.9, "soft", "hard"),
+        "timed": lambda: af.timed(af.Schedule("soft@alpha=0.6,hard"), many),
+        "advise": lambda: af.advise(many, 0.1),
+        "the explorer": lambda: page("soft", setting=many),
+    }
+    for called, call in calls.items():
+        with pytest.raises(SettingError, match=rf"^{called} takes one setting.* \(2,\)"):
+            call()
+    with pytest.raises(SettingError, match=r"^timed takes .* one target .* \(2,\)"):
+        af.timed(af.Schedule("soft@theory,hard"), af.Setting(5, 3), target=np.array([0.8, 0.9]))

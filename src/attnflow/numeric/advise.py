@@ -13,7 +13,7 @@ import numpy as np
 
 from attnflow.errors import SettingError
 from attnflow.numeric.best_schedule import best_schedule, best_switch, distinct
-from attnflow.numeric.events import time_to_focus
+from attnflow.numeric.events import one_problem, time_to_focus
 from attnflow.numeric.stability import max_learning_rate
 from attnflow.numeric.steps import check_momentum
 from attnflow.schedule import Schedule
@@ -241,6 +241,7 @@ def advise(
     derivations/10_crossings_and_switching.py and 15_largest_learning_rate.py.
     """
     clock = clock_of(learning_rate, momentum, batch, train, epochs)
+    one_problem(setting, target, (0.0, 0.0), "advise")
     names = distinct(paradigms, "paradigms")
     schedules = {str(p): Schedule([(p,)]) for p in names}
     if len(names) > 1:

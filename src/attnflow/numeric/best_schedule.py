@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnflow.errors import ParadigmError, SettingError
-from attnflow.numeric.events import course, time_to_focus
+from attnflow.numeric.events import course, one_problem, time_to_focus
 from attnflow.numeric.switch_search import ROUNDING, Order, Race, Run
 from attnflow.schedule import Amount, Schedule
 from attnflow.settings import Setting, listed
@@ -266,6 +266,8 @@ def timed(
     """
     if not isinstance(schedule, Schedule):
         raise SettingError(f"schedule must be an attnflow.Schedule, got {schedule!r}")
+    if schedule.units & {"theory", "alpha"}:
+        one_problem(setting, target, initial, "timed")
     if "theory" in schedule.units:
         if len(schedule.units) > 1:
             raise SettingError(f"theory times all switches of a schedule or none, got {schedule}")

@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import Float
 
 from attnflow.errors import NoFirstIntegral, SettingError
-from attnflow.numeric.times import check_setting, check_times, default_times
+from attnflow.numeric.times import check_times, default_times
 from attnflow.numeric.trajectory import Trajectory
 from attnflow.schedule import Schedule
-from attnflow.settings import Setting, check_number, check_start, listed
+from attnflow.settings import Setting, check_number, check_setting, check_start, listed
 from attnflow.symbolic.catalogue import CATALOGUE, paradigm
 from attnflow.symbolic.paradigm import Paradigm, nearest
 
@@ -89,7 +89,7 @@ def compare(
         IntegrationFailed: a method did not reach the last time.
     """
     setting = Setting(20, 20) if setting is None else setting
-    check_setting(setting)
+    check_setting(setting, "compare")
     entries = _entries(paradigms)
     chosen = _methods(methods)
     start = _start(initial)

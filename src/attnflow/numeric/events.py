@@ -89,6 +89,16 @@ def course(
 ) -> Course:
     """Check what the searches for a best switch share, and bring it to one form.
 
+    Args and errors as ``one_problem``; and the target lies between initial focus weight and 1.
+    """
+    problem = one_problem(setting, target, initial, called)
+    _check_target(target)
+    return _course(problem, target)
+
+
+def one_problem(setting: Setting, target: Any, initial: tuple[Any, Any], called: str) -> Problem:
+    """The problem of one setting, one start and one target.
+
     Args:
         setting: one Setting of numbers.
         target: a focus weight.
@@ -96,7 +106,7 @@ def course(
         called: the function whose arguments they are.
 
     Raises:
-        SettingError: target not between the initial focus weight and 1; arrays or tracers.
+        SettingError: arrays or tracers.
     """
     if traced(setting, target, initial):
         raise SettingError(f"{called} runs from plain Python, got a tracer: {OUTSIDE}")
@@ -106,8 +116,7 @@ def course(
             f"{called} takes one setting, one start and one target at a time, got arrays of shape "
             f"{problem.batch_shape or np.shape(target)}"
         )
-    _check_target(target)
-    return _course(problem, target)
+    return problem
 
 
 def _check_target(target: Any) -> None:

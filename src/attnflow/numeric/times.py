@@ -8,28 +8,20 @@ from jaxtyping import Float
 
 from attnflow.errors import SettingError
 from attnflow.numeric.trajectory import Reduced, reduce_setting
-from attnflow.settings import Setting, check, check_number, nonnegative, positive, whole
+from attnflow.settings import (
+    Setting,
+    check,
+    check_number,
+    check_setting,
+    nonnegative,
+    positive,
+    whole,
+)
 
 GRIDS = ("linear", "log")
 
 MOST_POINTS = 10_000_000
 """More times than this do not fit the memory of a small machine."""
-
-
-def check_setting(setting: Setting) -> None:
-    """Refuse what is no setting of numbers.
-
-    Raises:
-        SettingError: it is no Setting, or holds arrays.
-    """
-    if not isinstance(setting, Setting):
-        raise SettingError(f"setting must be a Setting, got {setting!r}")
-    for name, value in setting.numbers().items():
-        if np.ndim(value) > 0:
-            raise SettingError(
-                f"compare takes one setting, got an array of shape {np.shape(value)} for {name}; "
-                f"compare each setting in turn"
-            )
 
 
 def check_times(times: Any) -> Float[np.ndarray, " times"]:
@@ -71,7 +63,7 @@ def default_horizon(setting: Setting, grid: str = "linear") -> float:
     Raises:
         SettingError: an argument is outside what is allowed.
     """
-    check_setting(setting)
+    check_setting(setting, "default_horizon")
     _check_grid(grid)
     with np.errstate(all="ignore"):
         scale = 5.0 * float(_natural_time(setting))

@@ -12,7 +12,7 @@ from attnflow.export.explorer.mathml import mathml
 from attnflow.export.explorer.program import asset, literal, program
 from attnflow.files import atomic
 from attnflow.palette import COLOURS, DASHES
-from attnflow.settings import Setting
+from attnflow.settings import Setting, check_setting
 from attnflow.symbolic.algebra.float_form import factored
 from attnflow.symbolic.catalogue import CATALOGUE
 from attnflow.symbolic.catalogue import paradigm as find_paradigm
@@ -137,6 +137,7 @@ def _distinct(paradigms: Any) -> list[Paradigm]:
 def _start(setting: Setting | None, horizon: float | None) -> dict[str, Any]:
     start: dict[str, Any] = {}
     if setting is not None:
+        check_setting(setting, "the explorer")
         simple = Setting(setting.segments, setting.classes)
         if setting.as_dict() != simple.as_dict():
             raise SettingError(
