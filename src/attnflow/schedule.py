@@ -225,8 +225,8 @@ class Schedule:
             stage += 1
         return stage
 
-    def warn_unreachable(self, epochs: int, time: float) -> None:
-        """Warn, and log, where a run ends before its last stage begins.
+    def warn_unreachable(self, epochs: int, time: float) -> bool:
+        """Warn, and log, where a run ends before its last stage begins; whether it does.
 
         Args:
             epochs: done when the last epoch begins.
@@ -235,9 +235,8 @@ class Schedule:
         # what is not known before, the focus weight, may be anything
         reached = {"epoch": epochs, "t": time, "theory": time, "alpha": math.inf}
         stage = self.stage_at(0, reached)
-        end = self.stages[stage].end
-        if end is None:
-            return
+        if self.stages[stage].end is None:
+            return False
         later, until = " and ".join(self.names[stage + 1 :]), self._until(stage)
         text = (
             f"{later} will never begin: {self.names[stage]} is to end {until}, and the last epoch "
@@ -245,6 +244,7 @@ class Schedule:
         )
         warn(text, stacklevel=4)
         logging.getLogger("attnflow").warning(shown(text))
+        return True
 
     def _until(self, stage: int) -> str:
         """When a stage that is not the last was to end."""

@@ -124,6 +124,7 @@ def test_damage_in_a_run_is_told_in_one_sentence(tmp_path, begin, capsys):
         (kept, "[" * 100_000, "is damaged"),
         ("run.json", "{", "is damaged"),
         ("run.json", "[]", "is damaged"),
+        ("run.json", "{}", "is damaged"),
         ("run.json", json.dumps(record | {"data": None}), "is damaged"),
         ("run.json", json.dumps(record | {"config": 3}), "is damaged"),
         ("metrics.jsonl", json.dumps(row | {"epoch": "one"}) + "\n", "is damaged"),
@@ -141,6 +142,9 @@ def test_damage_in_a_run_is_told_in_one_sentence(tmp_path, begin, capsys):
             err = capsys.readouterr().err
             assert said in err and err.count("\n") == 1, (name, text[:40], err)
         (folder / name).write_bytes(before)
+    (folder / "metrics.jsonl").unlink()
+    assert command(["train", "--out", str(folder), "--resume"]) == 2
+    assert "metrics.jsonl' lacks rows of epoch 1: " in capsys.readouterr().err
     (folder / f"checkpoints/{newest}/state.npz").write_text("{}")
     assert command(["evaluate", str(folder)]) == 2
     assert "state.npz' is damaged, or is no .npz" in capsys.readouterr().err
@@ -163,8 +167,15 @@ def test_nothing_begins_where_checkpoints_or_metrics_lie(tmp_path, begin):
             train(run, folder, resume=resume)
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
     (folder / "metrics.jsonl").write_text("")
+    with pytest.raises(SettingError, match="holds metrics of a run but no config"):
+        train(run, folder)  # metrics.csv has them
+    (folder / "metrics.csv").unlink()
     with pytest.raises(SettingError, match="holds checkpoints of a run but no config"):
         train(run, folder, resume=True)
+    for step in (folder / "checkpoints").iterdir():
+        step.rename(step.with_name(f"old-{step.name}"))
+    with pytest.raises(SettingError, match="holds checkpoints of a run but no config"):
+        train(run, folder)
     (tmp_path / "other").mkdir()
     os.mkfifo(tmp_path / "other" / "metrics.jsonl")
     with pytest.raises(SettingError, match="must be a regular file"):

@@ -81,6 +81,8 @@ def test_a_run_says_which_part_of_its_schedule_never_began(tmp_path):
     assert said.startswith("lvml and hard never began: soft was to end at focus weight 0.99")
     assert load(tmp_path / "run").remarks == (said,)
     assert train(replace(run, paradigm="soft")).remarks == ()
+    with pytest.warns(UserWarning, match="hard never began: soft was to end at focus weight 0.99"):
+        train(replace(run, paradigm="soft@alpha=0.99,hard"))  # which nothing foresees
 
 
 @pytest.mark.parametrize("switch", ["epoch=3", "t=1e5", "theory"])

@@ -77,6 +77,8 @@ def _run(arguments: list[str]) -> int:
             warnings.showwarning = _warn
             # what is kept of earlier commands is never needed
             warnings.filterwarnings("ignore", message=".*persistent compilation cache")
+            # remarks of what was trained say it
+            warnings.filterwarnings("ignore", message=".* never began: ")
             code = typer.main.get_command(app).main(
                 arguments, prog_name="attnflow", standalone_mode=False
             )

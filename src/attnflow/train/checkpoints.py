@@ -76,6 +76,11 @@ class Checkpoints:
         names = (entry.name for entry in os.scandir(self.path))
         return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
+    def any(self) -> bool:
+        """Whether the folder holds anything that is whole, checkpoint or not."""
+        found = os.listdir(self.path) if self.path.is_dir() else ()
+        return not all(name.startswith(".") for name in found)
+
     def clean(self) -> None:
         """Remove what a process that was killed left half-written; the run must be locked."""
         for entry in os.scandir(self.path) if self.path.is_dir() else ():

@@ -154,9 +154,9 @@ class RunFolder:
             raise SettingError(
                 f"out {str(self.path)!r} holds a run already: resume it, or name another place"
             )
-        metrics = self.path / METRICS
-        full = metrics.is_file() and metrics.stat().st_size
-        if full or self.checkpoints.steps():
+        held = (self.path / METRICS, 0), (self.path / TABLE, 1)  # a table has a header
+        full = any(p.is_file() and p.read_bytes().count(b"\n") > lines for p, lines in held)
+        if full or self.checkpoints.any():
             raise SettingError(
                 f"{str(self.path)!r} holds {'metrics' if full else 'checkpoints'} of a run but no "
                 f"{CONFIG}: put it back ({RECORD} has its entries), or name another place"
@@ -192,7 +192,7 @@ class RunFolder:
             DataError: the config is not the one that the run began with.
         """
         entries, record = self._entries(), self.record()
-        kept = record.get("config", entries)
+        kept = record.get("config")
         if not isinstance(kept, dict):
             raise DataError(f"{str(self.path / RECORD)!r} is damaged: its config is {kept!r}")
         if entries == record.get("before"):
@@ -224,7 +224,7 @@ class RunFolder:
         Raises:
             DataError: they have changed.
         """
-        kept = self.record().get("data", found)
+        kept = self.record().get("data")
         if not isinstance(kept, dict):
             raise DataError(f"{str(self.path / RECORD)!r} is damaged: its data are {kept!r}")
         for name, what in (("vocabulary", "words"), ("train", "training inputs")):
@@ -281,8 +281,14 @@ class RunFolder:
 
         Raises:
             MissingPart: tensorboardX is not installed.
+            DataError: rows up to the epoch are missing.
         """
         rows = [row for row in self.metrics() if row["epoch"] <= epoch > 0]
+        if missing := set(range(1, epoch + 1)).difference(row["epoch"] for row in rows):
+            raise DataError(
+                f"{str(self.path / METRICS)!r} lacks rows of epoch {min(missing)}: put them back, "
+                "or begin another run with start_from"
+            )
         with atomic(self.path / METRICS) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         save_text(self.path / TABLE, table(rows, header=True, columns=self.kind.columns))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from attnflow.errors import SettingError
+from attnflow.errors import SettingError, warn
 from attnflow.schedule import Schedule, Stage
 from attnflow.train import parallel
 from attnflow.train.logs import flat
@@ -179,9 +179,10 @@ def run_to_end(
             once(folder.lock if begun else folder.check_unbegun)  # before the work
         run = _config(kind, run, folder if begun else None)
         made = kind.make(run, folder if begun else None, parallel.devices(devices))
+        last, foreseen = run.epochs - 1, not parallel.first()
         if parallel.first():
-            last = run.epochs - 1
-            made.schedule.warn_unreachable(last, made.trainer.engine.time_after(last))
+            time_then = made.trainer.engine.time_after(last)
+            foreseen = made.schedule.warn_unreachable(last, time_then)
         place, state = Place(), made.trainer.start()
         if folder is not None and begun:
             once(partial(folder.check_data, made.trainer.fingerprint(), training=True))
@@ -193,6 +194,8 @@ def run_to_end(
             once(partial(_begin, folder, run, made.trainer, tensorboard))
         writes = folder if parallel.first() else None
         stage, state, rows = _loop(made, place, state, writes, progress)
+        for text in () if foreseen else made.schedule.unreached(stage):  # by the focus weight
+            warn(text, stacklevel=3)
         return _trained(made, state, rows, folder, stage)
 
 
