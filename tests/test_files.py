@@ -23,6 +23,7 @@ from attnflow.files import (
     save_text,
 )
 from attnflow.numeric.compare import compare, summary
+from attnflow.plots.style import new_figure, save
 from attnflow.settings import Setting
 from attnflow.symbolic.catalogue import HARD, SOFT
 from attnflow.symbolic.paradigm import Paradigm
@@ -222,6 +223,21 @@ def test_a_full_disk_is_told_in_one_sentence_and_leaves_nothing(tmp_path: Path) 
     for write in (atomic, new_folder):
         with pytest.raises(SettingError, match="No space left"), write(tmp_path / "a"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("ending", ["pdf", "svg", "png"])
+def test_a_figure_for_which_there_is_no_room_is_told_and_leaves_nothing(tmp_path, ending) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    figure = new_figure(1, 2.0)
+    figure.subplots().plot([0, 1], label="some text")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(SettingError, match=f"a.{ending}' must be a place .*: File too large"):
+            save(figure, tmp_path / f"a.{ending}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert os.listdir(tmp_path) == []
 
 

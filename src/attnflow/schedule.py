@@ -242,7 +242,7 @@ class Schedule:
             f"{later} will never begin: {self.names[stage]} is to end {until}, and the last epoch "
             f"of the run, {epochs + 1}, begins at t = {time:g}"
         )
-        warn(text, stacklevel=4)
+        warn(text, stacklevel=5)
         logging.getLogger("attnflow").warning(shown(text))
         return True
 

@@ -226,6 +226,17 @@ def test_a_fit_to_points_past_the_transient_says_that_they_cannot_tell():
     assert "all lie past the transient (the first, at t = 400, has alpha 0.91" in found.doubt
 
 
+def test_a_fit_to_points_before_the_transient_asks_for_more_of_them():
+    times = np.linspace(0, 0.5, 12)
+    path = solve("soft", Setting(5, 3), times)
+    rows = [{"paradigm": "soft", "time": 1.0}]
+    noise = 2e-3 * np.random.default_rng(0).normal(size=len(times))
+    found = fit_curves(schedule_of(rows), times, path.alpha + noise, path.beta + noise, 5, 3.0)
+    assert "focus_rate" in found.undetermined
+    assert "all lie before the transient (the last, at t = 0.5, has alpha 0.2" in found.doubt
+    assert "train for longer" in found.doubt
+
+
 def test_intervals_hold_the_truth_as_often_as_they_say():
     random = np.random.default_rng(3)
     design, truth = random.normal(size=(60, 3)), np.array([1.0, -2.0, 0.5])

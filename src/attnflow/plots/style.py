@@ -1,5 +1,6 @@
 """How figures look: sizes, colours, axes, legend, and files with the same bytes every time."""
 
+import io
 import json
 import math
 import os
@@ -152,18 +153,20 @@ def save(figure: "Figure", path: Path) -> None:
 
     ending = format_of(path)
     canvas, resolution = figure.canvas, figure.dpi
+    whole = io.BytesIO()  # what draws a PDF raises errors of its own where a disk is full
     with atomic(path) as temporary:
         try:  # by the canvas: savefig would draw everything once more, to lay it out
             if ending == "pdf":
-                FigureCanvasPdf(figure).print_pdf(temporary, metadata=METADATA[ending])
+                FigureCanvasPdf(figure).print_pdf(whole, metadata=METADATA[ending])
             elif ending == "svg":
-                FigureCanvasSVG(figure).print_svg(temporary, metadata=METADATA[ending])
+                FigureCanvasSVG(figure).print_svg(whole, metadata=METADATA[ending])
             else:
                 figure.dpi = RESOLUTION
-                FigureCanvasAgg(figure).print_png(temporary, metadata=METADATA[ending])
+                FigureCanvasAgg(figure).print_png(whole, metadata=METADATA[ending])
         finally:
             figure.dpi = resolution
             figure.set_canvas(canvas)
+        temporary.write_bytes(whole.getvalue())
 
 
 def looks_of(dataset: "xr.Dataset") -> list[Look]:

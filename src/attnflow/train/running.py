@@ -179,10 +179,7 @@ def run_to_end(
             once(folder.lock if begun else folder.check_unbegun)  # before the work
         run = _config(kind, run, folder if begun else None)
         made = kind.make(run, folder if begun else None, parallel.devices(devices))
-        last, foreseen = run.epochs - 1, not parallel.first()
-        if parallel.first():
-            time_then = made.trainer.engine.time_after(last)
-            foreseen = made.schedule.warn_unreachable(last, time_then)
+        foreseen = _foreseen(made)
         place, state = Place(), made.trainer.start()
         if folder is not None and begun:
             once(partial(folder.check_data, made.trainer.fingerprint(), training=True))
@@ -194,9 +191,21 @@ def run_to_end(
             once(partial(_begin, folder, run, made.trainer, tensorboard))
         writes = folder if parallel.first() else None
         stage, state, rows = _loop(made, place, state, writes, progress)
-        for text in () if foreseen else made.schedule.unreached(stage):  # by the focus weight
-            warn(text, stacklevel=3)
+        if not foreseen:  # as by the focus weight
+            _warn(made.schedule.unreached(stage))
         return _trained(made, state, rows, folder, stage)
+
+
+def _foreseen(made: Made) -> bool:
+    """Whether it is known, and warned of, before training that the last stage will not begin."""
+    last = made.trainer.engine.run.epochs - 1
+    time_then = made.trainer.engine.time_after(last)
+    return parallel.first() and made.schedule.warn_unreachable(last, time_then)
+
+
+def _warn(sentences: tuple[str, ...]) -> None:
+    for text in sentences if parallel.first() else ():
+        warn(text, stacklevel=4)
 
 
 def _trained(

@@ -199,10 +199,19 @@ class Fit:
         text = f"The measurements cannot tell the effective {numbers}"
         moved = {name: np.ptp(values) for name, values in self.measured.items()}
         if max(moved.values()) < TRANSIENT:
-            first = ", ".join(f"{name} {values[0]:.2g}" for name, values in self.measured.items())
+            early = abs(self.measured["alpha"][-1] - self.curves["alpha"][0]) < TRANSIENT
+            place, which, side = (-1, "last", "before") if early else (0, "first", "past")
+            held = ", ".join(
+                f"{name} {values[place]:.2g}" for name, values in self.measured.items()
+            )
+            what = (
+                "train for longer, or by a larger learning rate"
+                if early
+                else "measure earlier, by a smaller learning rate or more epochs within it"
+            )
             text += (
-                f": all lie past the transient (the first, at t = {self.times[0]:.3g}, has "
-                f"{first}); measure earlier, by a smaller learning rate or more epochs within it"
+                f": all lie {side} the transient (the {which}, at t = {self.times[place]:.3g}, has "
+                f"{held}); {what}"
             )
         return f"{text}."
 
