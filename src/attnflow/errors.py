@@ -85,4 +85,4 @@ class MissingPart(Refusal):
 
 
 class Terminated(SystemExit):
-    """SIGTERM came: raised wherever the program is, so that what it holds is put away."""
+    """SIGTERM or SIGHUP came: raised wherever the program is, so that what it holds is put away."""

@@ -75,12 +75,17 @@ def test_a_reader_that_goes_away_is_no_error():
 
 @pytest.mark.parametrize(
     ("sent", "code"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGHUP, 129),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_ends_a_run_that_leaves_nothing(tmp_path, sent, code):
     script = (
         # a shell may have started this suite with SIGINT ignored, which children inherit
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "import sys, time, attnflow.cli.comparison as c; from attnflow.cli import main\n"
         "def wait(*a, **k):\n    print('ready', flush=True); time.sleep(60)\n"
         "c.compare = c.summary = lambda *a, **k: {}\nc.draw_all = wait\n"

@@ -14,7 +14,7 @@ import typer
 
 from attnflow.cli import output
 from attnflow.cli.app import app
-from attnflow.cli.process import TERMINATED, drop_output, set_up, terminated
+from attnflow.cli.process import drop_output, set_up, terminated
 from attnflow.environment import missing
 from attnflow.errors import IntegrationFailed, MissingPart, TrainingFailed
 
@@ -25,11 +25,11 @@ _USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and exit with its code: 0, 1, 2, 3, 130 or 143."""
+    """Run a command and exit with its code: 0, 1, 2, 3, 129, 130 or 143."""
     output.begin()
     set_up()
     code = run(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(TERMINATED if terminated.is_set() else code)
+    sys.exit(terminated() or code)
 
 
 def run(arguments: list[str]) -> int:
@@ -40,7 +40,7 @@ def run(arguments: list[str]) -> int:
 
     Returns:
         The exit code: 0 success, 1 a check failed, 2 bad input, 3 a missing part, 130 interrupted.
-        (143, terminated, is that of a process: see ``main``.)
+        (143, terminated, and 129, hung up, are those of a process: see ``main``.)
     """
     try:
         return _run(arguments)

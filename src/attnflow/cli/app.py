@@ -24,7 +24,7 @@ app = typer.Typer(
     help="Learning dynamics of soft, hard and latent-variable attention: "
     "derived, solved, simulated, compared.",
     epilog="Time is continuous: t = step x learning rate. Exit codes: 0 success, 1 a check failed, "
-    "2 bad input, 3 a missing part, 130 interrupted, 143 terminated.\n\n"
+    "2 bad input, 3 a missing part, 130 interrupted, 129 hung up, 143 terminated.\n\n"
     + examples(
         "attnflow compare",
         "attnflow solve --paradigm soft --times 1,10,1000 --json",

@@ -14,9 +14,6 @@ from typing import Any
 
 from attnflow.errors import Terminated
 
-TERMINATED = 143
-"""Exit code of a command that SIGTERM ended."""
-
 MOST_KEPT = 2**28
 """Bytes of compiled programs that are kept between commands."""
 
@@ -26,33 +23,38 @@ AGAIN = 0.2
 _PLAIN = {"−": "-", "─": "-", "│": "|", "·": "*", "×": "x", "…": "...", "“": '"', "”": '"'}
 
 
-terminated = threading.Event()
-"""Whether SIGTERM came."""
-
-
 def set_up() -> None:
     """Make this process one that only writes files, ends in order, and keeps its programs."""
     # no window is ever opened, and a backend that a notebook names may not be there
     os.environ["MPLBACKEND"] = "agg"
     open_streams()
     signal.signal(signal.SIGTERM, _terminate)
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(hangup, _terminate)
     sys.unraisablehook = _unraisable
     keep_programs()
 
 
 class _Again:
-    """Whether a swallowed termination is being put off, and whether one came meanwhile."""
+    """The signal that came (0: none), whether it was swallowed and is put off, or came meanwhile."""
 
+    number = 0
     waiting = False
     missed = False
 
 
+def terminated() -> int:
+    """Exit code of a command that SIGTERM (143) or SIGHUP (129) ended; 0 where neither came."""
+    return 128 + _Again.number if _Again.number else 0
+
+
 def _terminate(number: int, frame: FrameType | None) -> None:
-    terminated.set()
+    _Again.number = number
     if _Again.waiting:
         _Again.missed = True
     else:
-        raise Terminated(TERMINATED)
+        raise Terminated(terminated())
 
 
 def _unraisable(unraisable: Any) -> None:
@@ -63,7 +65,7 @@ def _unraisable(unraisable: Any) -> None:
     _Again.missed = True
     while _Again.missed:
         _Again.waiting, _Again.missed = True, False
-        timer = threading.Timer(AGAIN, os.kill, (os.getpid(), signal.SIGTERM))
+        timer = threading.Timer(AGAIN, os.kill, (os.getpid(), _Again.number))
         timer.daemon = True
         timer.start()
         _Again.waiting = False
