@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from attnflow.errors import TrainingFailed
 from attnflow.train import Training, train
 from attnflow.train.run_folder import RunFolder
 from training_runs import EXACT, SMALL, weights
@@ -106,3 +107,18 @@ def test_a_run_prints_in_few_lines_and_becomes_a_table(trained):
     table = trained.to_pandas()
     assert len(table) == len(trained.rows) and "heldout.alpha" in table
     assert "<table" in trained._repr_html_()
+
+
+def test_steps_that_diverge_are_told_as_such(tmp_path):
+    run = dataclasses.replace(EARLY, learning_rates=(1e4,))
+    with pytest.raises(TrainingFailed, match="step"):
+        train(run, tmp_path / "run")
+    assert all(np.isfinite(row["loss"]) for row in RunFolder(tmp_path / "run").metrics())
+
+
+def test_a_stage_of_its_own_rate_has_its_own_time():
+    run = dataclasses.replace(EARLY, paradigm="soft@epoch=1:rate=0.01,lvml")
+    for row in train(run).rows:
+        steps = min(row["step"], 25)
+        wanted = 0.01 * steps / 0.1 + 0.05 * (row["step"] - steps) / 0.1
+        assert row["time"] == pytest.approx(wanted, rel=1e-6)

@@ -37,7 +37,7 @@ def set_up() -> None:
 
 
 class _Again:
-    """The signal that came (0: none), whether it was swallowed and is put off, or came meanwhile."""
+    """The signal that came (0: none), whether it is put off, and whether one came meanwhile."""
 
     number = 0
     waiting = False
