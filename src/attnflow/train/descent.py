@@ -1,5 +1,6 @@
 """The optimiser of a run, and the time of the flow that its steps take."""
 
+import math
 from collections.abc import Collection
 from typing import Any, ClassVar
 
@@ -82,7 +83,9 @@ class Descent:
         rows: list[dict[str, Any]],
         new: list[dict[str, Any]],
     ) -> list[dict[str, Any]]:
-        """An epoch's new rows with their times, where stages have learning rates of their own.
+        """New rows with their times, where stages have learning rates of their own.
+
+        They are of one epoch, after whole epochs in ``rows``, or of the first steps, after nothing.
 
         Time is counted by the rate of the classifier (of captions, of the decoder).
         """
@@ -92,6 +95,7 @@ class Descent:
         for row, before in zip(new, last, strict=True):
             base, done = row["learning_rate"], row["epoch"]
             share = stage.rate(self.clock, base) / base
-            passed = self.time_after(done, base) - self.time_after(done - 1, base)
+            begun = max(math.ceil(done) - 1, 0)
+            passed = self.time_after(done, base) - self.time_after(begun, base)
             row["time"] = before["time"] + passed * share
         return new

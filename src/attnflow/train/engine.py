@@ -70,7 +70,7 @@ class Engine(Program):
     def early(
         self, objective: Objective, state: Any, step: int, stage: Stage = PLAIN
     ) -> tuple[Any, dict[str, Any]]:
-        """The state after so many steps of the first epoch, and their ``loss`` and ``alpha``."""
+        """The state after so many steps of the first epoch: ``loss``, ``alpha``, ``bad`` of these."""
 
         def some(state: Any, replica: Any, numbers: Any, base: Any, train: Any) -> Any:
             number, until = numbers
@@ -81,7 +81,7 @@ class Engine(Program):
         replica, number = self._which(0, stage)
         numbers = number, self.devices.put(np.int32(step))
         after, told = function(state, replica, numbers, self.base, train)
-        return after, {name: told[name] for name in ("loss", "alpha")}
+        return after, {name: told[name] for name in ("loss", "alpha", "bad")}
 
     def _fresh(self, number: int) -> Mosaics:
         """An epoch's training inputs, drawn for each seed; of several runs with a leading axis."""

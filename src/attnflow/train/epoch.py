@@ -324,7 +324,7 @@ def run_epoch(
         batches = order_in_buckets(program, order_key, number)
     else:
         batches = _order(program, order_key)
-    present = batches[1]
+    present, begun = batches[1], state["step"]
     if until is None:
         state, (loss, alpha, largest, norms) = jax.lax.scan(step, state, batches)
     else:
@@ -342,7 +342,7 @@ def run_epoch(
     wrong = ~(loss <= LARGEST_LOSS)  # NaN is not below anything
     fine = jnp.stack([jnp.all(jnp.isfinite(w)) for w in jax.tree.leaves(state["weights"])])
     last = jnp.where(jnp.all(fine), -1, state["step"])
-    first = state["step"] - program.steps + jnp.argmax(wrong)
+    first = begun + jnp.argmax(wrong)
     return state, {
         "loss": _over_inputs(loss, present),
         "alpha": _over_inputs(alpha, present)

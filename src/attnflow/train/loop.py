@@ -162,13 +162,16 @@ class PairTrainer(Trainer):
     ) -> Iterator[Point]:
         """One epoch for all runs."""
         state, stream = self.engine.epoch(goal, state, epoch, stage)
-        told = {name: np.asarray(values) for name, values in stream.items()}
-        run = self.engine.run
+        yield Point(1, state, self._told(goal, stream, stage))
+
+    def _told(self, goal: Objective, stream: Any, stage: Stage) -> dict[str, np.ndarray]:
+        """What steps told, on the host, once none of them has failed."""
+        told, run = {n: np.asarray(v) for n, v in stream.items()}, self.engine.run
         or_else = f", or less momentum than {run.momentum:g}" if run.momentum else ""
         for (seed, rate, _), step in zip(run.replicas, told["bad"].tolist(), strict=True):
             if step >= 0:
                 raise diverged(goal.name, step, seed, stage.rate("classifier", rate), or_else)
-        yield Point(1, state, told)
+        return told
 
     def early(self, goal: Objective, state: Any, stage: Stage) -> Iterator[dict[str, Any]]:
         """A row a run before the first step, and after 1, 2, 4, ... steps of the first epoch."""
@@ -178,9 +181,9 @@ class PairTrainer(Trainer):
         doubling = [0, *(2**n for n in range((engine.steps - 1).bit_length()))]
         for step in doubling[: run.early_points]:
             # what is told of no step is what the first one met
-            after, told = engine.early(goal, state, max(step, 1), stage)
+            after, stream = engine.early(goal, state, max(step, 1), stage)
+            told = self._told(goal, stream, stage)
             measured = self.measured(goal, after if step else state)
-            told = {name: np.asarray(values) for name, values in told.items()}
             yield from self.rows(goal, step / engine.steps, told, measured)
 
     def measured(self, goal: Objective, state: Any) -> Any:

@@ -274,12 +274,14 @@ def _loop(
         first = place.call if epoch == place.epoch else 0
         if not first:
             stage, state = _next_stage(made, stage, epoch, rows, state)
-        goal, began = made.goals[stage], time.perf_counter()
-        now = made.schedule.stages[stage]
+        goal, now = made.goals[stage], made.schedule.stages[stage]
         if not epoch and not first:
-            rows = list(trainer.early(goal, state, now))
+            rows = trainer.engine.timed(
+                made.schedule, now, [], list(trainer.early(goal, state, now))
+            )
             if folder is not None:
                 folder.append(rows)
+        began = time.perf_counter()
         ahead = trainer.advance(goal, state, epoch, first, now)
         for point in ahead:
             state, done = point.state, epoch * trainer.calls + point.number
