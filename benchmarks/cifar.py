@@ -122,6 +122,7 @@ def configured(study: Study, place: str, schedule: str = "soft", seed: int = 0) 
     from attnflow.train.config import Training
 
     return Training(
+        early_points=0,
         task="cifar10",
         paradigm=schedule,
         segments=5,

@@ -200,7 +200,9 @@ def result_of(run: Run, seed: int, data: str, out: Path) -> dict[str, Any]:
         return {**json.loads(kept.read_text(encoding="utf-8")), "where": where(folder)}
     start = None if run.start is None else str(out / f"{run.start}-s{seed}")
     options = {"heldout": 500, "measure_every": run.options["epochs"], **run.options}
-    config = Training(task="cifar10", data=data, seeds=(seed,), start_from=start, **options)
+    config = Training(
+        task="cifar10", data=data, seeds=(seed,), start_from=start, early_points=0, **options
+    )
     folder.parent.mkdir(parents=True, exist_ok=True)
     trained = train(config, folder, resume=True)
     last = trained.rows[-1]

@@ -269,7 +269,7 @@ def practice(found: Practice) -> "Figure":
                 "o",
                 color=COLOURS[1],
                 markersize=4,
-                markevery=max(1, len(found.times) // 15),
+                markevery=0.05 if len(found.times) > 15 else 1,
                 label="trained",
             )
             axes.plot(found.times, found.theory[name], color=COLOURS[0], label="closed form")
@@ -277,7 +277,7 @@ def practice(found: Practice) -> "Figure":
             if found.corrected is not None and found.remaining is not None:
                 label = "corrected for steps"
                 axes.plot(found.times, found.corrected[name], ":", color=COLOURS[2], label=label)
-                apart += f", {found.remaining[name]:.1e}"
+                apart += f"\ncorrected {found.remaining[name]:.1e}"
             axes.set_xlabel("time t")
             axes.set_title(f"{TITLES.get(name, name)}\n{apart}")
         lines = panels[0].get_legend_handles_labels()

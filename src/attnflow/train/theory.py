@@ -32,7 +32,7 @@ class Practice:
     """A run beside the theory of its setting.
 
     Attributes:
-        times: t = step x learning rate / (1 - momentum), after each epoch measured.
+        times: t = step x learning rate / (1 - momentum), of each measurement.
         measured: each quantity as the networks showed it.
         theory: the same in closed form.
         deviation: largest distance of each quantity.
