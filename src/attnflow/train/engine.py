@@ -70,7 +70,7 @@ class Engine(Program):
     def early(
         self, objective: Objective, state: Any, step: int, stage: Stage = PLAIN
     ) -> tuple[Any, dict[str, Any]]:
-        """The state after so many steps of the first epoch; ``loss``, ``alpha``, ``bad`` of these."""
+        """The state after so many steps of the first epoch; their ``loss``, ``alpha``, ``bad``."""
 
         def some(state: Any, replica: Any, numbers: Any, base: Any, train: Any) -> Any:
             number, until = numbers
