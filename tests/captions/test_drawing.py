@@ -16,7 +16,7 @@ def test_a_run_that_was_measured_once_is_a_dot_and_epochs_are_whole():
     figure = over_epochs(runs, LEARNING)
     losses, scores = figure.axes
     assert [line.get_marker() for line in losses.lines] == ["None", "o"]
-    assert [line.get_marker() for line in scores.lines] == ["o"] * 4
+    assert [line.get_marker() for line in scores.lines] == ["o", "s"] * 2  # a set, a mark
     for axes in figure.axes:
         ticks = axes.get_xticks()
         assert np.array_equal(ticks, np.round(ticks))

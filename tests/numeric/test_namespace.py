@@ -72,6 +72,9 @@ def test_plain_calls_compile_nothing():
     assert compiled == []
 
 
+SLOW = pytest.mark.slow  # the tables themselves are held to references in every run
+
+
 def random_problems(count):
     draw = np.random.default_rng(12)
     for index in range(count):
@@ -81,7 +84,9 @@ def random_problems(count):
         yield Setting(m, C, focus_rate=10 ** draw.uniform(-1, 1)), start, onset
 
 
-@pytest.mark.parametrize("count", [2, 60], ids=["each alone", "from a table"])
+@pytest.mark.parametrize(
+    "count", [pytest.param(2, id="each alone"), pytest.param(60, id="from a table", marks=SLOW)]
+)
 @pytest.mark.parametrize("name", PARADIGMS)
 def test_both_agree_to_rounding(name, count):
     def curve(setting, start, times):

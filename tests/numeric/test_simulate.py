@@ -200,11 +200,10 @@ def test_scipy_is_a_further_witness_for_batches_schedules_and_frozen_parts():
 @pytest.mark.parametrize(
     "steps",
     [
-        {"learning_rate": 0.5},
-        {"learning_rate": 0.1, "momentum": 0.8},
-        {"learning_rate": 0.1, "momentum": 0.8, "nesterov": True},
+        pytest.param({"learning_rate": 0.5}, id="plain", marks=pytest.mark.slow),
+        pytest.param({"learning_rate": 0.1, "momentum": 0.8}, id="momentum"),
+        pytest.param({"learning_rate": 0.1, "momentum": 0.8, "nesterov": True}, id="nesterov"),
     ],
-    ids=["plain", "momentum", "nesterov"],
 )
 def test_scipy_follows_the_flow_corrected_for_steps_too(steps):
     times, schedule = np.array([0.0, 3.0, 25.0, 90.0]), Schedule([("soft", 20.0), ("lvml", None)])

@@ -452,8 +452,12 @@ def test_a_custom_paradigm_trains_resumes_and_has_its_theory(tmp_path):
     assert weights(train(None, tmp_path, resume=True)) == weights(trained)
     assert weights(train(run, tmp_path, resume=True)) == weights(trained)
     assert max(theory_over_practice(again).deviation.values()) < 0.02
-    assert fit_run(again).classes > 1
     assert ev.evaluate(again)["paradigm"] == "soft@epoch=3,half"
+
+
+@pytest.mark.slow
+def test_a_custom_paradigm_is_fitted():
+    assert fit_run(train(replace(EXACT, paradigm=HALF, epochs=6))).classes > 1
 
 
 def test_equal_averages_train_to_equal_weights():
