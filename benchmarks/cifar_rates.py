@@ -175,6 +175,36 @@ def seen(epochs: int, seeds: tuple[int, ...]) -> Study:
     return Study("Seen and unseen images", text, runs, {**columns, **LOSS}, seeds)
 
 
+def long(seeds: tuple[int, ...]) -> Study:
+    """The published mosaics and epochs: at the published rate, and at a tenth of it from 15 on."""
+    options = {"train": 30000, "heldout": 5000, "segments": 5, "epochs": 150}
+    options["learning_rates"] = (RATE,)
+    runs = {"lvml, rate kept": Run("G-lvml", {**options, "paradigm": "lvml"})}
+    for begin, then in (("soft", "soft"), ("soft", "hard"), ("soft", "lvml"), ("lvml", "lvml")):
+        stages = f"{begin}@epoch=15:rate={RATE:g},{then}:rate={RATE / 10:g}"
+        label = f"{begin}, then {then}"
+        runs[label] = Run(f"G-{begin}-{then}", {**options, "paradigm": stages})
+    columns = {**ON_TEST, **ON_SEEN, **LOSS, "largest score": lambda found: found["largest_score"]}
+    text = (
+        f"30,000 training mosaics that stay the same, 150 epochs: at rate {RATE:g} throughout, or "
+        f"for 15 epochs and at {RATE / 10:g} from there on"
+    )
+    pairs = tuple((f"soft, then {then}", "soft, then soft") for then in ("hard", "lvml"))
+    return Study("The published number of epochs", text, runs, columns, seeds, pairs)
+
+
+def exact(seeds: tuple[int, ...]) -> Study:
+    """Soft attention as published, to be run with JAX_DEFAULT_MATMUL_PRECISION=highest."""
+    options = {"train": 30000, "heldout": 5000, "segments": 5, "epochs": 150}
+    run = Run("H-soft", {**options, "paradigm": "soft", "learning_rates": (RATE,)})
+    columns = {**ON_TEST, **ON_SEEN, **LOSS, "largest score": lambda found: found["largest_score"]}
+    text = (
+        f"30,000 training mosaics, 150 epochs at rate {RATE:g} in exact float32 "
+        "(`JAX_DEFAULT_MATMUL_PRECISION=highest`)"
+    )
+    return Study("Soft attention in exact float32", text, {"soft": run}, columns, seeds)
+
+
 STUDIES = {
     "fixed": continued("A", 12288, 10, 5, (0, 1, 2)),
     "fresh": continued("B", 6144, 12, 5, (0, 1), fresh=True),
@@ -186,6 +216,8 @@ PUBLISHED = {
     "published": continued("D", 30000, 15, 15, (0, 1, 2), whole=True, heldout=5000),
     "published-fresh": continued("E", 30000, 15, 15, (0, 1, 2), fresh=True, whole=True),
     "published-twenty": continued("F", 30000, 15, 15, (0, 1), segments=20, heldout=5000),
+    "published-long": long((0, 1)),
+    "published-exact": exact((0, 1)),
 }
 """Of the published size, for a GPU."""
 
