@@ -100,20 +100,44 @@ FORGOTTEN = 87.0
 """So far below the largest score a float32 weight is 0, and its segment teaches nothing more."""
 
 
+WORSE = 1.5
+"""A loss this many times its least is taken for that of a run that came apart."""
+
+
 def runaway(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """What to try, where focus scores grew beyond what weights can tell apart, and still grow."""
+    """What to try, where focus scores grew beyond what weights can tell apart.
+
+    Told where training came apart, or the largest score doubled in the second half of the epochs:
+    LVML and hard attention also hold for long with scores that are large and grow slowly
+    (docs/results-cifar.md).
+    """
     scores: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         if "largest_score" in row:
             scores.setdefault(tuple(row.get(name) for name in RUN_COLUMNS), []).append(row)
     for held in scores.values():
-        last, before = held[-1], held[len(held) // 2 - 1]
-        if last["largest_score"] > max(FORGOTTEN, before["largest_score"]):
+        last, middle = held[-1], held[len(held) // 2 - 1]
+        peak = max(held, key=lambda row: row["largest_score"])
+        if not peak["largest_score"] > FORGOTTEN:
+            continue
+        apart = _came_apart(held)
+        if apart or last["largest_score"] >= 2 * middle["largest_score"]:
             network = ".focus" if "gradient_norm_focus" in last else ""
             yield (
-                f"focus scores ran away: in epoch {last['epoch']} the largest of an input lay "
-                f"{last['largest_score']:.0f} above its least, and what lies {FORGOTTEN:g} below "
-                "teaches nothing more, for its float32 weight is 0; try a tenth of the learning "
-                f"rate, --paradigm {last['paradigm']}:rate{network}=10%"
+                f"focus scores ran away: in epoch {peak['epoch']} the largest of an input lay "
+                f"{peak['largest_score']:.4g} above its least, and what lies {FORGOTTEN:g} below "
+                f"teaches nothing more, for its float32 weight is 0{apart}; try a tenth of the "
+                f"learning rate, --paradigm {last['paradigm']}:rate{network}=10%"
             )
             return
+
+
+def _came_apart(held: list[dict[str, Any]]) -> str:
+    """How one can tell that a run whose scores were that large came apart; empty if it did not."""
+    last = held[-1]
+    if last.get("gradient_norm_focus") == 0:
+        return "; the focus's gradient is exactly 0 now, so that it stays as it is"
+    losses = [row["loss"] for row in held if row["paradigm"] == last["paradigm"]]
+    if last["loss"] > WORSE * min(losses):
+        return f"; the loss rose from {min(losses):.3g} to {last['loss']:.3g}"
+    return ""

@@ -7,6 +7,7 @@ import numpy as np
 
 from attnflow.numeric.closed_form import solve
 from attnflow.train.evaluation import evaluate
+from attnflow.train.logs import runaway
 from attnflow.train.tasks.task import Mosaics
 from attnflow.train.theory import has_curves, rows_of, schedule_of, theory_over_practice
 from attnflow.train.trained import Trained
@@ -49,7 +50,7 @@ def outcome(trained: Trained, replica: int = 0, found: dict[str, Any] | None = N
     short = held is None and focus is not None and _gained(focus, guess) < FOUND
     if has_curves(trained):
         said += _theory(trained, replica)
-    elif short:
+    elif short and not any(runaway(rows_of(trained, replica))):  # which say what to try
         said += "; try more epochs"
         if len(trained.schedule.stages) == 1:
             said += ", or --paradigm hybrid (soft attention, then hard)"
