@@ -114,6 +114,24 @@ def test_an_unknown_function_is_refused_by_name_and_the_known_are_listed():
         lower(sp.Integral(sp.besselj(0, u), (u, 0, mu)).replace(sp.besselj, lambda n, w: w), (mu,))
 
 
+HEADS = ["acos", "asin", "asec", "acsc", "acot", "sec", "csc", "cot"]
+HYPERBOLIC = ["sech", "csch", "coth", "asech", "acsch", "acoth", "acosh", "atanh"]
+
+
+@pytest.mark.parametrize("head", [*HEADS, *HYPERBOLIC])
+def test_functions_without_an_entry_are_spelt_by_those_that_have_one(head):
+    """Of the probability p of the true class, from its start at 1/C to 1 - 1e-16."""
+    inside = 1 / probability if head in ("asec", "acsc", "acoth", "acosh") else probability
+    values = np.array([0.0, 1e-3, 1.0, 5.0, 20.0, 37.0])
+    with mpmath.workdps(60):
+        chances = [1 / (1 + 9 * mpmath.exp(-mpmath.mpf(w))) for w in values]
+        arguments = [1 / w if inside is not probability else w for w in chances]
+        wanted = [float(getattr(mpmath, head)(w).real) for w in arguments]
+    with jax.enable_x64(True):
+        found = lower(getattr(sp, head)(inside), (mu, C))(jnp.array(values), 10.0)
+    np.testing.assert_allclose(found, wanted, rtol=1e-14)
+
+
 def test_a_symbol_that_is_no_argument_is_refused_by_name():
     sentence = r"^the expression holds C, nu, which is not among the arguments alpha, mu$"
     with pytest.raises(UnknownFunction, match=sentence):

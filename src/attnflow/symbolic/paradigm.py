@@ -16,7 +16,8 @@ _NOT_ONE_FORMULA = (
     *(sp.I, sp.zoo, sp.oo, sp.nan),
     *(sp.Piecewise, sp.Integral, sp.Sum, sp.Product, sp.Limit, sp.Derivative, AppliedUndef),
 )
-_KINKED = (sp.Max, sp.Min, sp.Abs, sp.Heaviside, sp.sign, sp.floor, sp.ceiling, sp.Mod)
+_KINKED = (sp.Max, sp.Min, sp.Abs, sp.Heaviside, sp.DiracDelta, sp.sign)
+_KINKED += (sp.floor, sp.ceiling, sp.frac, sp.Mod)
 
 
 class Averaged(Enum):

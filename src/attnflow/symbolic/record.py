@@ -15,7 +15,9 @@ FUNCTIONS = {
     name: getattr(sp, name)
     for name in (
         *("exp", "log", "sqrt", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sin", "cos"),
-        *("tan", "atan", "erf", "erfc", "Abs", "sign", "LambertW"),
+        *("tan", "asin", "acos", "atan", "sec", "csc", "cot", "asec", "acsc", "acot"),
+        *("sech", "csch", "coth", "asech", "acsch", "acoth"),
+        *("erf", "erfc", "Abs", "sign", "LambertW"),
     )
 }
 LARGEST_NUMBER = 10**9

@@ -267,7 +267,7 @@ def fit(
     if "alpha" not in found:
         raise SettingError(f"a fit needs true segments, and of set {part!r} none is known")
     if len(times) < 4:
-        raise SettingError(f"a fit needs at least 4 measured epochs, got {len(times)}")
+        raise SettingError(f"a fit needs at least 4 measurements, got {len(times)}")
     return fit_curves(
         schedule_of(rows, known), times, found["alpha"], found["beta"], segments, float(classes)
     )

@@ -11,6 +11,7 @@ every factor is a sum of positive terms wherever the expression allows it:
 Nothing here knows a paradigm.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -50,8 +51,41 @@ def stable(expr: sp.Expr) -> sp.Expr:
     Returns:
         An expression in alpha, complement, mu, C with ``log1p`` and ``expm1``.
     """
-    expr = _by_exponentials(sp.sympify(expr, strict=True).subs(beta, probability))
+    expr = _by_exponentials(_by_few(sp.sympify(expr, strict=True)).subs(beta, probability))
     return _rational(_powers(_tails(expr))).subs(_c, C - 1)
+
+
+_BY_FEW: dict[type[sp.Function], Callable[[sp.Expr], sp.Expr]] = {
+    sp.sec: lambda u: 1 / sp.cos(u),
+    sp.csc: lambda u: 1 / sp.sin(u),
+    sp.cot: lambda u: 1 / sp.tan(u),
+    sp.acot: lambda u: sp.atan(1 / u),
+    sp.asec: lambda u: _arccos(1 / u),
+    sp.acsc: lambda u: _arcsin(1 / u),
+    sp.acos: lambda u: _arccos(u),
+    sp.asin: lambda u: _arcsin(u),
+    sp.acoth: lambda u: sp.atanh(1 / u),
+    sp.acsch: lambda u: sp.asinh(1 / u),
+    sp.asech: lambda u: sp.acosh(1 / u),
+    sp.acosh: lambda u: 2 * sp.asinh(sp.sqrt((u - 1) / 2)),  # near 1 the digits are in u - 1
+    sp.atanh: lambda u: log1p(2 * u / (1 - u)) / 2 if u.has(alpha, mu, beta) else sp.atanh(u),
+}
+
+
+def _arccos(u: sp.Expr) -> sp.Expr:
+    """The arc cosine, by what u lacks to 1: near there all its digits are in 1 - u."""
+    return 2 * sp.atan(sp.sqrt((1 - u) / (1 + u)))
+
+
+def _arcsin(u: sp.Expr) -> sp.Expr:
+    return 2 * sp.atan(u / (1 + sp.sqrt((1 - u) * (1 + u))))
+
+
+def _by_few(expr: sp.Expr) -> sp.Expr:
+    """Circular and hyperbolic functions by the few that tables of functions have."""
+    for head, spelt in _BY_FEW.items():
+        expr = expr.replace(head, spelt)
+    return expr
 
 
 def _by_exponentials(expr: sp.Expr) -> sp.Expr:

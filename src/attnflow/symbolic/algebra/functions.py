@@ -143,6 +143,10 @@ class kepler(sp.Function):
         return body if exp is None else rf"{body}^{{{exp}}}"
 
 
+LONGEST = 120
+"""Characters of an expression that a message holds."""
+
+
 def refuse_unknown(
     expr: sp.Expr, table: Collection[str], arguments: Sequence[sp.Symbol], language: str
 ) -> None:
@@ -161,8 +165,10 @@ def refuse_unknown(
     other = {type(e).__name__ for e in expr.atoms(sp.Integral, sp.Derivative, sp.Sum)}
     unknown = sorted((heads - set(table)) | other)
     if unknown:
+        spelt = str(expr)
+        spelt = spelt if len(spelt) <= LONGEST else spelt[:LONGEST] + "..."
         raise UnknownFunction(
-            f"no {language} function is known for {', '.join(unknown)} in {expr}; "
+            f"no {language} function is known for {', '.join(unknown)} in {spelt}; "
             f"known: {', '.join(sorted(table))}"
         )
     missing = expr.free_symbols - set(arguments)

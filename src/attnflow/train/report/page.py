@@ -1,6 +1,7 @@
 """Pages that compare runs, as Markdown or as one HTML file that needs nothing else."""
 
 import base64
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -54,7 +55,9 @@ class Page:
 
     def text(self, words: str) -> None:
         """Add a paragraph of plain words."""
-        self.parts.append(lambda kind, _: f"<p>{escape(words)}</p>" if kind == "html" else words)
+        self.parts.append(
+            lambda kind, _: f"<p>{escape(words)}</p>" if kind == "html" else _plain(words)
+        )
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Add a table."""
@@ -64,9 +67,9 @@ class Page:
             if kind == "html":
                 lines = [_html_row("th", header), *(_html_row("td", row) for row in kept)]
                 return "<table>\n" + "\n".join(lines) + "\n</table>"
-            lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-            bars = ([cell.replace("|", "\\|") for cell in row] for row in kept)
-            return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in bars)])
+            lines = (" | ".join(_plain(cell) for cell in row) for row in (header, *kept))
+            first, *others = (f"| {line} |" for line in lines)
+            return "\n".join([first, "|" + "---|" * len(header), *others])
 
         self.parts.append(spell)
 
@@ -77,7 +80,7 @@ class Page:
             place = quote(file.relative_to(folder).as_posix())
             if kind == "html":
                 return f'<p><a href="{escape(place)}">{escape(words)}</a></p>'
-            return f"[{words}]({place})"
+            return f"[{_plain(words)}]({place})"
 
         self.parts.append(spell)
 
@@ -92,7 +95,8 @@ class Page:
                 shown = f'<img alt="{said}" src="{source}">'
                 return f"<figure>{shown}<figcaption>{said}</figcaption></figure>"
             place = quote(image.relative_to(folder).as_posix())
-            return f"![{caption}]({place})\n\n{caption}."
+            said = _plain(caption)
+            return f"![{said}]({place})\n\n{said}."
 
         self.parts.append(spell)
 
@@ -100,7 +104,7 @@ class Page:
         """The whole page, "markdown" or "html", for a file in that folder."""
         parts = [part(kind, folder) for part in self.parts]
         if kind == "markdown":
-            return "\n\n".join([f"# {self.title}", *parts]) + "\n"
+            return "\n\n".join([f"# {_plain(self.title)}", *parts]) + "\n"
         title = escape(self.title)
         return (
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -207,3 +211,9 @@ def _names(paths: Sequence[str | Path]) -> list[str]:
         free = (one for one in tried if one not in {*plain, *names})
         names.append(next(free) if name in twice else name)
     return names
+
+
+def _plain(words: str) -> str:
+    """Markdown that shows the words as they are, on one line: no HTML, link or further cell."""
+    # an underscore within a word is no markup
+    return re.sub(r"([\\`*#<>&\[\]|]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(words.splitlines()))
