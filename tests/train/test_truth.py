@@ -1,15 +1,18 @@
 """What is measured of inputs with several true segments is what one computes by hand."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score
 
+from attnflow.train import Training, train
 from attnflow.train import evaluation as ev
 from attnflow.train.known_truth import class_on_true, fixed_weights, weight_on_true
 from attnflow.train.metrics import macro_f1
-from attnflow.train.tasks import Mosaics
+from attnflow.train.tasks import Mosaics, Task
 
 
 @pytest.fixture
@@ -76,3 +79,20 @@ def test_macro_f1_is_that_of_scikit_learn(kinds):
     labels, said = random.integers(kinds, size=(2, 50)).astype(np.int32)
     found = macro_f1(jnp.asarray(labels), jnp.asarray(said), 3)
     assert float(found) == pytest.approx(f1_score(labels, said, average="macro"), rel=1e-6)
+
+
+def test_a_first_step_without_known_segments_has_no_focus_weight_and_no_traceback(tmp_path):
+    random = np.random.default_rng(0)
+    segments = random.integers(20, size=(64, 3)).astype(np.int32)
+    labels = random.integers(3, size=64).astype(np.int32)
+    truth = np.zeros((64, 3), bool)
+    truth[5, 1] = True  # of one input alone
+    first = np.where(truth.any(1), truth.argmax(1), -1)
+    inputs = Mosaics(segments, labels, first, np.ones((64, 3), bool), truth)
+    base = random.standard_normal((20, 4)).astype(np.float32)
+    run = Training(task="vectors", networks="linear", batch=1, epochs=1, early_points=64)
+    trained = train(run, tmp_path / "run", task=Task("vectors", base, {"train": inputs}, 3))
+    alphas = [row["alpha"] for row in trained.rows]
+    assert alphas[0] is None and isinstance(alphas[-1], float)
+    kept = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["alpha"] for line in kept] == alphas

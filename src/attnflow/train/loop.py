@@ -201,7 +201,7 @@ class PairTrainer(Trainer):
                 "step": round(done * engine.steps),
                 "time": engine.time_after(done, which.rate),
                 "loss": float(told["loss"][replica]),
-                "alpha": float(told["alpha"][replica]) if known else None,
+                "alpha": _known(told["alpha"][replica]) if known else None,
                 **{
                     name: float(told[name][replica])
                     for name in LEARNING_COLUMNS
@@ -276,3 +276,8 @@ def _knowable(run: Training, schedule: Schedule, made: Task) -> None:
                 f"{what} needs training inputs whose true segments are known; task {made.name} has "
                 "none"
             )
+
+
+def _known(weight: Any) -> float | None:
+    """A mean focus weight; None of no input whose true segments are known, as in a few batches."""
+    return None if np.isnan(weight) else float(weight)
