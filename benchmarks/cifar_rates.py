@@ -80,6 +80,9 @@ ON_TEST = {
 }
 ON_SEEN = {f"seen images: {rule}": rate("heldout", rule) for rule in ("argmax", "pooled")}
 LOSS = {"training loss": lambda result: result["loss"]}
+LARGEST = {"largest score": lambda result: result["largest_score"]}
+UNSEEN = {"train": 30000, "heldout": 5000, "segments": 5, "learning_rates": (RATE,)}
+"""The published number of mosaics, and as a second test new ones of the same images."""
 
 
 def continued(
@@ -141,7 +144,7 @@ def focus_rates(rates: tuple[float, ...], epochs: int, seeds: tuple[int, ...]) -
         )
         for r in rates
     }
-    columns = {**ON_TEST, **LOSS, "largest score": lambda result: result["largest_score"]}
+    columns = {**ON_TEST, **LOSS, **LARGEST}
     text = (
         f"12,288 training mosaics of five segments, {epochs} epochs under hard attention, the "
         f"classifier at {RATE:g}, the focus at the rate of the row"
@@ -151,8 +154,7 @@ def focus_rates(rates: tuple[float, ...], epochs: int, seeds: tuple[int, ...]) -
 
 def seen(epochs: int, seeds: tuple[int, ...]) -> Study:
     """The published number of mosaics, judged on new mosaics of seen and of unseen images."""
-    options = {"train": 30000, "heldout": 5000, "segments": 5, "epochs": epochs}
-    options["learning_rates"] = (RATE,)
+    options = {**UNSEEN, "epochs": epochs}
     runs = {
         "soft": Run("seen-soft", {**options, "paradigm": "soft"}),
         "hard, focus at 0.005": Run(
@@ -177,14 +179,13 @@ def seen(epochs: int, seeds: tuple[int, ...]) -> Study:
 
 def long(seeds: tuple[int, ...]) -> Study:
     """The published mosaics and epochs: at the published rate, and at a tenth of it from 15 on."""
-    options = {"train": 30000, "heldout": 5000, "segments": 5, "epochs": 150}
-    options["learning_rates"] = (RATE,)
+    options = {**UNSEEN, "epochs": 150}
     runs = {"lvml, rate kept": Run("G-lvml", {**options, "paradigm": "lvml"})}
     for begin, then in (("soft", "soft"), ("soft", "hard"), ("soft", "lvml"), ("lvml", "lvml")):
         stages = f"{begin}@epoch=15:rate={RATE:g},{then}:rate={RATE / 10:g}"
         label = f"{begin}, then {then}"
         runs[label] = Run(f"G-{begin}-{then}", {**options, "paradigm": stages})
-    columns = {**ON_TEST, **ON_SEEN, **LOSS, "largest score": lambda found: found["largest_score"]}
+    columns = {**ON_TEST, **ON_SEEN, **LOSS, **LARGEST}
     text = (
         f"30,000 training mosaics that stay the same, 150 epochs: at rate {RATE:g} throughout, or "
         f"for 15 epochs and at {RATE / 10:g} from there on"
@@ -195,9 +196,8 @@ def long(seeds: tuple[int, ...]) -> Study:
 
 def exact(seeds: tuple[int, ...]) -> Study:
     """Soft attention as published, to be run with JAX_DEFAULT_MATMUL_PRECISION=highest."""
-    options = {"train": 30000, "heldout": 5000, "segments": 5, "epochs": 150}
-    run = Run("H-soft", {**options, "paradigm": "soft", "learning_rates": (RATE,)})
-    columns = {**ON_TEST, **ON_SEEN, **LOSS, "largest score": lambda found: found["largest_score"]}
+    run = Run("H-soft", {**UNSEEN, "epochs": 150, "paradigm": "soft"})
+    columns = {**ON_TEST, **ON_SEEN, **LOSS, **LARGEST}
     text = (
         f"30,000 training mosaics, 150 epochs at rate {RATE:g} in exact float32 "
         "(`JAX_DEFAULT_MATMUL_PRECISION=highest`)"
@@ -269,8 +269,12 @@ def told(study: Study, results: dict[str, list[dict[str, Any]]]) -> Iterator[str
         cells = []
         for name, getter in study.columns.items():
             values = [getter(result) for result in found]
-            digits = spread(values) if "loss" not in name else f"{np.mean(values):.3f}"
-            cells.append(digits)
+            if "loss" in name:
+                cells.append(f"{np.mean(values):.3f}")
+            elif max(values) > 1e5:
+                cells.append(", ".join(f"{value:.0e}" for value in values))
+            else:
+                cells.append(spread(values))
         rows.append([label, *cells])
     yield table(["run", *study.columns], rows)
     for one, other in study.pairs:

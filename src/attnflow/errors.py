@@ -23,11 +23,12 @@ def escaped(text: str, keep: str = "") -> str:
 
 def shown(text: object) -> str:
     """A message as it is shown: escaped, long words and long messages cut in their middle."""
-    words = (_cut(word, LONGEST_WORD) for word in escaped(str(text)).split(" "))
-    return _cut(" ".join(words), LONGEST_MESSAGE)
+    words = (cut(word, LONGEST_WORD) for word in escaped(str(text)).split(" "))
+    return cut(" ".join(words), LONGEST_MESSAGE)
 
 
-def _cut(text: str, most: int) -> str:
+def cut(text: str, most: int) -> str:
+    """The text, or its begin and end where it has more characters."""
     return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 4 :]}"
 
 

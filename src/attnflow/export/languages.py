@@ -105,7 +105,7 @@ LANGUAGES = {
         frame=(
             'module Dynamics  # include("FILE.jl"); using .Dynamics\n\nexport {names}\n\n'
             "inner(a::AbstractVector, b) = sum(a .* b)\ninner(a::AbstractMatrix, b) = a * b\n\n"
-            "log_quotient(n, d, gap) = abs(gap) < d / 2 ? log1p(gap / d) : log(n / d)\n\n"
+            "log_quotient(n, d, gap) = abs(gap) < abs(d) / 2 ? log1p(gap / d) : log(n / d)\n\n"
             "function repeat_while(test, step, state)\n    while test(state)\n"
             "        state = step(state)\n    end\n    return state\nend\n\n",
             "end\n",
@@ -140,7 +140,7 @@ LANGUAGES = {
             'Begin["`Private`"]\n\n'
             "expm1[u_] := 2*Exp[u/2]*Sinh[u/2]\n"
             "log1p[u_] := If[TrueQ[Abs[u] < 1/2], 2*ArcTanh[u/(2 + u)], Log[1 + u]]\n"
-            "logQuotient[n_, d_, gap_] := If[TrueQ[Abs[gap] < d/2], log1p[gap/d], Log[n/d]]\n"
+            "logQuotient[n_, d_, gap_] := If[TrueQ[Abs[gap] < Abs[d]/2], log1p[gap/d], Log[n/d]]\n"
             "pairs[function_, first_, second_] := MapThread[function, {{first, second}}]\n"
             "repeatWhile[test_, step_, state_] := NestWhile[step, state, test]\n\n",
             "End[]\nEndPackage[]\n",

@@ -92,7 +92,6 @@ FUNCTIONS = {
 }
 """Special functions -> (LaTeX, meaning)."""
 
-
 _GREEK = re.compile(
     r"(?<![A-Za-z\\])(alpha|beta|delta|eta|varepsilon|kappa|lambda|mu|nu|omega|phi|psi|rho|sigma"
     r"|tau|Phi)(?![A-Za-z])"
@@ -101,6 +100,7 @@ _FORMULA = re.compile(r"`([\w\s'^()+\-=/<>|,.;!]+)`")  # nothing that could be a
 _ESCAPED = {c: f"\\{c}" for c in "&%$#_{}"} | {"^": r"\^{}", "~": r"\~{}"}
 _ESCAPED |= {"\\": r"\textbackslash{}", "<": r"\textless{}", ">": r"\textgreater{}"}
 _ESCAPED["|"] = r"\textbar{}"
+_MARKS = re.compile(r"[&<>|$`*#\[\]\\]|(?<!\w)_|_(?!\w)")  # an underscore in a word is none
 
 
 def escaped(text: str) -> str:
@@ -118,7 +118,7 @@ def markdown(text: str) -> str:
     >>> markdown("a|b <i>")
     'a&#124;b &#60;i&#62;'
     """
-    return re.sub(r"[&<>|$`*_\[\]\\]", lambda c: f"&#{ord(c[0])};", re.sub(r"\s+", " ", text))
+    return _MARKS.sub(lambda c: f"&#{ord(c[0])};", re.sub(r"\s+", " ", text))
 
 
 def sentence(text: str, words: Callable[[str], str] = escaped) -> str:

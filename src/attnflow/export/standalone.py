@@ -51,7 +51,7 @@ def recorded(step: Callable[[Any], Any], state: Any, done: Callable[[Any], Any])
 
 def _log_quotient(n: Any, d: Any, gap: Any) -> Any:
     """log(n/d) with gap = n - d."""
-    near = np.abs(gap) < 0.5 * d
+    near = np.abs(gap) < 0.5 * np.abs(d)
     small = np.log1p(np.where(near, gap, 0.0) / d)
     return np.where(near, small, np.log(np.where(near, 1.0, n / d)))
 

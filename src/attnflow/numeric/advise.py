@@ -31,7 +31,7 @@ STATES = 257
 """How many states of a trajectory are asked for the largest stable learning rate."""
 
 FAVOURITE = "lvml"
-"""What won or tied on real networks at every size and rate that was measured."""
+"""What won or tied on real networks with five segments, at every size and rate measured."""
 
 PRACTICE = (
     "On CIFAR-10 mosaics of five segments LVML won or tied in focus and accuracy at every size and "

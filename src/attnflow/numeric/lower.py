@@ -25,7 +25,7 @@ from attnflow.symbolic.algebra.functions import refuse_unknown
 
 def _log_quotient(n: Any, d: Any, gap: Any) -> Any:
     xp = namespace(n, d, gap)
-    near = xp.abs(gap) < 0.5 * d
+    near = xp.abs(gap) < 0.5 * xp.abs(d)
     one, other = xp.where(near, gap / d, 0.0), xp.where(near, 1.0, n / d)
     return xp.where(near, special.log1p(one), special.log(other))
 

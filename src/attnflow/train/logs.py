@@ -100,8 +100,11 @@ FORGOTTEN = 87.0
 """So far below the largest score a float32 weight is 0, and its segment teaches nothing more."""
 
 
-WORSE = 1.5
-"""A loss this many times its least is taken for that of a run that came apart."""
+LOST = 0.1
+"""A run came apart whose loss rose from its least by so much of its largest."""
+
+LEARNED = 1e-6
+"""A mean loss whose gradients float32 may hold for 0, since nothing is left to learn."""
 
 
 def runaway(rows: list[dict[str, Any]]) -> Iterator[str]:
@@ -135,9 +138,9 @@ def runaway(rows: list[dict[str, Any]]) -> Iterator[str]:
 def _came_apart(held: list[dict[str, Any]]) -> str:
     """How one can tell that a run whose scores were that large came apart; empty if it did not."""
     last = held[-1]
-    if last.get("gradient_norm_focus") == 0:
+    if last.get("gradient_norm_focus") == 0 and last["loss"] > LEARNED:
         return "; the focus's gradient is exactly 0 now, so that it stays as it is"
     losses = [row["loss"] for row in held if row["paradigm"] == last["paradigm"]]
-    if last["loss"] > WORSE * min(losses):
+    if last["loss"] - min(losses) > LOST * max(losses):
         return f"; the loss rose from {min(losses):.3g} to {last['loss']:.3g}"
     return ""

@@ -68,7 +68,7 @@ _BY_FEW: dict[type[sp.Function], Callable[[sp.Expr], sp.Expr]] = {
     sp.acsch: lambda u: sp.asinh(1 / u),
     sp.asech: lambda u: sp.acosh(1 / u),
     sp.acosh: lambda u: 2 * sp.asinh(sp.sqrt((u - 1) / 2)),  # near 1 the digits are in u - 1
-    sp.atanh: lambda u: log1p(2 * u / (1 - u)) / 2 if u.has(alpha, mu, beta) else sp.atanh(u),
+    sp.atanh: lambda u: sp.log((1 + u) / (1 - u)) / 2,
 }
 
 
@@ -78,6 +78,7 @@ def _arccos(u: sp.Expr) -> sp.Expr:
 
 
 def _arcsin(u: sp.Expr) -> sp.Expr:
+    """The arc sine, which near 1 keeps the digits of 1 - u too."""
     return 2 * sp.atan(u / (1 + sp.sqrt((1 - u) * (1 + u))))
 
 

@@ -7,7 +7,7 @@ import mpmath
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-from attnflow.errors import UnknownFunction
+from attnflow.errors import UnknownFunction, cut
 
 
 class log1p(sp.Function):
@@ -165,11 +165,9 @@ def refuse_unknown(
     other = {type(e).__name__ for e in expr.atoms(sp.Integral, sp.Derivative, sp.Sum)}
     unknown = sorted((heads - set(table)) | other)
     if unknown:
-        spelt = str(expr)
-        spelt = spelt if len(spelt) <= LONGEST else spelt[:LONGEST] + "..."
         raise UnknownFunction(
-            f"no {language} function is known for {', '.join(unknown)} in {spelt}; "
-            f"known: {', '.join(sorted(table))}"
+            f"no {language} function is known for {', '.join(unknown)} in "
+            f"{cut(str(expr), LONGEST)}; known: {', '.join(sorted(table))}"
         )
     missing = expr.free_symbols - set(arguments)
     if missing:

@@ -1,7 +1,6 @@
 """Pages that compare runs, as Markdown or as one HTML file that needs nothing else."""
 
 import base64
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from attnflow.errors import SettingError, shown
+from attnflow.export.latex import markdown
 from attnflow.files import new_folder, save_text
 from attnflow.plots.style import save
 from attnflow.train.trained import Trained
@@ -56,7 +56,7 @@ class Page:
     def text(self, words: str) -> None:
         """Add a paragraph of plain words."""
         self.parts.append(
-            lambda kind, _: f"<p>{escape(words)}</p>" if kind == "html" else _plain(words)
+            lambda kind, _: f"<p>{escape(words)}</p>" if kind == "html" else markdown(words)
         )
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -67,7 +67,7 @@ class Page:
             if kind == "html":
                 lines = [_html_row("th", header), *(_html_row("td", row) for row in kept)]
                 return "<table>\n" + "\n".join(lines) + "\n</table>"
-            lines = (" | ".join(_plain(cell) for cell in row) for row in (header, *kept))
+            lines = (" | ".join(markdown(cell) for cell in row) for row in (header, *kept))
             first, *others = (f"| {line} |" for line in lines)
             return "\n".join([first, "|" + "---|" * len(header), *others])
 
@@ -80,7 +80,7 @@ class Page:
             place = quote(file.relative_to(folder).as_posix())
             if kind == "html":
                 return f'<p><a href="{escape(place)}">{escape(words)}</a></p>'
-            return f"[{_plain(words)}]({place})"
+            return f"[{markdown(words)}]({place})"
 
         self.parts.append(spell)
 
@@ -95,7 +95,7 @@ class Page:
                 shown = f'<img alt="{said}" src="{source}">'
                 return f"<figure>{shown}<figcaption>{said}</figcaption></figure>"
             place = quote(image.relative_to(folder).as_posix())
-            said = _plain(caption)
+            said = markdown(caption)
             return f"![{said}]({place})\n\n{said}."
 
         self.parts.append(spell)
@@ -104,7 +104,7 @@ class Page:
         """The whole page, "markdown" or "html", for a file in that folder."""
         parts = [part(kind, folder) for part in self.parts]
         if kind == "markdown":
-            return "\n\n".join([f"# {_plain(self.title)}", *parts]) + "\n"
+            return "\n\n".join([f"# {markdown(self.title)}", *parts]) + "\n"
         title = escape(self.title)
         return (
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -211,9 +211,3 @@ def _names(paths: Sequence[str | Path]) -> list[str]:
         free = (one for one in tried if one not in {*plain, *names})
         names.append(next(free) if name in twice else name)
     return names
-
-
-def _plain(words: str) -> str:
-    """Markdown that shows the words as they are, on one line: no HTML, link or further cell."""
-    # an underscore within a word is no markup
-    return re.sub(r"([\\`*#<>&\[\]|]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(words.splitlines()))

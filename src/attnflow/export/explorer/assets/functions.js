@@ -2,7 +2,7 @@
 
 /** log(n/d), given n, d and n - d: accurate for n/d near 1 and far from it. */
 function logQuotient(n, d, gap) {
-  return Math.abs(gap) < 0.5 * d ? Math.log1p(gap / d) : Math.log(n / d);
+  return Math.abs(gap) < 0.5 * Math.abs(d) ? Math.log1p(gap / d) : Math.log(n / d);
 }
 
 /** omega > 0 with omega + log(omega) = z, by the iteration of Fritsch, Shafer and Crowley. */
